@@ -1,0 +1,1 @@
+//! Footprints, schedulers, workers, services. Threads, no sockets.

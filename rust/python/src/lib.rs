@@ -1,0 +1,1 @@
+//! pssmr._core: conversions between Python and the Rust crates, nothing else.

@@ -1,0 +1,1 @@
+//! One running replica: joins ordering, execution, storage and transport.

@@ -1,0 +1,1 @@
+//! Whole clusters in one thread: faults, checkers, and an explorer of the view change.

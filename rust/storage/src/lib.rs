@@ -1,0 +1,1 @@
+//! Files: what a replica keeps on disk.

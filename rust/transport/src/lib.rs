@@ -1,0 +1,1 @@
+//! Mutually authenticated links, framing, limits. Sockets.
