@@ -73,15 +73,17 @@ mod tests {
 
     #[test]
     fn every_part_of_a_chain_digest_matters() {
-        let base = || (ClusterId([1; 16]), Epoch(1), Slot(1), Digest([2; 32]), Digest([3; 32]));
-        let of = |(c, e, s, p, b)| chain_digest(c, e, s, p, b);
-        let mut all = vec![of(base())];
-        let (c, e, s, p, b) = base();
-        all.push(of((ClusterId([9; 16]), e, s, p, b)));
-        all.push(of((c, Epoch(2), s, p, b)));
-        all.push(of((c, e, Slot(2), p, b)));
-        all.push(of((c, e, s, Digest([4; 32]), b)));
-        all.push(of((c, e, s, p, Digest([4; 32]))));
+        let of = |cluster, epoch, slot, parent, batch| {
+            chain_digest(ClusterId([cluster; 16]), Epoch(epoch), Slot(slot), Digest([parent; 32]), Digest([batch; 32]))
+        };
+        let all = [
+            of(1, 1, 1, 2, 3),
+            of(9, 1, 1, 2, 3),
+            of(1, 2, 1, 2, 3),
+            of(1, 1, 2, 2, 3),
+            of(1, 1, 1, 4, 3),
+            of(1, 1, 1, 2, 4),
+        ];
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
     }

@@ -1,0 +1,286 @@
+//! What clients and replicas say to each other, and how a link begins.
+
+use bytes::Bytes;
+
+use crate::digest::{ClusterId, Digest};
+use crate::ids::Principal;
+use crate::request::Request;
+use crate::wire::{DecodeError, PROTOCOL_VERSION, Reader, Writer};
+
+/// Most requests or replies in one frame.
+pub const FRAME_ITEMS_MAX: usize = 4096;
+
+/// The first frame on every link, in both directions: whether the two sides can work together at all. Who the other
+/// side is, the link has proved before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`].
+    pub version: u32,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The digest of all settings that must be the same at every replica.
+    pub agreed_settings: Digest,
+}
+
+impl Hello {
+    /// A greeting in this version of the protocol.
+    pub fn new(cluster: ClusterId, agreed_settings: Digest) -> Self {
+        Self { version: PROTOCOL_VERSION, cluster, agreed_settings }
+    }
+
+    /// Appends the frame's bytes.
+    pub fn encode(&self, out: &mut impl Writer) {
+        out.put(b"pssmr");
+        out.put_u32(self.version);
+        out.put(&self.cluster.0);
+        out.put_digest(&self.agreed_settings);
+    }
+
+    /// Decodes a frame. Of another version's, only the version is read.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(frame: Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(frame);
+        if &reader.array::<5>("greeting")? != b"pssmr" {
+            return Err(DecodeError::Invalid("greeting"));
+        }
+        let version = reader.u32("version")?;
+        if version != PROTOCOL_VERSION {
+            return Ok(Self { version, cluster: ClusterId::default(), agreed_settings: Digest::default() });
+        }
+        let hello = Self {
+            version,
+            cluster: ClusterId(reader.array("cluster")?),
+            agreed_settings: reader.digest("agreed settings")?,
+        };
+        reader.finish()?;
+        Ok(hello)
+    }
+}
+
+/// A message from a client to a replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientMessage {
+    /// Requests to order. With `full_replies`, the replica sends results whole even where a digest would do: a client
+    /// asks for it when it sends a request again.
+    Requests {
+        /// Whether digests won't do.
+        full_replies: bool,
+        /// The requests.
+        requests: Vec<Request>,
+    },
+    /// Asks the replica how it is.
+    StatusQuery,
+}
+
+/// What became of a request, at one replica. The first four are the same at every correct replica that executed the
+/// request, and a client believes one when k replicas say the same; the last two are the replica's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was executed, and this is the result.
+    Result(Bytes),
+    /// It was executed, and this is the digest of the result: another replica sends the whole.
+    ResultDigest(Digest),
+    /// The session is open, and this is its number.
+    SessionOpened(u64),
+    /// The session is not open, or no more. Whether the request was executed earlier is not known.
+    SessionExpired,
+    /// The sequence is outside the session's window: its reply was acknowledged and forgotten, or it is too far ahead.
+    OutsideWindow,
+    /// The replica has too much to do to take the request now.
+    Busy,
+}
+
+impl Outcome {
+    /// The digest by which a client compares outcomes. A result and its digest are the same outcome.
+    pub fn digest(&self) -> Digest {
+        match self {
+            Self::Result(result) => result_digest(result),
+            Self::ResultDigest(digest) => *digest,
+            Self::SessionOpened(session) => Digest::of("pssmr session opened 1", &session.to_le_bytes()),
+            Self::SessionExpired => Digest::of("pssmr session expired 1", b""),
+            Self::OutsideWindow => Digest::of("pssmr outside window 1", b""),
+            Self::Busy => Digest::of("pssmr busy 1", b""),
+        }
+    }
+}
+
+/// The digest of a result, as replicas send it and clients compare it.
+pub fn result_digest(result: &[u8]) -> Digest {
+    Digest::of("pssmr result 1", result)
+}
+
+/// One replica's answer to one request of the client that the link belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The request's session.
+    pub session: u64,
+    /// The request's sequence.
+    pub sequence: u64,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// A message from a replica to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplicaMessage {
+    /// Answers.
+    Replies(Vec<Reply>),
+    /// How the replica is: a JSON object.
+    Status(Bytes),
+}
+
+impl ClientMessage {
+    /// Appends the frame's bytes.
+    pub fn encode(&self, out: &mut impl Writer) {
+        match self {
+            Self::Requests { full_replies, requests } => {
+                out.put_u8(if *full_replies { 2 } else { 1 });
+                out.put_count(requests.len());
+                for request in requests {
+                    out.put(request.body());
+                }
+            }
+            Self::StatusQuery => out.put_u8(3),
+        }
+    }
+
+    /// Decodes a frame of the client that the link proves to be `principal`.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(principal: Principal, frame: Bytes, payload_bytes_max: usize) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(frame);
+        let message = match reader.u8("message")? {
+            kind @ (1 | 2) => {
+                let count = reader.count("requests", FRAME_ITEMS_MAX)?;
+                let mut requests = Vec::new();
+                for _ in 0..count {
+                    requests.push(Request::decode(principal, &mut reader, payload_bytes_max)?);
+                }
+                Self::Requests { full_replies: kind == 2, requests }
+            }
+            3 => Self::StatusQuery,
+            other => return Err(DecodeError::UnknownTag("message", other)),
+        };
+        reader.finish()?;
+        Ok(message)
+    }
+}
+
+impl ReplicaMessage {
+    /// Appends the frame's bytes.
+    pub fn encode(&self, out: &mut impl Writer) {
+        match self {
+            Self::Replies(replies) => {
+                out.put_u8(1);
+                out.put_count(replies.len());
+                for reply in replies {
+                    encode_reply(reply, out);
+                }
+            }
+            Self::Status(json) => {
+                out.put_u8(2);
+                out.put_bytes(json);
+            }
+        }
+    }
+
+    /// Decodes a frame.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(frame: Bytes, result_bytes_max: usize) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(frame);
+        let message = match reader.u8("message")? {
+            1 => {
+                let count = reader.count("replies", FRAME_ITEMS_MAX)?;
+                let mut replies = Vec::new();
+                for _ in 0..count {
+                    replies.push(decode_reply(&mut reader, result_bytes_max)?);
+                }
+                Self::Replies(replies)
+            }
+            2 => Self::Status(reader.bytes("status", result_bytes_max)?),
+            other => return Err(DecodeError::UnknownTag("message", other)),
+        };
+        reader.finish()?;
+        Ok(message)
+    }
+}
+
+fn encode_reply(reply: &Reply, out: &mut impl Writer) {
+    out.put_u64(reply.session);
+    out.put_u64(reply.sequence);
+    match &reply.outcome {
+        Outcome::Result(result) => {
+            out.put_u8(1);
+            out.put_bytes(result);
+        }
+        Outcome::ResultDigest(digest) => {
+            out.put_u8(2);
+            out.put_digest(digest);
+        }
+        Outcome::SessionOpened(session) => {
+            out.put_u8(3);
+            out.put_u64(*session);
+        }
+        Outcome::SessionExpired => out.put_u8(4),
+        Outcome::OutsideWindow => out.put_u8(5),
+        Outcome::Busy => out.put_u8(6),
+    }
+}
+
+fn decode_reply(reader: &mut Reader, result_bytes_max: usize) -> Result<Reply, DecodeError> {
+    let (session, sequence) = (reader.u64("session")?, reader.u64("sequence")?);
+    let outcome = match reader.u8("outcome")? {
+        1 => Outcome::Result(reader.bytes("result", result_bytes_max)?),
+        2 => Outcome::ResultDigest(reader.digest("result digest")?),
+        3 => Outcome::SessionOpened(reader.u64("session opened")?),
+        4 => Outcome::SessionExpired,
+        5 => Outcome::OutsideWindow,
+        6 => Outcome::Busy,
+        other => return Err(DecodeError::UnknownTag("outcome", other)),
+    };
+    Ok(Reply { session, sequence, outcome })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replies_survive_the_wire() {
+        let outcomes = [
+            Outcome::Result(Bytes::from_static(b"result")),
+            Outcome::ResultDigest(Digest([4; 32])),
+            Outcome::SessionOpened(7),
+            Outcome::SessionExpired,
+            Outcome::OutsideWindow,
+            Outcome::Busy,
+        ];
+        let replies = outcomes.into_iter().zip(1..).map(|(outcome, sequence)| Reply { session: 3, sequence, outcome });
+        let message = ReplicaMessage::Replies(replies.collect());
+        let mut frame = Vec::new();
+        message.encode(&mut frame);
+        assert_eq!(ReplicaMessage::decode(frame.into(), 100), Ok(message));
+    }
+
+    #[test]
+    fn a_result_and_its_digest_are_the_same_outcome() {
+        let result = Outcome::Result(Bytes::from_static(b"result"));
+        assert_eq!(Outcome::ResultDigest(result.digest()).digest(), result.digest());
+        assert_ne!(Outcome::SessionExpired.digest(), Outcome::OutsideWindow.digest());
+    }
+
+    #[test]
+    fn a_greeting_of_another_version_can_be_read_as_such() {
+        let mut frame = Vec::new();
+        frame.put(b"pssmr");
+        frame.put_u32(99);
+        frame.put(b"whatever comes after");
+        assert_eq!(Hello::decode(frame.into()).unwrap().version, 99);
+        assert!(Hello::decode(Bytes::from_static(b"GET / HTTP/1.1")).is_err());
+    }
+}
