@@ -55,16 +55,16 @@ pub struct Lock {
     pub digest: Digest,
 }
 
-/// What a replica wrote in one view: one chain, above that view's base.
+/// What a replica wrote in one view: one chain, of which it wrote the slots above that view's base.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The view.
     pub view: View,
     /// The base of the view at the writer.
     pub base: Slot,
-    /// The slot of the first of `digests`; above `base`.
+    /// The slot of the first of `digests`. The writer has decided every slot below it.
     pub first: Slot,
-    /// The chain digests written, one a slot, ascending; at most a window of them, the highest.
+    /// The chain's digests from `first` on, one a slot, ascending, also those of slots at or below the base.
     pub digests: Vec<Digest>,
 }
 
@@ -249,7 +249,8 @@ impl StopData {
             let base = reader.slot("base")?;
             let first = reader.slot("first slot written")?;
             let length = reader.count("digests of a writeset", WINDOW_MAX)?;
-            if length == 0 || first <= base || first.0.checked_add(length as u64).is_none() {
+            let end = first.0.checked_add(length as u64).ok_or(DecodeError::Invalid("slots of a writeset"))?;
+            if length == 0 || first == Slot(0) || end <= base.0.saturating_add(1) {
                 return Err(DecodeError::Invalid("slots of a writeset"));
             }
             if written_view >= view || writeset.last().is_some_and(|before| before.view >= written_view) {

@@ -1,0 +1,280 @@
+//! The whole boundary of the core: what comes in, what goes out, and its settings.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pssmr_types::peer::WINDOW_MAX;
+use pssmr_types::{BatchLimits, ClientId, Digest, Epoch, Operation, Outcome, PeerMessage, ReplicaId, Request, Slot};
+
+/// The two clocks, as the caller reads them. The core has none of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Nanoseconds since any fixed instant, never going back. Only differences of it are used.
+    pub monotonic: u64,
+    /// Nanoseconds since the Unix epoch. Only a leader's proposals and the bound on their skew use it.
+    pub wall: u64,
+}
+
+/// Settings of the core. Those marked *agreed* must be the same at every replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// W: how many slots may be in flight, 1 to 128. *Agreed*.
+    pub window: usize,
+    /// Bounds on batches. *Agreed*.
+    pub limits: BatchLimits,
+    /// How long a request may wait without any slot being decided before the leader is suspected.
+    pub request_timeout: Duration,
+    /// The most that the time-out grows to while views pass without progress.
+    pub request_timeout_max: Duration,
+    /// How often a replica says where it is.
+    pub heartbeat_interval: Duration,
+    /// How long an unanswered message waits before it is sent again.
+    pub retransmit_interval: Duration,
+    /// How far ahead of this replica's clock a leader's timestamp may be.
+    pub clock_skew_max: Duration,
+    /// Most sessions that one client key can have open; opening another one evicts the least recently used. *Agreed*.
+    pub sessions_per_client_max: usize,
+    /// Most requests that wait to be decided.
+    pub pending_requests_max: usize,
+    /// Most bytes of requests that wait to be decided.
+    pub pending_bytes_max: usize,
+    /// Most slots that are decided but not yet executed before this replica takes no more proposals.
+    pub unexecuted_slots_max: usize,
+    /// Most decided slots that are kept for replicas that lag.
+    pub retained_slots_max: usize,
+    /// Most bytes of decided batches that are kept for replicas that lag.
+    pub retained_bytes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            window: 16,
+            limits: BatchLimits::default(),
+            request_timeout: Duration::from_millis(500),
+            request_timeout_max: Duration::from_secs(30),
+            heartbeat_interval: Duration::from_millis(250),
+            retransmit_interval: Duration::from_millis(100),
+            clock_skew_max: Duration::from_secs(10),
+            sessions_per_client_max: 1024,
+            pending_requests_max: 100_000,
+            pending_bytes_max: 256 << 20,
+            unexecuted_slots_max: 256,
+            retained_slots_max: 100_000,
+            retained_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// A setting that can't be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {value}: {expected}")]
+pub struct ConfigError {
+    /// The setting.
+    pub field: &'static str,
+    /// Its value.
+    pub value: u128,
+    /// What it has to be.
+    pub expected: &'static str,
+}
+
+impl Config {
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// The first setting that can't be, with what it has to be.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let is = |ok: bool, field, value: u128, expected| {
+            if ok { Ok(()) } else { Err(ConfigError { field, value, expected }) }
+        };
+        let size = |value: usize| value as u128;
+        is((1..=WINDOW_MAX / 2).contains(&self.window), "window", size(self.window), "1 to 128 slots")?;
+        is(
+            (1..=65_536).contains(&self.limits.requests_max),
+            "batch_requests_max",
+            size(self.limits.requests_max),
+            "1 to 65536 requests",
+        )?;
+        is(
+            (1024..=64 << 20).contains(&self.limits.bytes_max),
+            "batch_bytes_max",
+            size(self.limits.bytes_max),
+            "1 KiB to 64 MiB",
+        )?;
+        let millis = |d: Duration| d.as_millis();
+        is(
+            (10..=600_000).contains(&millis(self.request_timeout)),
+            "request_timeout_ms",
+            millis(self.request_timeout),
+            "10 to 600000 ms",
+        )?;
+        is(
+            self.request_timeout_max >= self.request_timeout,
+            "request_timeout_max_ms",
+            millis(self.request_timeout_max),
+            "not below request_timeout_ms",
+        )?;
+        is(
+            millis(self.heartbeat_interval) >= 10,
+            "heartbeat_interval_ms",
+            millis(self.heartbeat_interval),
+            "10 ms or more",
+        )?;
+        is(
+            millis(self.retransmit_interval) >= 5,
+            "retransmit_interval_ms",
+            millis(self.retransmit_interval),
+            "5 ms or more",
+        )?;
+        is(
+            (1..=1 << 20).contains(&self.sessions_per_client_max),
+            "sessions_per_client_max",
+            size(self.sessions_per_client_max),
+            "1 to 1048576 sessions",
+        )?;
+        is(self.pending_requests_max >= 1, "pending_requests_max", size(self.pending_requests_max), "1 or more")?;
+        is(
+            self.pending_bytes_max >= self.limits.bytes_max,
+            "pending_bytes_max",
+            size(self.pending_bytes_max),
+            "not below batch_bytes_max",
+        )?;
+        is(self.unexecuted_slots_max >= 1, "unexecuted_slots_max", size(self.unexecuted_slots_max), "1 or more")?;
+        is(
+            self.retained_slots_max >= 2 * self.window,
+            "retained_slots_max",
+            size(self.retained_slots_max),
+            "two windows or more",
+        )
+    }
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A message from the replica that the link proves.
+    Message {
+        /// The sender.
+        from: ReplicaId,
+        /// The epoch that the message is bound to.
+        epoch: Epoch,
+        /// The message.
+        message: PeerMessage,
+    },
+    /// A request from the client's own link.
+    Request(Request),
+    /// Execution of every slot up to this one has ended.
+    Executed(Slot),
+    /// The link to this replica is up (again).
+    Connected(ReplicaId),
+    /// Nothing but time.
+    Tick,
+}
+
+/// Something to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send to one replica, never to oneself.
+    Send {
+        /// The receiver.
+        to: ReplicaId,
+        /// The message.
+        message: PeerMessage,
+    },
+    /// Send to every other replica.
+    Broadcast(PeerMessage),
+    /// Execute a slot. Slots come in order, each once.
+    Deliver(Delivery),
+    /// Tell a client what became of its request. Results of commands don't come this way, but from execution.
+    Reply {
+        /// The client's session.
+        client: ClientId,
+        /// The request's sequence.
+        sequence: u64,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// The session is gone: its cached replies can go too.
+    SessionEvicted(ClientId),
+    /// Something of interest to an operator.
+    Event(Event),
+    /// Stop for good: going on could break what replicas promise. Says why.
+    Halt(String),
+}
+
+/// Something of interest to an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The replica asks for a new leader.
+    LeaderSuspected {
+        /// The view asked for.
+        view: pssmr_types::View,
+    },
+    /// The replica left for this view.
+    ViewEntered {
+        /// The view.
+        view: pssmr_types::View,
+        /// Its leader.
+        leader: ReplicaId,
+    },
+    /// The view has its base, and ordering goes on.
+    ViewActive {
+        /// The view.
+        view: pssmr_types::View,
+        /// Its leader.
+        leader: ReplicaId,
+        /// The base.
+        base: Slot,
+    },
+    /// The replica lags and fetches decided slots.
+    CatchingUp {
+        /// The last slot it decided.
+        decided: Slot,
+        /// The slot that others have decided.
+        target: Slot,
+    },
+    /// The replica lags behind what others keep: it can't catch up slot by slot.
+    BeyondRetention {
+        /// The last slot it decided.
+        decided: Slot,
+        /// The oldest slot that a peer keeps.
+        oldest: Slot,
+    },
+    /// A replica broke the protocol.
+    Misbehaviour {
+        /// The replica.
+        replica: ReplicaId,
+        /// What it did.
+        what: &'static str,
+    },
+}
+
+/// A decided slot, to execute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The slot.
+    pub slot: Slot,
+    /// The chain digest there; also the slot's agreed seed.
+    pub digest: Digest,
+    /// The agreed time, in nanoseconds since the Unix epoch; never goes back from slot to slot.
+    pub timestamp: u64,
+    /// What to execute, in order. Requests executed before are not among them.
+    pub commands: Vec<Command>,
+}
+
+/// One command to execute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The position in the total order: each command has its own, ascending. Session openings have positions too.
+    pub position: u64,
+    /// Whose it is.
+    pub client: ClientId,
+    /// Its sequence in the session.
+    pub sequence: u64,
+    /// Replies to the session's sequences below this are no longer wanted.
+    pub acknowledged: u64,
+    /// A command or a state digest; never the opening of a session.
+    pub operation: Operation,
+    /// The argument.
+    pub payload: Bytes,
+}
