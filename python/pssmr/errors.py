@@ -18,7 +18,7 @@ class ConfigError(Error):
     """
 
     def __init__(self, problem: str, *, field: str = "", remedy: str = "", source: str = "") -> None:
-        super().__init__(problem, field, remedy, source)
+        super().__init__(problem)
         self.problem = problem
         self.field = field
         self.remedy = remedy
@@ -28,16 +28,9 @@ class ConfigError(Error):
         text = ": ".join(part for part in (self.source, self.field, self.problem) if part)
         return f"{text}; {self.remedy}" if self.remedy else text
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return _config_error, (self.problem, self.field, self.remedy, self.source)
-
     def within(self, prefix: str = "", *, source: str = "") -> ConfigError:
         """The same error, seen from outside: its field lies under `prefix`, its configuration came from `source`."""
         dot = "." if prefix and self.field and not self.field.startswith("[") else ""
         return ConfigError(
             self.problem, field=f"{prefix}{dot}{self.field}", remedy=self.remedy, source=source or self.source
         )
-
-
-def _config_error(problem: str, field: str, remedy: str, source: str) -> ConfigError:
-    return ConfigError(problem, field=field, remedy=remedy, source=source)

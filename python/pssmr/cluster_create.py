@@ -1,0 +1,79 @@
+"""Making a new cluster: its keys, its id, and its `cluster.toml`."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from pssmr import cluster_fields, cluster_files, cluster_keys
+from pssmr.config import ClientConfig, ClusterConfig, FaultModel, ReplicaConfig, Settings
+from pssmr.errors import ConfigError
+
+CLIENT_NAME = "client"
+"""The one client that a new cluster has."""
+
+
+def create_cluster(
+    directory: Path,
+    *,
+    name: str = "",
+    replicas: int = 4,
+    fault_model: FaultModel = "bft",
+    address: Callable[[int], tuple[str, str]],
+    settings: Settings | None = None,
+) -> ClusterConfig:
+    """Makes a cluster in `directory`: `cluster.toml`, `keys/replica-N.pem` and `keys/client.pem`.
+
+    Args:
+        directory: Where to; made if it is not there.
+        name: What people call the cluster; the directory's name by default.
+        replicas: How many.
+        fault_model: What a faulty one may do.
+        address: Gives, for each id, where the replica is reached by other replicas and by clients.
+        settings: How the cluster runs.
+
+    Raises:
+        ConfigError: If there is a cluster already, the directory can't be written, or such a cluster can't be. Then
+            nothing was written.
+    """
+    cluster_fields.check_integer(replicas, "replicas", 1, 64)
+    existing = [directory / file for file in (cluster_files.TOML_NAME, cluster_files.PYTHON_NAME, "keys")]
+    for path in existing:
+        if path.exists():
+            raise ConfigError(
+                "is there already: nothing is overwritten", source=str(path), remedy="choose another directory"
+            )
+
+    def described(keys: list[str]) -> ClusterConfig:
+        *replica_keys, client_key = keys
+        members = []
+        for i, key in enumerate(replica_keys):
+            peers, clients = address(i)
+            members.append(ReplicaConfig(id=i, key=key, peers=peers, clients=clients))
+        return ClusterConfig(
+            name=name or _name_of(directory),
+            id=secrets.token_hex(16),
+            fault_model=fault_model,
+            replicas=tuple(members),
+            clients=(ClientConfig(name=CLIENT_NAME, key=client_key),),
+            settings=settings or Settings(),
+            keys=directory / "keys",
+        )
+
+    # All is checked, with stand-ins for the keys, before anything is written.
+    described([f"{i + 1:064x}" for i in range(replicas + 1)])
+    stems = [*(f"replica-{i}" for i in range(replicas)), CLIENT_NAME]
+    config = described([cluster_keys.generate_key(directory / "keys" / f"{stem}.pem") for stem in stems])
+    try:
+        with (directory / cluster_files.TOML_NAME).open("x", encoding="utf-8") as file:
+            file.write(cluster_files.render(config))
+    except OSError as error:
+        raise ConfigError(f"can't be written: {error.strerror}", source=str(directory)) from error
+    return config
+
+
+def _name_of(directory: Path) -> str:
+    """The directory's name, as far as it can be the name of a cluster."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in directory.resolve().name.lower())
+    return kept.strip("._-")[:63] or "cluster"

@@ -1,0 +1,190 @@
+"""Configurations in files: `cluster.toml`, `cluster.py`, and directories with one of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import runpy
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pssmr import cluster_fields
+from pssmr.config import ClientConfig, ClusterConfig, ReplicaConfig, Settings
+from pssmr.errors import ConfigError
+
+TOML_NAME = "cluster.toml"
+PYTHON_NAME = "cluster.py"
+
+_T = TypeVar("_T")
+
+
+def read(path: Path) -> ClusterConfig:
+    """Reads the configuration at `path`: a TOML file, a Python file, or a directory that holds `cluster.toml` or
+    `cluster.py`.
+
+    Raises:
+        ConfigError: If there is none, or one that can't be used. It names the file.
+    """
+    file = _find(path)
+    try:
+        config = _read_python(file) if file.suffix == ".py" else _read_toml(file)
+    except ConfigError as error:
+        raise error.within(source=error.source or str(file)) from error.__cause__
+    keys = file.parent / (config.keys or "keys")
+    return dataclasses.replace(config, keys=keys)
+
+
+def _find(path: Path) -> Path:
+    if path.is_dir():
+        found = [path / name for name in (TOML_NAME, PYTHON_NAME) if (path / name).is_file()]
+        if len(found) == 2:
+            raise ConfigError(
+                f"this directory holds both {TOML_NAME} and {PYTHON_NAME}",
+                source=str(path),
+                remedy="give the path of the one that is meant",
+            )
+        if not found:
+            raise ConfigError(
+                f"this directory holds no {TOML_NAME} and no {PYTHON_NAME}",
+                source=str(path),
+                remedy=f"`pssmr init {path}` makes one",
+            )
+        return found[0]
+    if not path.exists():
+        raise ConfigError(
+            "there is no such file or directory",
+            source=str(path),
+            remedy="give the directory or file that `pssmr init` made",
+        )
+    if path.suffix not in (".toml", ".py"):
+        raise ConfigError(
+            "is neither a .toml nor a .py file", source=str(path), remedy=f"a configuration is called {TOML_NAME}"
+        )
+    return path
+
+
+def _read_toml(file: Path) -> ClusterConfig:
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"can't be read: {error.strerror}", remedy="check the file's permissions") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError("is not UTF-8 text", remedy="save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"is not TOML: {error}", remedy="mend it at that place") from error
+    return from_mapping(document)
+
+
+def _read_python(file: Path) -> ClusterConfig:
+    try:
+        names = runpy.run_path(str(file))
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"raised {type(error).__name__}: {error}", remedy="run it with python to see where"
+        ) from error
+    remedy = "assign a pssmr.ClusterConfig to `cluster`, or let a function `cluster()` return one"
+    if "cluster" not in names:
+        raise ConfigError("has nothing called `cluster`", remedy=remedy)
+    cluster = names["cluster"]
+    if callable(cluster):
+        try:
+            cluster = cluster()
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"cluster() raised {type(error).__name__}: {error}", remedy=remedy) from error
+    if not isinstance(cluster, ClusterConfig):
+        raise ConfigError(f"`cluster` is {cluster_fields.shown(cluster)}, not a ClusterConfig", remedy=remedy)
+    return cluster
+
+
+def from_mapping(document: Mapping[str, Any]) -> ClusterConfig:
+    """The configuration that a mapping of the shape of a `cluster.toml` says.
+
+    Raises:
+        ConfigError: If it can't be used.
+    """
+    values = dict(document)
+    for name, kind in (("replicas", ReplicaConfig), ("clients", ClientConfig)):
+        if name in values:
+            cluster_fields.check_type(values[name], name, (list, tuple), f"a list of tables: [[{name}]]")
+            values[name] = tuple(_build(kind, item, f"{name}[{i}]") for i, item in enumerate(values[name]))
+    if "settings" in values:
+        values["settings"] = _build(Settings, values["settings"], "settings")
+    return _build(ClusterConfig, values, "")
+
+
+def _build(kind: type[_T], values: object, path: str) -> _T:
+    """Makes a `kind` of a mapping whose keys must be its fields."""
+    cluster_fields.check_type(values, path, Mapping, "a table")
+    assert isinstance(values, Mapping)
+    fields = {each.name: each for each in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name in values:
+        if name not in fields:
+            close = cluster_fields.nearest(str(name), fields)
+            raise ConfigError(
+                f"there is no such field{close}", field=str(name), remedy=f"the fields are {', '.join(fields)}"
+            ).within(path)
+    for name, each in fields.items():
+        required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+        if required and name not in values:
+            raise ConfigError("is missing", field=name, remedy=_MISSING_REMEDIES.get(name, "add it")).within(path)
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        raise error.within(path) from None
+
+
+_MISSING_REMEDIES = {
+    "fault_model": 'add fault_model = "bft" or "cft"',
+    "id": "add it: a replica's number, or a cluster's 32 hexadecimal digits; `pssmr init` draws them",
+    "key": "add the public key that `pssmr keygen` prints",
+    "peers": 'add peers = "host:port", where the other replicas reach this one',
+    "clients": "add clients: an address in a replica, [[clients]] tables in a cluster",
+    "replicas": "add one [[replicas]] table for each replica",
+}
+
+
+def render(config: ClusterConfig) -> str:
+    """The configuration as the text of a `cluster.toml`, with what every setting means. Settings that have their
+    default are commented out."""
+    lines = [
+        "# A pssmr cluster. Every replica and every client has the same copy of this file; private keys are not in it.",
+        "",
+        f'name = "{config.name}"',
+        "# Drawn at random when the cluster was made. Nothing of one cluster is valid in another.",
+        f'id = "{config.id}"',
+        '# What a faulty replica may do: "bft", anything at all (3f + 1 replicas survive f of them);',
+        '# "cft", stop (2f + 1 replicas survive f).',
+        f'fault_model = "{config.fault_model}"',
+        "",
+        "# ids are 0 to n - 1. `peers` is where the other replicas reach it, `clients` where clients do.",
+        "# `listen_peers` and `listen_clients` are where it listens, if that is another address (containers, NAT).",
+    ]
+    for replica in config.replicas:
+        lines += ["[[replicas]]", f"id = {replica.id}", f'key = "{replica.key}"']
+        for name in ("peers", "clients", "listen_peers", "listen_clients"):
+            if getattr(replica, name):
+                lines.append(f'{name} = "{getattr(replica, name)}"')
+        lines.append("")
+    lines.append("# Whoever may send commands: a name, and the public key of NAME.pem in the directory `keys`.")
+    for client in config.clients:
+        lines += ["[[clients]]", f'name = "{client.name}"', f'key = "{client.key}"', ""]
+    lines += ["# Those marked (agreed) must be the same at every replica.", "[settings]"]
+    defaults = Settings()
+    for each in dataclasses.fields(Settings):
+        value, default = getattr(config.settings, each.name), getattr(defaults, each.name)
+        text = f'"{value}"' if isinstance(value, str) else str(value)
+        mark = "# " if value == default else ""
+        lines.append(f"{mark}{each.name} = {text}  # {_meaning(each)}")
+    return "\n".join(lines) + "\n"
+
+
+def _meaning(setting: dataclasses.Field[Any]) -> str:
+    if "bounds" not in setting.metadata:
+        return str(setting.metadata["meaning"])
+    bounds = setting.metadata["bounds"]
+    return f"{bounds.meaning}; {bounds.low} to {bounds.high} {bounds.unit}{' (agreed)' if bounds.agreed else ''}"

@@ -1,0 +1,380 @@
+"""What a cluster is: its replicas, its clients, and its settings.
+
+A `ClusterConfig` is a plain Python object. It checks itself when it is made, so one that exists is usable; a bad one
+raises `ConfigError` with the field, the value, what was expected and what to do. `ClusterConfig.load` takes the other
+forms: a `cluster.toml`, a `cluster.py`, or a directory with one of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, cast
+
+from pssmr import cluster_fields
+from pssmr.errors import ConfigError
+
+FaultModel = Literal["bft", "cft"]
+"""What a faulty replica may do: `bft`, anything at all; `cft`, stop."""
+
+REPLICAS_MAX = 64
+"""The most replicas that a cluster can have."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+_FAULT_MODELS = ("bft", "cft")
+
+
+class Bounds(NamedTuple):
+    """What a number may be, and what it means."""
+
+    low: int
+    high: int
+    unit: str
+    meaning: str
+    agreed: bool
+
+
+def _number(default: int, low: int, high: int, unit: str, meaning: str, *, agreed: bool = False) -> Any:
+    return field(default=default, metadata={"bounds": Bounds(low, high, unit, meaning, agreed)})
+
+
+def _choice(default: str, choices: tuple[str, ...], meaning: str) -> Any:
+    return field(default=default, metadata={"choices": choices, "meaning": meaning})
+
+
+def default_workers() -> int:
+    """As many workers as this machine has cores, at least 2 so that a command that waits does not stop the others."""
+    return max(2, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a cluster runs. Those whose bounds say *agreed* must be the same at every replica."""
+
+    durability: Literal["memory"] = cast(
+        Literal["memory"],
+        _choice("memory", ("memory",), "what a reply promises: `memory`, a quorum of replicas has it"),
+    )
+    window: int = _number(16, 1, 128, "slots", "how many slots may be in flight", agreed=True)
+    batch_requests_max: int = _number(4096, 1, 65_536, "requests", "most requests in a batch", agreed=True)
+    batch_bytes_max: int = _number(4 << 20, 1024, 64 << 20, "bytes", "most bytes in a batch", agreed=True)
+    request_bytes_max: int = _number(
+        1 << 20, 64, (64 << 20) - 512, "bytes", "most bytes of one command with its arguments", agreed=True
+    )
+    request_timeout_ms: int = _number(
+        500, 10, 600_000, "ms", "how long a request may wait without progress before the leader is suspected"
+    )
+    request_timeout_max_ms: int = _number(
+        30_000, 10, 3_600_000, "ms", "the most that the time-out grows to while views pass without progress"
+    )
+    heartbeat_interval_ms: int = _number(250, 10, 600_000, "ms", "how often a replica says where it is")
+    retransmit_interval_ms: int = _number(
+        100, 5, 600_000, "ms", "how long an unanswered message waits before it is sent again"
+    )
+    clock_skew_max_ms: int = _number(
+        10_000, 1, 86_400_000, "ms", "how far ahead of a replica's clock a leader's timestamp may be"
+    )
+    sessions_per_client_max: int = _number(
+        1024, 1, 1 << 20, "sessions", "most sessions that one client key can have open", agreed=True
+    )
+    pending_requests_max: int = _number(100_000, 1, 1 << 32, "requests", "most requests that wait to be decided")
+    pending_bytes_max: int = _number(256 << 20, 1024, 1 << 40, "bytes", "most bytes of requests that wait")
+    unexecuted_slots_max: int = _number(256, 1, 1 << 20, "slots", "most decided slots that wait to be executed")
+    retained_slots_max: int = _number(100_000, 2, 1 << 32, "slots", "most decided slots kept for replicas that lag")
+    retained_bytes_max: int = _number(256 << 20, 1024, 1 << 40, "bytes", "most bytes kept for replicas that lag")
+    scheduler: Literal["keyed", "sequential"] = cast(
+        Literal["keyed", "sequential"],
+        _choice("keyed", ("keyed", "sequential"), "`keyed` runs independent commands at once, `sequential` never does"),
+    )
+    workers: int = field(
+        default_factory=default_workers,
+        metadata={"bounds": Bounds(1, 256, "threads", "threads that execute commands; by default one a core", False)},
+    )
+
+    def __post_init__(self) -> None:
+        if self.durability in ("sync", "async"):
+            raise ConfigError(
+                f"{self.durability!r} is not there yet: replicas keep everything in memory",
+                field="durability",
+                remedy='write "memory", and know that the state is gone when all replicas stop',
+            )
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if "choices" in each.metadata:
+                cluster_fields.check_choice(value, each.name, each.metadata["choices"])
+            else:
+                bounds: Bounds = each.metadata["bounds"]
+                cluster_fields.check_integer(value, each.name, bounds.low, bounds.high, bounds.unit)
+        self._not_below("request_timeout_max_ms", "request_timeout_ms")
+        self._not_below("pending_bytes_max", "batch_bytes_max")
+        self._not_below("retained_bytes_max", "batch_bytes_max")
+        self._not_below("retained_slots_max", "window", times=2)
+        self._not_below("batch_bytes_max", "request_bytes_max", plus=512)
+
+    def _not_below(self, name: str, other: str, *, times: int = 1, plus: int = 0) -> None:
+        value, least = getattr(self, name), getattr(self, other) * times + plus
+        if value < least:
+            formula = f"{f'{times} × ' if times > 1 else ''}{other}{f' + {plus}' if plus else ''}"
+            raise ConfigError(
+                f"is {value}, but has to be at least {formula}, which is {least}",
+                field=name,
+                remedy=f"raise {name} or lower {other}",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaConfig:
+    """One replica: who it is and where it is reached."""
+
+    id: int
+    """Its index: 0 to n - 1."""
+    key: str
+    """Its Ed25519 public key, 64 hexadecimal digits."""
+    peers: str
+    """`host:port` at which the other replicas reach it."""
+    clients: str
+    """`host:port` at which clients reach it."""
+    listen_peers: str = ""
+    """`host:port` to listen at for replicas, if not `peers`: behind a NAT or in a container."""
+    listen_clients: str = ""
+    """`host:port` to listen at for clients, if not `clients`."""
+
+    def __post_init__(self) -> None:
+        cluster_fields.check_integer(self.id, "id", 0, 65_535)
+        cluster_fields.check_key(self.key, "key")
+        object.__setattr__(self, "key", self.key.lower())
+        for name in ("peers", "clients"):
+            cluster_fields.check_address(getattr(self, name), name)
+        for name in ("listen_peers", "listen_clients"):
+            cluster_fields.check_type(getattr(self, name), name, str, "text")
+            if getattr(self, name):
+                cluster_fields.check_address(getattr(self, name), name)
+
+    @property
+    def peers_listener(self) -> str:
+        """Where to listen for other replicas."""
+        return self.listen_peers or self.peers
+
+    @property
+    def clients_listener(self) -> str:
+        """Where to listen for clients."""
+        return self.listen_clients or self.clients
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """One client that the replicas talk to."""
+
+    name: str
+    """What the configuration calls it. Its private key is looked for in `keys/NAME.pem`."""
+    key: str
+    """Its Ed25519 public key, 64 hexadecimal digits."""
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        if self.name.startswith("replica-"):
+            raise ConfigError(
+                f"{self.name!r} is how a replica's key file is called", field="name", remedy="choose another name"
+            )
+        cluster_fields.check_key(self.key, "key")
+        object.__setattr__(self, "key", self.key.lower())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """A whole cluster, as its replicas and its clients see it."""
+
+    name: str
+    """For people: letters, digits, `-`, `_`, `.`."""
+    id: str
+    """32 hexadecimal digits, drawn when the cluster is made. Nothing of one cluster is valid in another."""
+    fault_model: FaultModel
+    """What a faulty replica may do."""
+    replicas: tuple[ReplicaConfig, ...]
+    """By id."""
+    clients: tuple[ClientConfig, ...]
+    """Whoever is not in this list can't send commands."""
+    settings: Settings = field(default_factory=Settings)
+    """How it runs."""
+    keys: Path | None = None
+    """The directory of private keys; with a file, `keys` beside it by default. Not part of what is agreed."""
+
+    def __post_init__(self) -> None:
+        _check_name(self.name)
+        cluster_fields.check_hexadecimal(self.id, "id", 32, "a cluster id")
+        object.__setattr__(self, "id", self.id.lower())
+        cluster_fields.check_choice(self.fault_model, "fault_model", _FAULT_MODELS)
+        for name, item in (("replicas", ReplicaConfig), ("clients", ClientConfig)):
+            object.__setattr__(self, name, cluster_fields.check_items(getattr(self, name), name, item))
+        cluster_fields.check_type(self.settings, "settings", Settings, "Settings")
+        if self.keys is not None:
+            cluster_fields.check_type(self.keys, "keys", (str, Path), "a path")
+            object.__setattr__(self, "keys", Path(self.keys))
+        self._check_replicas()
+        _check_distinct("clients", "name", ((f"[{i}]", c.name, "") for i, c in enumerate(self.clients)))
+        _check_distinct(
+            "",
+            "key",
+            (
+                (f"{kind}[{i}]", each.key, " each has a key of its own: run `pssmr keygen`")
+                for kind, members in (("replicas", self.replicas), ("clients", self.clients))
+                for i, each in enumerate(cast(Iterable[ReplicaConfig | ClientConfig], members))
+            ),
+        )
+
+    def _check_replicas(self) -> None:
+        n = len(self.replicas)
+        least = 4 if self.fault_model == "bft" else 3
+        if not 1 <= n <= REPLICAS_MAX:
+            raise ConfigError(
+                f"{n} replicas: a cluster has 1 to {REPLICAS_MAX}",
+                field="replicas",
+                remedy="`pssmr init DIR` writes a configuration to start from",
+            )
+        if 1 < n < least:
+            raise ConfigError(
+                f'{n} replicas survive no faulty one with fault model "{self.fault_model}", which needs {least}',
+                field="replicas",
+                remedy=f"have {least} replicas"
+                + (', or fault_model = "cft"' if n == 3 else "")
+                + ", or a single one to try things out",
+            )
+        for i, replica in enumerate(self.replicas):
+            if replica.id != i:
+                raise ConfigError(
+                    f"is {replica.id}, but the replica at this place has to have id {i}",
+                    field=f"replicas[{i}].id",
+                    remedy=f"number the replicas 0 to {n - 1}, in order",
+                )
+        _check_distinct(
+            "replicas",
+            "",
+            (
+                (f"[{i}].{name}", cluster_fields.canonical_address(getattr(replica, name)), "")
+                for i, replica in enumerate(self.replicas)
+                for name in ("peers", "clients")
+            ),
+        )
+
+    @property
+    def faults(self) -> int:
+        """f: how many replicas may be faulty."""
+        return (len(self.replicas) - 1) // (3 if self.fault_model == "bft" else 2)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What an operator should know about this configuration, though it is valid."""
+        n, step = len(self.replicas), 3 if self.fault_model == "bft" else 2
+        if n == 1:
+            return ("one replica survives no fault: good for trying things out, not for keeping anything",)
+        if (n - 1) % step:
+            enough = self.faults * step + 1
+            return (f"{n} replicas survive {self.faults} faulty ones, as many as {enough} would",)
+        return ()
+
+    @classmethod
+    def load(cls, source: ClusterConfig | Mapping[str, Any] | str | os.PathLike[str]) -> ClusterConfig:
+        """Takes a configuration in any of its forms.
+
+        Args:
+            source: A `ClusterConfig`; a mapping of the shape of a `cluster.toml`; the path of a `cluster.toml`; of a
+                Python file that has `cluster`, a `ClusterConfig` or a function that returns one; or of a directory
+                that holds `cluster.toml` or `cluster.py`.
+
+        Raises:
+            ConfigError: If there is nothing there, or something that can't be used.
+        """
+        from pssmr import cluster_files
+
+        if isinstance(source, ClusterConfig):
+            return source
+        if isinstance(source, Mapping):
+            return cluster_files.from_mapping(source)
+        return cluster_files.read(Path(source))
+
+    def replica_key(self, replica: int, path: str | os.PathLike[str] | None = None) -> str:
+        """The private key of a replica, as PEM text, from `path` or else `keys/replica-N.pem`.
+
+        Raises:
+            ConfigError: If there is no such replica, or the file can't be read, may be read by others, holds no key or
+                another one than the configuration says.
+        """
+        from pssmr import cluster_keys
+
+        if not 0 <= replica < len(self.replicas):
+            raise ConfigError(
+                f"there is no replica {replica}",
+                field="replicas",
+                remedy=f"the ids are 0 to {len(self.replicas) - 1}",
+            )
+        file = Path(path) if path is not None else self._key_file(f"replica-{replica}")
+        return cluster_keys.read_key(file, expected={self.replicas[replica].key: f"replica {replica}"})
+
+    def client_key(self, client: str | os.PathLike[str] | None = None) -> str:
+        """The private key of a client, as PEM text.
+
+        Args:
+            client: A client's name, the path of a key file, or nothing: then the first client of the configuration
+                whose key file is there.
+
+        Raises:
+            ConfigError: As for `replica_key`, or if there is no such client.
+        """
+        from pssmr import cluster_keys
+
+        names = [each.name for each in self.clients]
+        allowed = {each.key: f"client {each.name!r}" for each in self.clients}
+        if client is None:
+            if not names:
+                raise ConfigError(
+                    "there is no client in this configuration, so nobody can send commands",
+                    field="clients",
+                    remedy="add a [[clients]] table with a name and the key that `pssmr keygen` prints",
+                )
+            files = [self._key_file(name) for name in names]
+            return cluster_keys.read_key(next((f for f in files if f.exists()), files[0]), expected=allowed)
+        if isinstance(client, str) and _NAME.fullmatch(client) and not Path(client).exists():
+            if client not in names:
+                raise ConfigError(
+                    f"there is no client {client!r}{cluster_fields.nearest(client, names)}",
+                    field="clients",
+                    remedy=f"the clients are {', '.join(names) or 'none'}",
+                )
+            key = next(each.key for each in self.clients if each.name == client)
+            return cluster_keys.read_key(self._key_file(client), expected={key: f"client {client!r}"})
+        return cluster_keys.read_key(Path(client), expected=allowed)
+
+    def _key_file(self, stem: str) -> Path:
+        if self.keys is None:
+            raise ConfigError(
+                "this configuration names no directory of private keys",
+                field="keys",
+                remedy="give keys=..., or the path of the key file",
+            )
+        return self.keys / f"{stem}.pem"
+
+
+def _check_name(value: object) -> None:
+    cluster_fields.check_type(value, "name", str, "text")
+    if not _NAME.fullmatch(cast(str, value)):
+        raise ConfigError(
+            f"{value!r} is not a name",
+            field="name",
+            remedy="use 1 to 63 small letters, digits, '-', '_' and '.', with a letter or digit first",
+        )
+
+
+def _check_distinct(prefix: str, name: str, values: Iterator[tuple[str, str, str]]) -> None:
+    """Refuses the second of two equal values, naming both. Each value comes as its path, itself, and a remedy."""
+    seen: dict[str, str] = {}
+    for path, value, remedy in values:
+        here = f"{prefix}{path}.{name}" if name else f"{prefix}{path}"
+        if value in seen:
+            raise ConfigError(
+                f"{value!r} is also {seen[value]}", field=here, remedy=remedy.strip() or "no two may be the same"
+            )
+        seen[value] = here
