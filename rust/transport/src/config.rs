@@ -53,7 +53,7 @@ pub struct TransportConfig {
     pub frame_bytes_max: usize,
     /// The most bytes that wait to be sent on one link, framing included. Holds at least one longest frame.
     pub send_queue_bytes_max: usize,
-    /// The most accepted links.
+    /// The most accepted links. When all are taken, a key that has some replaces its oldest, and others are refused.
     pub links_max: usize,
     /// The most accepted links of one key. One more closes the oldest of them.
     pub links_per_key_max: usize,

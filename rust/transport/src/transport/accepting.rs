@@ -82,11 +82,14 @@ impl Transport {
 
     /// Gives a link to an accepted connection that has proved `key`.
     pub(super) fn admit(&mut self, slot: usize, key: PublicKey, now: Instant) {
-        let of_key = self.accepted.get(&key);
-        if of_key.is_some_and(|links| links.len() >= self.config.links_per_key_max) {
-            let oldest = *of_key.and_then(VecDeque::front).expect("links_per_key_max is not 0");
+        let oldest_of_key = self.accepted.get(&key).and_then(VecDeque::front).copied();
+        let of_key = self.accepted.get(&key).map_or(0, VecDeque::len);
+        let full = self.accepted_count >= self.config.links_max;
+        if let Some(oldest) = oldest_of_key
+            && (full || of_key >= self.config.links_per_key_max)
+        {
             self.take_down(oldest.slot(), DownReason::Replaced);
-        } else if self.accepted_count >= self.config.links_max {
+        } else if full {
             self.counters.links_refused += 1;
             if let Some(hidden) = self.noise.allow(now) {
                 tracing::warn!(%key, links_max = self.config.links_max, hidden, "no link left for a connection");

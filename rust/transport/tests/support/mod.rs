@@ -1,6 +1,8 @@
 //! Transports in one thread, driven in turn.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+pub mod raw;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
