@@ -1,1 +1,38 @@
-//! Footprints, schedulers, workers, services. Threads, no sockets.
+//! Parallel execution: commands, delivered in one total order, on W worker threads, such that every two conflicting
+//! commands run in delivery order on every replica, and all else runs at once.
+//!
+//! The way of a command: [`Executor::submit`] asks the [`Service`] for its [`footprint`], a [`scheduler`] decides when
+//! it may run, a [`Worker`] takes it in a run of ready commands, the service executes the run, and the
+//! [`CompletionSink`] gets the replies. The service's state may live in [`table`]s, which know the running command's
+//! footprint and roll back what a failing handler has written.
+//!
+//! Threads, no sockets.
+
+pub mod access;
+pub mod declaration;
+mod dispatch;
+pub mod executor;
+pub mod extract;
+pub mod footprint;
+pub mod key;
+pub mod messagepack;
+mod progress;
+pub mod reply;
+pub mod scheduler;
+pub mod service;
+mod sync;
+pub mod table;
+pub mod worker;
+
+pub use access::{Access, AccessError};
+pub use declaration::{ArgumentSpec, CommandSpec, DeclarationError, KeyDeclaration, ScopeDeclaration, Step};
+pub use executor::{Executor, ExecutorConfig, ExecutorStats, Pending};
+pub use extract::{Call, CommandTable, Refusal, payload};
+pub use footprint::{Claim, Footprint, FootprintBuilder, KeyHash, Mode, Scope, TableId};
+pub use reply::Reply;
+pub use scheduler::{Scheduler, SchedulerConfig};
+pub use service::{
+    Command, CommandKind, Completion, CompletionSink, Extraction, Fatal, Service, Task, Watermark, WorkerId,
+};
+pub use table::{TableSnapshot, Tables};
+pub use worker::Worker;

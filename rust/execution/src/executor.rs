@@ -1,0 +1,231 @@
+//! The executor: delivered commands in, replies out.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pssmr_types::Slot;
+
+use crate::dispatch::Dispatch;
+use crate::extract::Refusal;
+use crate::footprint::{Footprint, FootprintBuilder};
+use crate::progress::Progress;
+use crate::scheduler::{SchedulerConfig, SchedulerStats};
+use crate::service::{Command, CommandKind, CompletionSink, Extraction, Fatal, Service, Task, Watermark};
+use crate::sync::{Condvar, Mutex, lock, thread};
+use crate::worker::{Worker, message_of, work};
+
+/// How to execute.
+#[derive(Clone, Debug)]
+pub struct ExecutorConfig {
+    /// The scheduler.
+    pub scheduler: SchedulerConfig,
+    /// The number of worker threads: at least 1.
+    pub workers: usize,
+    /// The most commands that a worker takes at once: at least 1. Workers take fewer while commands are slow.
+    pub run_length_max: usize,
+    /// Makes it unpredictable which keys share an entry of the key table. By default random.
+    pub secret: u64,
+}
+
+impl Default for ExecutorConfig {
+    fn default() -> Self {
+        Self {
+            scheduler: SchedulerConfig::default(),
+            workers: thread_count(),
+            run_length_max: 256,
+            secret: RandomState::new().build_hasher().finish(),
+        }
+    }
+}
+
+fn thread_count() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// What becomes of commands that are not executed when the executor ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// They are executed first.
+    Execute,
+    /// They are dropped; runs that have begun are finished.
+    Drop,
+}
+
+/// Counts since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExecutorStats {
+    /// The scheduler's counts.
+    pub scheduler: SchedulerStats,
+    /// Runs given to workers: `scheduler.completed / runs` commands share one hand-off.
+    pub runs: u64,
+}
+
+pub(crate) struct Shared {
+    pub(crate) service: Arc<dyn Service>,
+    pub(crate) sink: Arc<dyn CompletionSink>,
+    pub(crate) run_length_max: usize,
+    pub(crate) dispatch: Mutex<Dispatch>,
+    /// One for each worker, all with the lock of `dispatch`.
+    pub(crate) conditions: Vec<Condvar>,
+    pub(crate) progress: Mutex<Progress>,
+    pub(crate) failed: Mutex<bool>,
+}
+
+/// Runs delivered commands on worker threads.
+pub struct Executor {
+    shared: Arc<Shared>,
+    intake: Mutex<Intake>,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+}
+
+/// What only the submitting thread uses.
+#[derive(Default)]
+struct Intake {
+    builder: FootprintBuilder,
+    tasks: Vec<(Task, bool)>,
+}
+
+impl Executor {
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// If a thread can't be started.
+    ///
+    /// # Panics
+    /// If the configuration has no workers, or runs of no length, or a number of entries that is not a power of two.
+    pub fn start(
+        service: Arc<dyn Service>,
+        config: &ExecutorConfig,
+        sink: Arc<dyn CompletionSink>,
+    ) -> io::Result<Self> {
+        assert!(config.workers > 0 && config.run_length_max > 0, "no workers, or runs of no length");
+        let shared = Arc::new(Shared {
+            service,
+            sink,
+            run_length_max: config.run_length_max,
+            dispatch: Mutex::new(Dispatch::new(config.scheduler.build(config.workers, config.secret), config.workers)),
+            conditions: (0..config.workers).map(|_| Condvar::new()).collect(),
+            progress: Mutex::new(Progress::default()),
+            failed: Mutex::new(false),
+        });
+        let executor = Self { shared, intake: Mutex::default(), threads: Mutex::new(Vec::new()) };
+        for id in 0..config.workers {
+            let worker = Worker::new(id, executor.shared.clone());
+            let thread = thread::Builder::new().name(format!("worker {id}")).spawn(move || work(worker))?;
+            lock(&executor.threads).push(thread);
+        }
+        Ok(executor)
+    }
+
+    /// Takes the next commands of the delivery order. With them, all commands of slots up to `through` are submitted;
+    /// a slot may have none.
+    ///
+    /// Does not wait for anything to be executed. It takes whatever it is given: keep the backlog bounded by
+    /// [`Executor::executed`] or [`Executor::pending`]. After the end, or after a fatal error, commands are dropped.
+    ///
+    /// # Panics
+    /// If positions or slots do not ascend.
+    pub fn submit(&self, commands: impl IntoIterator<Item = Command>, through: Slot) {
+        let mut intake = lock(&self.intake);
+        let Intake { builder, tasks } = &mut *intake;
+        let service = &*self.shared.service;
+        for command in commands {
+            match catch_unwind(AssertUnwindSafe(|| task_of(service, command, builder))) {
+                Ok(task) => tasks.push(task),
+                Err(panic) => {
+                    tasks.clear();
+                    drop(intake);
+                    let position = self.executed().position;
+                    return self.shared.fail(Fatal::ServicePanicked { position, message: message_of(&*panic) });
+                }
+            }
+        }
+        let mut progress = lock(&self.shared.progress);
+        for (task, _) in &mut *tasks {
+            task.ordinal = progress.submitted(task.command.position);
+        }
+        let moved = progress.submitted_through(through);
+        drop(progress);
+        let mut dispatch = lock(&self.shared.dispatch);
+        for (task, deferred) in tasks.drain(..) {
+            dispatch.deliver(task, deferred);
+        }
+        let wake = dispatch.wake();
+        drop(dispatch);
+        self.shared.notify(&wake);
+        if let Some(watermark) = moved {
+            self.shared.sink.executed(watermark);
+        }
+    }
+
+    /// Up to where everything is executed, and its replies are handed over.
+    pub fn executed(&self) -> Watermark {
+        lock(&self.shared.progress).watermark()
+    }
+
+    /// The number of submitted commands above the watermark.
+    pub fn pending(&self) -> usize {
+        lock(&self.shared.progress).pending()
+    }
+
+    /// Counts.
+    pub fn stats(&self) -> ExecutorStats {
+        let (scheduler, runs) = lock(&self.shared.dispatch).stats();
+        ExecutorStats { scheduler, runs }
+    }
+
+    /// Ends all workers and waits until their threads are gone. Ends at once if it was called before. Never call it
+    /// from a worker's thread, nor while holding what a command needs to finish (a Python thread state, say).
+    pub fn shutdown(&self, pending: Pending) {
+        let mut dispatch = lock(&self.shared.dispatch);
+        let wake = dispatch.end(pending);
+        drop(dispatch);
+        self.shared.notify(&wake);
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            // Its panics were caught and reported.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.shutdown(Pending::Drop);
+    }
+}
+
+/// The task of a command, and whether its footprint is deferred.
+fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuilder) -> (Task, bool) {
+    builder.clear();
+    let extraction = match command.kind {
+        CommandKind::Application => service.footprint(&command.payload, builder),
+        CommandKind::StateDigest => {
+            builder.exclusive();
+            Ok(Extraction::default())
+        }
+    };
+    let footprint = builder.build();
+    let mut task = Task { command, footprint, handler: 0, reply: Bytes::new(), refused: None, ordinal: 0 };
+    match extraction {
+        Ok(Extraction { handler, deferred }) => {
+            task.handler = handler;
+            (task, deferred)
+        }
+        Err(refusal) => {
+            task.refuse(refusal);
+            (task, false)
+        }
+    }
+}
+
+impl Task {
+    /// The command will not be executed; it touches nothing.
+    pub(crate) fn refuse(&mut self, refusal: Refusal) {
+        self.footprint = Footprint::nothing();
+        self.refused = Some(refusal);
+    }
+}

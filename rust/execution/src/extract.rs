@@ -1,0 +1,232 @@
+//! From the ordered bytes of a command to its footprint, without an interpreter.
+//!
+//! A payload is `u8 length of the name ‖ name ‖ MessagePack array of arguments`. All of it is checked here, so that
+//! every replica refuses the same payloads, before anything runs.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use crate::declaration::{CommandSpec, DeclarationError, ScopeDeclaration, Step, check_all};
+use crate::footprint::FootprintBuilder;
+use crate::key::KeyError;
+use crate::messagepack::{self, Malformed, Reader, Token};
+use crate::service::Extraction;
+
+/// Why a command is not executed. The same on every replica: it depends on the payload and the declarations alone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The payload has no name, or one that is not UTF-8, or no array of arguments, or is malformed `MessagePack`.
+    #[error("malformed payload: {0}")]
+    Malformed(&'static str),
+    /// No command has this name.
+    #[error("unknown command")]
+    UnknownCommand,
+    /// Too few or too many arguments.
+    #[error("takes {required} to {most} arguments, not {given}")]
+    ArgumentCount {
+        /// How many must be given.
+        required: usize,
+        /// How many can be given.
+        most: usize,
+        /// How many were given.
+        given: usize,
+    },
+    /// The argument from which a key is to be taken has no such field, or has a kind of value that is no key.
+    #[error("argument {argument}: {problem}")]
+    Key {
+        /// The argument, from 0.
+        argument: usize,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The service could not compute the footprint.
+    #[error("the footprint could not be computed: {0}")]
+    Footprint(String),
+}
+
+impl Refusal {
+    /// The code of this refusal in replies.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Malformed(_) => 1,
+            Self::UnknownCommand => 2,
+            Self::ArgumentCount { .. } => 3,
+            Self::Key { .. } => 4,
+            Self::Footprint(_) => 5,
+        }
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(problem: Malformed) -> Self {
+        Self::Malformed(match problem {
+            Malformed::CutShort => "the value is cut short",
+            Malformed::Trailing => "bytes follow the arguments",
+            Malformed::InvalidType => "an invalid type byte",
+            Malformed::NotUtf8 => "a string is not UTF-8",
+            Malformed::TooDeep => "arrays and maps nest too deep",
+        })
+    }
+}
+
+/// A service's commands by name, with the extractor of each one's footprint.
+#[derive(Debug)]
+pub struct CommandTable {
+    commands: Vec<CommandSpec>,
+    by_name: HashMap<Box<str>, u32>,
+}
+
+/// A payload, taken apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The command's index in the table.
+    pub command: u32,
+    /// Its name.
+    pub name: &'a str,
+    /// The `MessagePack` array of arguments, all of it checked.
+    pub arguments: &'a [u8],
+}
+
+impl CommandTable {
+    /// A table of these commands. A command's index is its place in the list.
+    ///
+    /// # Errors
+    /// The first declaration that makes no sense.
+    pub fn new(commands: Vec<CommandSpec>) -> Result<Self, DeclarationError> {
+        check_all(&commands)?;
+        let by_name = (0..).zip(&commands).map(|(index, command)| (command.name.as_str().into(), index)).collect();
+        Ok(Self { commands, by_name })
+    }
+
+    /// The commands, in order of their index.
+    pub fn commands(&self) -> &[CommandSpec] {
+        &self.commands
+    }
+
+    /// The index of the command with this name.
+    pub fn index_of(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    /// Takes a payload apart without looking for keys. The arguments are not counted.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] or [`Refusal::UnknownCommand`].
+    pub fn call<'a>(&self, payload: &'a [u8]) -> Result<Call<'a>, Refusal> {
+        let mut reader = Reader::new(payload);
+        let length = reader.take(1).map_err(|_| Refusal::Malformed("no name"))?[0];
+        let name = reader.take(usize::from(length)).map_err(|_| Refusal::Malformed("the name is cut short"))?;
+        let name = std::str::from_utf8(name).map_err(|_| Refusal::Malformed("the name is not UTF-8"))?;
+        let arguments = reader.value()?;
+        reader.finish()?;
+        let command = self.index_of(name).ok_or(Refusal::UnknownCommand)?;
+        Ok(Call { command, name, arguments })
+    }
+
+    /// Extracts the footprint of a payload into `out`.
+    ///
+    /// # Errors
+    /// [`Refusal`]. What `out` holds is then of no use.
+    pub fn extract(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<Extraction, Refusal> {
+        let call = self.call(payload)?;
+        let command = &self.commands[call.command as usize];
+        let mut arguments = Reader::new(call.arguments);
+        let Token::Array(given) = arguments.token()? else {
+            return Err(Refusal::Malformed("the arguments are not an array"));
+        };
+        let (given, required, most) = (given as usize, command.required_arguments(), command.arguments.len());
+        if given < required || given > most {
+            return Err(Refusal::ArgumentCount { required, most, given });
+        }
+        extract_keys(command, arguments, given, out)?;
+        for scope in &command.scopes {
+            match *scope {
+                ScopeDeclaration::Nothing => {}
+                ScopeDeclaration::ReadAll => out.read_all(),
+                ScopeDeclaration::Exclusive => out.exclusive(),
+                ScopeDeclaration::Table(table, mode) => out.table(table, mode),
+            }
+        }
+        if command.is_undeclared() {
+            if command.query { out.read_all() } else { out.exclusive() }
+        }
+        Ok(Extraction { handler: call.command, deferred: command.callable })
+    }
+}
+
+/// Adds the declared keys. `arguments` is at the first of `given` arguments.
+fn extract_keys(
+    command: &CommandSpec,
+    mut arguments: Reader<'_>,
+    given: usize,
+    out: &mut FootprintBuilder,
+) -> Result<(), Refusal> {
+    if command.keys.is_empty() {
+        return Ok(());
+    }
+    for (index, argument) in command.arguments.iter().enumerate() {
+        let value = if index < given { arguments.value()? } else { argument.default.as_deref().unwrap_or_default() };
+        for key in command.keys.iter().filter(|key| key.argument == index) {
+            let refuse = |problem| Refusal::Key { argument: index, problem };
+            let place = find(value, &key.path).map_err(refuse)?;
+            out.key_value(key.table, place, key.mode).map_err(|error| refuse(key_problem(error)))?;
+        }
+    }
+    Ok(())
+}
+
+fn key_problem(error: KeyError) -> &'static str {
+    match error {
+        KeyError::TooLong => "the key is too long",
+        KeyError::TooDeep => "the key nests too deep",
+        KeyError::Kind | KeyError::Malformed(_) | KeyError::NotAKey => "not a value that can be a key",
+    }
+}
+
+/// The value at the end of `path` in `value`. A map must not have the field twice: a decoder might see the other one.
+fn find<'a>(value: &'a [u8], path: &[Step]) -> Result<&'a [u8], &'static str> {
+    const MALFORMED: &str = "malformed";
+    let mut place = value;
+    for step in path {
+        let mut reader = Reader::new(place);
+        let mut found = None;
+        match (step, reader.token().map_err(|_| MALFORMED)?) {
+            (Step::Index(wanted), Token::Array(length)) => {
+                for index in 0..length.min(wanted.saturating_add(1)) {
+                    let element = reader.value().map_err(|_| MALFORMED)?;
+                    if index == *wanted {
+                        found = Some(element);
+                    }
+                }
+            }
+            (Step::Field(wanted), Token::Map(length)) => {
+                for _ in 0..length {
+                    let name = reader.value().map_err(|_| MALFORMED)?;
+                    let field = reader.value().map_err(|_| MALFORMED)?;
+                    if Reader::new(name).token() == Ok(Token::Str(wanted)) && found.replace(field).is_some() {
+                        return Err("a field is there twice");
+                    }
+                }
+            }
+            _ => return Err("not of the declared structure"),
+        }
+        place = found.ok_or("a field is missing")?;
+    }
+    Ok(place)
+}
+
+/// The payload that calls `name` with arguments that are each one `MessagePack` value.
+///
+/// # Panics
+/// If the name is longer than 255 bytes.
+pub fn payload(name: &str, arguments: &[&[u8]]) -> Bytes {
+    let mut out = Vec::with_capacity(1 + name.len() + 5 + arguments.iter().map(|a| a.len()).sum::<usize>());
+    out.push(u8::try_from(name.len()).expect("a command's name has at most 255 bytes"));
+    out.extend_from_slice(name.as_bytes());
+    messagepack::write_array(&mut out, u32::try_from(arguments.len()).expect("below 2^32 arguments"));
+    for argument in arguments {
+        out.extend_from_slice(argument);
+    }
+    Bytes::from(out)
+}

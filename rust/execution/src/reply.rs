@@ -1,0 +1,162 @@
+//! Replies: what a command answers, as bytes that are equal on all correct replicas.
+//!
+//! | first byte | meaning | then |
+//! |---|---|---|
+//! | 0 | result | a `MessagePack` value |
+//! | 1 | application error | `MessagePack` string: its name; `MessagePack` array: its arguments |
+//! | 2 | the handler failed | `MessagePack` string: the name of the exception's type |
+//! | 3 | refused, not executed | one byte: the code of the [`Refusal`]; `MessagePack` string: what is wrong |
+
+use bytes::Bytes;
+
+use crate::extract::Refusal;
+use crate::messagepack::{self, Malformed, Reader, Token};
+
+const RESULT: u8 = 0;
+const APPLICATION_ERROR: u8 = 1;
+const HANDLER_FAILED: u8 = 2;
+const REFUSED: u8 = 3;
+
+/// A reply, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The command's result: one `MessagePack` value.
+    Result(Bytes),
+    /// The command ended in an error that the application declares.
+    ApplicationError {
+        /// The error's name.
+        name: String,
+        /// Its arguments: a `MessagePack` array.
+        arguments: Bytes,
+    },
+    /// The command's handler failed in a way that it does not declare. What it had written was rolled back.
+    HandlerFailed {
+        /// The name of the exception's type.
+        exception: String,
+    },
+    /// The command was not executed.
+    Refused {
+        /// [`Refusal::code`].
+        code: u8,
+        /// What is wrong with the command.
+        message: String,
+    },
+}
+
+/// Why bytes are not a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedReply {
+    /// The first byte is not that of a reply.
+    #[error("not a kind of reply")]
+    Kind,
+    /// A part is malformed or of the wrong type.
+    #[error("a part of the reply is malformed")]
+    Part,
+}
+
+impl From<Malformed> for MalformedReply {
+    fn from(_: Malformed) -> Self {
+        Self::Part
+    }
+}
+
+/// The reply with this result, which must be one `MessagePack` value.
+pub fn result(value: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(1 + value.len());
+    out.push(RESULT);
+    out.extend_from_slice(value);
+    Bytes::from(out)
+}
+
+/// The reply with an error of the application; `arguments` must be a `MessagePack` array.
+pub fn application_error(name: &str, arguments: &[u8]) -> Bytes {
+    let mut out = vec![APPLICATION_ERROR];
+    messagepack::write_str(&mut out, name);
+    out.extend_from_slice(arguments);
+    Bytes::from(out)
+}
+
+/// The reply of a handler that failed with an exception of this type.
+pub fn handler_failed(exception: &str) -> Bytes {
+    let mut out = vec![HANDLER_FAILED];
+    messagepack::write_str(&mut out, exception);
+    Bytes::from(out)
+}
+
+/// The reply to a command that is refused.
+pub fn refused(refusal: &Refusal) -> Bytes {
+    let mut out = vec![REFUSED, refusal.code()];
+    messagepack::write_str(&mut out, &refusal.to_string());
+    Bytes::from(out)
+}
+
+impl Reply {
+    /// Takes a reply apart. What it holds are slices of `bytes` where that is possible.
+    ///
+    /// # Errors
+    /// [`MalformedReply`].
+    pub fn decode(bytes: &Bytes) -> Result<Self, MalformedReply> {
+        let mut reader = Reader::new(bytes);
+        let kind = reader.take(1)?[0];
+        let reply = match kind {
+            RESULT => Self::Result(bytes.slice_ref(reader.value()?)),
+            APPLICATION_ERROR => {
+                let name = string(&mut reader)?;
+                let arguments = reader.value()?;
+                if !matches!(Reader::new(arguments).token(), Ok(Token::Array(_))) {
+                    return Err(MalformedReply::Part);
+                }
+                Self::ApplicationError { name, arguments: bytes.slice_ref(arguments) }
+            }
+            HANDLER_FAILED => Self::HandlerFailed { exception: string(&mut reader)? },
+            REFUSED => Self::Refused { code: reader.take(1)?[0], message: string(&mut reader)? },
+            _ => return Err(MalformedReply::Kind),
+        };
+        reader.finish()?;
+        Ok(reply)
+    }
+}
+
+fn string(reader: &mut Reader<'_>) -> Result<String, MalformedReply> {
+    match reader.token()? {
+        Token::Str(text) => Ok(text.to_owned()),
+        _ => Err(MalformedReply::Part),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_survives_the_wire() {
+        assert_eq!(Reply::decode(&result(&[0x2a])), Ok(Reply::Result(Bytes::from_static(&[0x2a]))));
+        assert_eq!(
+            Reply::decode(&application_error("Refused", &[0x91, 0x01])),
+            Ok(Reply::ApplicationError { name: "Refused".into(), arguments: Bytes::from_static(&[0x91, 0x01]) })
+        );
+        assert_eq!(
+            Reply::decode(&handler_failed("KeyError")),
+            Ok(Reply::HandlerFailed { exception: "KeyError".into() })
+        );
+        assert_eq!(
+            Reply::decode(&refused(&Refusal::UnknownCommand)),
+            Ok(Reply::Refused { code: 2, message: "unknown command".into() })
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_reply_is_an_error() {
+        for (bytes, error) in [
+            (&b""[..], MalformedReply::Part),
+            (b"\x09", MalformedReply::Kind),
+            (b"\x00", MalformedReply::Part),
+            (b"\x00\x01\x02", MalformedReply::Part),
+            (b"\x01\xa1x\x01", MalformedReply::Part),
+            (b"\x02\x01", MalformedReply::Part),
+            (b"\x03", MalformedReply::Part),
+        ] {
+            assert_eq!(Reply::decode(&Bytes::from_static(bytes)), Err(error), "{bytes:?}");
+        }
+    }
+}

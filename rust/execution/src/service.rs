@@ -1,0 +1,195 @@
+//! Services: the replicated applications that workers execute commands of.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pssmr_types::{ClientId, Digest, Slot};
+
+use crate::extract::Refusal;
+use crate::footprint::{Footprint, FootprintBuilder};
+use crate::worker::Worker;
+
+/// A command as it was delivered by the total order.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// Its position in the delivery order: unique, ascending, possibly with gaps.
+    pub position: u64,
+    /// The slot that it was decided in.
+    pub slot: Slot,
+    /// Who sent it.
+    pub client: ClientId,
+    /// The client's number for it.
+    pub sequence: u64,
+    /// The agreed time of its slot: nanoseconds since the Unix epoch.
+    pub timestamp: u64,
+    /// The agreed seed of its slot. A command's own randomness comes from this seed and its position.
+    pub seed: [u8; 32],
+    /// What to do.
+    pub kind: CommandKind,
+    /// For an application's command: its name and arguments, as in [`crate::extract`]. Otherwise empty.
+    pub payload: Bytes,
+}
+
+/// What a command asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandKind {
+    /// One of the service's commands.
+    Application,
+    /// The digest of the state at this position. It is executed when all before it is done and nothing after it has
+    /// begun; its reply is the 32 bytes of the digest, without the first byte that other replies have.
+    StateDigest,
+}
+
+/// A command on its way through the executor.
+#[derive(Debug)]
+pub struct Task {
+    /// The command.
+    pub command: Command,
+    /// What it may touch.
+    pub footprint: Footprint,
+    /// What [`Extraction::handler`] said.
+    pub handler: u32,
+    /// The reply, in the form of [`crate::reply`]. `execute` sets it; an empty one becomes an empty result.
+    pub reply: Bytes,
+    pub(crate) refused: Option<Refusal>,
+    /// Counts the submitted commands, without gaps.
+    pub(crate) ordinal: u64,
+}
+
+/// What a service says about a payload, beside its footprint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extraction {
+    /// The service's own number for the command's handler; comes back in [`Task::handler`].
+    pub handler: u32,
+    /// Whether the footprint is not complete: a worker will call [`Service::compute_footprint`] before the command,
+    /// and those delivered after it, are scheduled.
+    pub deferred: bool,
+}
+
+/// Names a worker: 0 to W − 1.
+pub type WorkerId = usize;
+
+/// A replicated application.
+///
+/// Everything here must be deterministic: the same commands in the same order of conflicting ones give the same
+/// replies and the same state on every replica.
+pub trait Service: Send + Sync + 'static {
+    /// Says what the command with this payload touches. Called by the thread that submits, in delivery order: it must
+    /// not block, and not need an interpreter. A function of the payload alone.
+    ///
+    /// # Errors
+    /// The command is not executed; the refusal is its reply.
+    fn footprint(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<Extraction, Refusal>;
+
+    /// Completes a footprint that [`Service::footprint`] deferred: adds to what that call put into `out`. Called by a
+    /// worker, not in delivery order. A function of the payload alone: it must not look at any state.
+    ///
+    /// # Errors
+    /// The command is not executed; the refusal is its reply.
+    fn compute_footprint(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<(), Refusal> {
+        let _ = payload;
+        out.exclusive();
+        Ok(())
+    }
+
+    /// Executes a run of commands, in the order of the run, and sets their replies. Commands of one run may conflict.
+    /// Other workers execute at the same time, but nothing that conflicts with this run.
+    ///
+    /// A panic is not deterministic, so it stops the replica.
+    fn execute(&self, worker: WorkerId, run: &mut [Task]);
+
+    /// The digest of the whole state. No command runs meanwhile.
+    fn state_digest(&self) -> Digest;
+
+    /// What worker thread `worker` does for its whole life: by default [`Worker::run`].
+    ///
+    /// A service whose commands need something of the thread (a Python thread state) overrides this. It acquires it,
+    /// then loops: release, [`Worker::wait`], acquire, [`Worker::execute`]. `wait` takes locks, hands over replies and
+    /// blocks; `execute` does nothing but call this service. The loop must go on until `wait` returns `false`.
+    fn work(&self, worker: &mut Worker) {
+        worker.run();
+    }
+}
+
+/// The executed command, for the one who waits for its reply.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// [`Command::position`].
+    pub position: u64,
+    /// [`Command::slot`].
+    pub slot: Slot,
+    /// [`Command::client`].
+    pub client: ClientId,
+    /// [`Command::sequence`].
+    pub sequence: u64,
+    /// [`Command::kind`].
+    pub kind: CommandKind,
+    /// The reply.
+    pub reply: Bytes,
+}
+
+/// How far execution has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Watermark {
+    /// Every submitted command up to this position is executed.
+    pub position: u64,
+    /// Every command of every slot up to this one is executed.
+    pub slot: Slot,
+}
+
+/// Why an executor has stopped for good. The replica must halt: its state may be part of the way through a command.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fatal {
+    /// The service panicked.
+    #[error("the service panicked at position {position}: {message}")]
+    ServicePanicked {
+        /// The position of the first command of the run; of the panicking command, or of one a little before it.
+        position: u64,
+        /// What the panic said.
+        message: String,
+    },
+    /// A worker thread ended outside of a command: a panic of the sink, or of the executor itself.
+    #[error("worker {worker} died: {message}")]
+    WorkerDied {
+        /// The worker.
+        worker: WorkerId,
+        /// What the panic said.
+        message: String,
+    },
+}
+
+/// Where the executor reports to. Called by workers and by the thread that submits, at the same time, and never with a
+/// lock of the executor held. It must not block.
+pub trait CompletionSink: Send + Sync + 'static {
+    /// These commands are executed. `completions` is to be drained; the memory is used again.
+    fn completed(&self, completions: &mut Vec<Completion>);
+
+    /// Execution has come to `watermark`; all completions up to it have been handed over before. Calls can overtake
+    /// each other: the highest watermark counts.
+    fn executed(&self, watermark: Watermark);
+
+    /// The executor has stopped for good. Called once. Completions of runs that ended well may still follow.
+    fn failed(&self, fatal: Fatal);
+}
+
+impl<S: Service + ?Sized> Service for Arc<S> {
+    fn footprint(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<Extraction, Refusal> {
+        (**self).footprint(payload, out)
+    }
+
+    fn compute_footprint(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<(), Refusal> {
+        (**self).compute_footprint(payload, out)
+    }
+
+    fn execute(&self, worker: WorkerId, run: &mut [Task]) {
+        (**self).execute(worker, run);
+    }
+
+    fn state_digest(&self) -> Digest {
+        (**self).state_digest()
+    }
+
+    fn work(&self, worker: &mut Worker) {
+        (**self).work(worker);
+    }
+}

@@ -1,0 +1,198 @@
+//! Tables: the state that the core keeps for services.
+//!
+//! A table maps keys (in the encoding of [`crate::key`], so sorted by value) to values (bytes that only the service
+//! understands). It is split by hash into shards, each behind a lock of its own, so that commands on different keys
+//! don't meet. A shard is a persistent map: a copy of it costs nothing and shares all structure, so a table can be
+//! read as it was while commands go on.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::OrdMap;
+use parking_lot::RwLock;
+use pssmr_types::Digest;
+
+use crate::footprint::{KeyHash, TableId};
+
+/// The number of shards of a table, a power of two.
+const SHARDS: usize = 32;
+
+type Shard = OrdMap<Arc<[u8]>, Bytes>;
+
+/// One table. Its users see to it that commands that conflict don't meet here: each call is atomic by itself, no more.
+#[derive(Debug)]
+struct Table {
+    name: String,
+    shards: [RwLock<Shard>; SHARDS],
+}
+
+/// All tables of a service, by id.
+#[derive(Debug)]
+pub struct Tables {
+    tables: Vec<Table>,
+}
+
+impl Table {
+    fn shard(&self, hash: KeyHash) -> &RwLock<Shard> {
+        &self.shards[hash.0 as usize % SHARDS]
+    }
+}
+
+impl Tables {
+    /// Empty tables with these names. A table's id is its place in the list.
+    ///
+    /// # Panics
+    /// If there are more than 65536 names, or one of them is there twice.
+    pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
+        let tables: Vec<_> =
+            names.into_iter().map(|name| Table { name: name.into(), shards: Default::default() }).collect();
+        assert!(tables.len() <= 1 << 16, "a table's id has 16 bits");
+        let mut names: Vec<_> = tables.iter().map(|table| &table.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "a table's name is its own");
+        Self { tables }
+    }
+
+    /// The number of tables.
+    pub fn count(&self) -> usize {
+        self.tables.len()
+    }
+
+    /// The table's name.
+    ///
+    /// # Panics
+    /// If there is no such table; this holds for all methods that take an id.
+    pub fn name(&self, table: TableId) -> &str {
+        &self.tables[table.index()].name
+    }
+
+    /// The id of the table with this name.
+    pub fn id_of(&self, name: &str) -> Option<TableId> {
+        self.tables.iter().position(|table| table.name == name).map(|index| TableId(index as u16))
+    }
+
+    pub(crate) fn get(&self, table: TableId, hash: KeyHash, key: &[u8]) -> Option<Bytes> {
+        self.tables[table.index()].shard(hash).read().get(key).cloned()
+    }
+
+    pub(crate) fn contains(&self, table: TableId, hash: KeyHash, key: &[u8]) -> bool {
+        self.tables[table.index()].shard(hash).read().contains_key(key)
+    }
+
+    /// Returns the previous value.
+    pub(crate) fn put(&self, table: TableId, hash: KeyHash, key: &[u8], value: Bytes) -> Option<Bytes> {
+        let mut shard = self.tables[table.index()].shard(hash).write();
+        if let Some(held) = shard.get_mut(key) {
+            return Some(std::mem::replace(held, value));
+        }
+        shard.insert(Arc::from(key), value)
+    }
+
+    /// Returns the previous value.
+    pub(crate) fn remove(&self, table: TableId, hash: KeyHash, key: &[u8]) -> Option<Bytes> {
+        self.tables[table.index()].shard(hash).write().remove(key)
+    }
+
+    /// Replaces a value by a function of it, in one step.
+    pub(crate) fn update(
+        &self,
+        table: TableId,
+        hash: KeyHash,
+        key: &[u8],
+        change: impl FnOnce(Option<&Bytes>) -> Bytes,
+    ) {
+        let mut shard = self.tables[table.index()].shard(hash).write();
+        let value = change(shard.get(key));
+        shard.insert(Arc::from(key), value);
+    }
+
+    pub(crate) fn clear(&self, table: TableId) {
+        for shard in &self.tables[table.index()].shards {
+            *shard.write() = Shard::new();
+        }
+    }
+
+    /// Makes the table what the snapshot says.
+    pub(crate) fn restore(&self, table: TableId, snapshot: TableSnapshot) {
+        for (shard, held) in self.tables[table.index()].shards.iter().zip(snapshot.shards) {
+            *shard.write() = held;
+        }
+    }
+
+    /// The number of keys in the table.
+    pub(crate) fn len(&self, table: TableId) -> usize {
+        self.tables[table.index()].shards.iter().map(|shard| shard.read().len()).sum()
+    }
+
+    /// The table as it is now. Costs nothing to speak of, however large it is.
+    pub fn snapshot(&self, table: TableId) -> TableSnapshot {
+        TableSnapshot { shards: self.tables[table.index()].shards.iter().map(|shard| shard.read().clone()).collect() }
+    }
+
+    /// The digest of all tables: of their names, keys and values, in order. Equal states have equal digests, however
+    /// they came about.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        let number = |hasher: &mut blake3::Hasher, value: usize| {
+            hasher.update(&(value as u64).to_le_bytes());
+        };
+        hasher.update(b"pssmr tables 1");
+        number(&mut hasher, self.tables.len());
+        for (index, table) in self.tables.iter().enumerate() {
+            let snapshot = self.snapshot(TableId(index as u16));
+            number(&mut hasher, table.name.len());
+            hasher.update(table.name.as_bytes());
+            number(&mut hasher, snapshot.len());
+            for (key, value) in snapshot.iter() {
+                number(&mut hasher, key.len());
+                hasher.update(key);
+                number(&mut hasher, value.len());
+                hasher.update(value);
+            }
+        }
+        Digest(*hasher.finalize().as_bytes())
+    }
+}
+
+/// A table as it was at one moment.
+#[derive(Clone, Debug)]
+pub struct TableSnapshot {
+    shards: Vec<Shard>,
+}
+
+impl TableSnapshot {
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(OrdMap::len).sum()
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Keys and values, in the order of the keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Bytes)> {
+        self.range(Bound::Unbounded, Bound::Unbounded)
+    }
+
+    /// Keys and values between two bounds, in the order of the keys. To read a table in pages, start each page with
+    /// the last key of the one before, excluded.
+    pub fn range<'a>(&'a self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> impl Iterator<Item = (&'a [u8], &'a Bytes)> {
+        let empty = match (from, to) {
+            (Bound::Included(from), Bound::Included(to)) => from > to,
+            (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from >= to,
+            _ => false,
+        };
+        let shards = if empty { &[][..] } else { &self.shards[..] };
+        let mut heads: Vec<_> = shards.iter().map(|shard| shard.range::<_, [u8]>((from, to)).peekable()).collect();
+        std::iter::from_fn(move || {
+            // A scan of 32 heads: no slower than a heap of this size, and plainer.
+            let (_, least) = (0..heads.len())
+                .filter_map(|index| heads[index].peek().map(|(key, _)| *key).map(|key| (key, index)))
+                .min()?;
+            heads[least].next().map(|(key, value)| (&**key, value))
+        })
+    }
+}

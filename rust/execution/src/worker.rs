@@ -1,0 +1,235 @@
+//! Workers: the threads that execute commands.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::dispatch::{Dispatch, Job, Wake};
+use crate::executor::{Pending, Shared};
+use crate::footprint::FootprintBuilder;
+use crate::reply;
+use crate::scheduler::Handle;
+use crate::service::{CommandKind, Completion, Fatal, Service, Task, WorkerId};
+use crate::sync::{MutexGuard, Stopwatch, lock, wait};
+
+/// How long a run should take at most: replies wait for the end of the run, and so do commands that wait for it.
+const RUN_TIME_MAX: Duration = Duration::from_micros(200);
+
+/// One worker thread's end of the executor. See [`Service::work`].
+pub struct Worker {
+    id: WorkerId,
+    shared: Arc<Shared>,
+    job: Job,
+    handles: Vec<Handle>,
+    run: Vec<Task>,
+    ordinals: Vec<u64>,
+    completions: Vec<Completion>,
+    builder: FootprintBuilder,
+    fatal: Option<Fatal>,
+    limit: usize,
+}
+
+impl Worker {
+    pub(crate) fn new(id: WorkerId, shared: Arc<Shared>) -> Self {
+        let limit = shared.run_length_max.min(16);
+        Self {
+            id,
+            shared,
+            job: Job::Park,
+            handles: Vec::new(),
+            run: Vec::new(),
+            ordinals: Vec::new(),
+            completions: Vec::new(),
+            builder: FootprintBuilder::new(),
+            fatal: None,
+            limit,
+        }
+    }
+
+    /// Which worker this is.
+    pub fn id(&self) -> WorkerId {
+        self.id
+    }
+
+    /// Executes commands until the executor ends.
+    pub fn run(&mut self) {
+        while self.wait() {
+            self.execute();
+        }
+    }
+
+    /// Hands over what the last [`Worker::execute`] has done, and waits for the next run. Returns `false` when there
+    /// will be none: the worker then has to return from [`Service::work`].
+    pub fn wait(&mut self) -> bool {
+        if let Some(fatal) = self.fatal.take() {
+            self.handles.clear();
+            self.job = Job::Exit;
+            self.shared.fail(fatal);
+            return false;
+        }
+        let shared = self.shared.clone();
+        let mut dispatch = lock(&shared.dispatch);
+        match self.job {
+            Job::Run => dispatch.complete(self.id, &mut self.handles),
+            Job::Footprints => dispatch.footprints_computed(&mut self.run),
+            Job::Park => {}
+            Job::Exit => return false,
+        }
+        self.take(&mut dispatch);
+        let wake = dispatch.wake();
+        drop(dispatch);
+        shared.notify(&wake);
+        self.report();
+        if self.job == Job::Park {
+            self.park(&shared);
+        }
+        self.job != Job::Exit
+    }
+
+    fn take(&mut self, dispatch: &mut MutexGuard<'_, Dispatch>) {
+        self.job = dispatch.take(self.id, self.limit, &mut self.handles, &mut self.run);
+    }
+
+    fn park(&mut self, shared: &Shared) {
+        let mut dispatch = lock(&shared.dispatch);
+        while self.job == Job::Park {
+            while !dispatch.was_woken(self.id) {
+                dispatch = wait(&shared.conditions[self.id], dispatch);
+            }
+            self.take(&mut dispatch);
+        }
+        let wake = dispatch.wake();
+        drop(dispatch);
+        shared.notify(&wake);
+    }
+
+    /// Gives the replies to the sink, and only then lets the watermark pass them.
+    fn report(&mut self) {
+        if self.ordinals.is_empty() {
+            return;
+        }
+        self.shared.sink.completed(&mut self.completions);
+        self.completions.clear();
+        let moved = lock(&self.shared.progress).executed(&self.ordinals);
+        self.ordinals.clear();
+        if let Some(watermark) = moved {
+            self.shared.sink.executed(watermark);
+        }
+    }
+
+    /// Executes the run that [`Worker::wait`] has found. Takes no lock and does not block, but for what the service
+    /// does.
+    pub fn execute(&mut self) {
+        let (Some(first), Some(last)) = (self.run.first(), self.run.last()) else { return };
+        let position = first.command.position.min(last.command.position);
+        let stopwatch = Stopwatch::start();
+        let service = &*self.shared.service;
+        let (id, run, builder) = (self.id, &mut self.run[..], &mut self.builder);
+        let outcome = catch_unwind(AssertUnwindSafe(|| match self.job {
+            Job::Run => execute_run(service, id, run),
+            Job::Footprints => compute_footprints(service, run, builder),
+            Job::Park | Job::Exit => unreachable!("there is a run"),
+        }));
+        if let Err(panic) = outcome {
+            self.fatal = Some(Fatal::ServicePanicked { position, message: message_of(&*panic) });
+            self.run.clear();
+        } else if self.job == Job::Run {
+            self.adapt(stopwatch.elapsed());
+            for task in self.run.drain(..) {
+                self.ordinals.push(task.ordinal);
+                self.completions.push(completion(task));
+            }
+        }
+    }
+
+    /// Longer runs while they are quick, shorter ones when they are slow.
+    fn adapt(&mut self, elapsed: Duration) {
+        if elapsed > RUN_TIME_MAX {
+            self.limit = (self.run.len() / 2).max(1);
+        } else if self.run.len() >= self.limit && elapsed < RUN_TIME_MAX / 4 {
+            self.limit = (self.limit * 2).min(self.shared.run_length_max);
+        }
+    }
+
+    /// Whether the worker has seen the end.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.job == Job::Exit
+    }
+}
+
+/// Runs of the application's own commands go to the service in one call; what is refused or built in does not.
+fn execute_run(service: &dyn Service, worker: WorkerId, run: &mut [Task]) {
+    let is_plain = |task: &Task| task.command.kind == CommandKind::Application && task.refused.is_none();
+    for part in run.chunk_by_mut(|a, b| is_plain(a) && is_plain(b)) {
+        let task = &mut part[0];
+        if is_plain(task) {
+            service.execute(worker, part);
+        } else if let Some(refusal) = &task.refused {
+            task.reply = reply::refused(refusal);
+        } else {
+            task.reply = Bytes::copy_from_slice(&service.state_digest().0);
+        }
+    }
+}
+
+fn compute_footprints(service: &dyn Service, run: &mut [Task], builder: &mut FootprintBuilder) {
+    for task in run {
+        builder.clear();
+        builder.include(&task.footprint);
+        match service.compute_footprint(&task.command.payload, builder) {
+            Ok(()) => task.footprint = builder.build(),
+            Err(refusal) => task.refuse(refusal),
+        }
+    }
+}
+
+fn completion(task: Task) -> Completion {
+    let Task { command, reply, .. } = task;
+    let reply = if reply.is_empty() { reply::result(&[0xc0]) } else { reply };
+    let (position, slot, client) = (command.position, command.slot, command.client);
+    Completion { position, slot, client, sequence: command.sequence, kind: command.kind, reply }
+}
+
+pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message").to_owned()
+}
+
+impl Shared {
+    pub(crate) fn notify(&self, wake: &Wake) {
+        match wake {
+            Wake::Nobody => {}
+            Wake::One(worker) => self.conditions[*worker].notify_one(),
+            Wake::Everybody => self.conditions.iter().for_each(|condition| condition.notify_one()),
+        }
+    }
+
+    /// Stops everything and tells the sink, once.
+    pub(crate) fn fail(&self, fatal: Fatal) {
+        let mut dispatch = lock(&self.dispatch);
+        let wake = dispatch.end(Pending::Drop);
+        drop(dispatch);
+        self.notify(&wake);
+        let first = !std::mem::replace(&mut *lock(&self.failed), true);
+        if first {
+            tracing::error!(%fatal, "execution has stopped for good");
+            self.sink.failed(fatal);
+        }
+    }
+}
+
+/// What a worker thread does.
+pub(crate) fn work(mut worker: Worker) {
+    let (id, shared) = (worker.id, worker.shared.clone());
+    let outcome = catch_unwind(AssertUnwindSafe(|| shared.service.work(&mut worker)));
+    let message = match outcome {
+        Ok(()) if worker.has_ended() => return,
+        Ok(()) => "the service has left its loop".to_owned(),
+        Err(panic) => message_of(&*panic),
+    };
+    let died = worker.fatal.take().unwrap_or(Fatal::WorkerDied { worker: id, message });
+    shared.fail(died);
+}
