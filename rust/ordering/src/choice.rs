@@ -137,9 +137,9 @@ fn certifying<'a>(
     mutation: Mutation,
 ) -> impl Iterator<Item = &'a pssmr_types::Written> {
     state.writeset.iter().filter(move |written| {
-        (written.view >= candidate.view || mutated!(mutation, CertifiedByOlderViews))
-            && (written.base <= candidate.slot || mutated!(mutation, ChoiceBelowBase))
-            && written.digest_at(candidate.slot) == Some(candidate.digest)
+        let not_older = written.view >= candidate.view || mutated!(mutation, CertifiedByOlderViews);
+        let above_base = written.base <= candidate.slot || mutated!(mutation, ChoiceBelowBase);
+        not_older && above_base && written.digest_at(candidate.slot) == Some(candidate.digest)
     })
 }
 
@@ -169,8 +169,8 @@ mod tests {
         Digest([letter; 32])
     }
 
-    fn lock(view: u64, slot: u64, letter: u8) -> Option<Lock> {
-        Some(Lock { view: View(view), slot: Slot(slot), digest: digest(letter) })
+    fn lock(view: u64, slot: u64, letter: u8) -> Lock {
+        Lock { view: View(view), slot: Slot(slot), digest: digest(letter) }
     }
 
     fn wrote(view: u64, base: u64, first: u64, letters: &[u8]) -> Written {
@@ -178,7 +178,8 @@ mod tests {
         Written { view: View(view), base: Slot(base), first: Slot(first), digests }
     }
 
-    fn state(replica: u16, lock: Option<Lock>, writeset: Vec<Written>) -> StopData {
+    fn state(replica: u16, lock: impl Into<Option<Lock>>, writeset: Vec<Written>) -> StopData {
+        let lock = lock.into();
         let signature = Signature([0; 64]);
         StopData { epoch: Epoch(0), view: View(9), replica: ReplicaId(replica), lock, writeset, signature }
     }
@@ -187,8 +188,8 @@ mod tests {
         Quorums::new(FaultModel::Byzantine, 4).unwrap()
     }
 
-    fn chain(slot: u64, letter: u8) -> Option<Base> {
-        Some(Base::Chain { slot: Slot(slot), digest: digest(letter) })
+    fn chain(slot: u64, letter: u8) -> Base {
+        Base::Chain { slot: Slot(slot), digest: digest(letter) }
     }
 
     #[test]
@@ -208,7 +209,7 @@ mod tests {
         let written = || vec![wrote(0, 0, 1, b"ab")];
         let states =
             [state(0, lock(0, 2, b'b'), written()), state(1, lock(0, 1, b'a'), written()), state(2, None, written())];
-        assert_eq!(choose(&four(), &states), chain(2, b'b'));
+        assert_eq!(choose(&four(), &states), Some(chain(2, b'b')));
     }
 
     #[test]
@@ -221,7 +222,7 @@ mod tests {
         assert_eq!(choose(&four(), &states), None, "two honest states do not overrule a lock that may be real");
         let mut more = states.to_vec();
         more.push(state(3, lock(0, 1, b'a'), vec![wrote(0, 0, 1, b"a")]));
-        assert_eq!(choose(&four(), &more), chain(1, b'a'));
+        assert_eq!(choose(&four(), &more), Some(chain(1, b'a')));
     }
 
     #[test]
@@ -232,7 +233,7 @@ mod tests {
             state(1, lock(0, 99, b'y'), ahead()),
             state(2, lock(0, 100, b'z'), ahead()),
         ];
-        assert_eq!(choose(&four(), &states), chain(100, b'z'));
+        assert_eq!(choose(&four(), &states), Some(chain(100, b'z')));
     }
 
     #[test]
@@ -249,6 +250,6 @@ mod tests {
     fn with_crash_faults_the_highest_lock_wins() {
         let three = Quorums::new(FaultModel::Crash, 3).unwrap();
         let states = [state(0, lock(1, 9, b'i'), vec![]), state(2, lock(2, 3, b'c'), vec![])];
-        assert_eq!(choose(&three, &states), chain(3, b'c'));
+        assert_eq!(choose(&three, &states), Some(chain(3, b'c')));
     }
 }

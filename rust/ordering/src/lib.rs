@@ -1,11 +1,32 @@
 //! The replica as a state machine: total order, view change, sessions. No I/O, no threads, no clock, no randomness.
+//!
+//! [`Core::step`] is the one way in: it takes the time and a burst of [`Input`]s, and appends [`Effect`]s. The same core
+//! runs in a replica's process, in the simulator and in the benchmarks. `docs/protocol.md` describes the protocol.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `interface` | everything that crosses the core's boundary |
+//! | `core` | the state, dispatch, timers |
+//! | `normal_case` | PROPOSE, WRITE, ACCEPT, delivery |
+//! | `view_change` | Stop, StopData, Sync |
+//! | `choice` | from what base a new view goes on |
+//! | `catch_up` | fetching what this replica lacks |
+//! | `votes`, `chain`, `writeset`, `pool`, `sessions`, `replies` | the data that these work on |
 
+mod catch_up;
+mod chain;
 pub mod choice;
+mod core;
 pub mod interface;
+mod normal_case;
+mod pool;
 mod replies;
 mod sessions;
+mod view_change;
 mod votes;
+mod writeset;
 
+pub use crate::core::{Core, CoreStatus};
 pub use interface::{Command, Config, ConfigError, Delivery, Effect, Event, Input, Now};
 pub use replies::ReplyCache;
 pub use sessions::SESSION_WINDOW;

@@ -102,11 +102,6 @@ impl VoteSet {
     fn votes_at(&self, slot: Slot) -> usize {
         self.senders.iter().filter(|sender| sender.base < slot && slot <= sender.up_to).count()
     }
-
-    /// The highest slot of our chain that this sender voted for; 0 if there is none.
-    pub(crate) fn up_to(&self, sender: ReplicaId) -> Slot {
-        self.senders[sender.index()].up_to
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,299 @@
+//! Fetching what this replica lacks: the base of a view, or slots that others have decided.
+//!
+//! A chain proves itself from its end: whoever knows the digest at a slot can check each entry below it, one after the
+//! other, whoever sends them. So all that has to be trusted is the digest at the end: the SYNC proves it for a base, and
+//! k equal answers for a decided slot.
+
+use pssmr_types::{Digest, Entry, PeerMessage, ReplicaId, Slot, chain_digest};
+
+use crate::chain::Link;
+use crate::core::{Core, Phase};
+use crate::interface::{Effect, Event};
+
+/// How many decided slots are fetched at a time.
+const SPAN: u64 = 64;
+
+/// Most slots between what is decided and a base that is fetched at once. A base can be higher only while others have
+/// decided more, and those slots are fetched as decided ones.
+const BASE_SPAN: u64 = 1024;
+
+/// Most bytes sent in answer to one fetch; the rest is asked for again.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Base,
+    Decided,
+}
+
+#[derive(Debug)]
+struct Fetch {
+    purpose: Purpose,
+    /// The lowest slot that is not wanted.
+    floor: Slot,
+    /// The entry that comes next, going down.
+    next: (Slot, Digest),
+    /// What has come, the highest first.
+    entries: Vec<(Digest, Entry)>,
+    /// Whom it was last asked of.
+    asked: ReplicaId,
+    /// How many entries had come when it was last asked for.
+    entries_when_asked: usize,
+}
+
+/// The replica's fetches: at most one at a time.
+#[derive(Debug)]
+pub(crate) struct CatchUp {
+    fetch: Option<Fetch>,
+    /// The slot whose decided digest was asked for.
+    wanted: Option<Slot>,
+    /// Its digest, by who answered.
+    answers: Vec<Option<Digest>>,
+    /// Where an operator was told that it is beyond what others keep.
+    told: Option<Slot>,
+}
+
+impl CatchUp {
+    pub(crate) fn new(replicas: usize) -> Self {
+        Self { fetch: None, wanted: None, answers: vec![None; replicas], told: None }
+    }
+
+    /// The view whose base was fetched is over.
+    pub(crate) fn stop_fetching_base(&mut self) {
+        self.fetch.take_if(|fetch| fetch.purpose == Purpose::Base);
+    }
+}
+
+impl Core {
+    /// Fetches the base of the view.
+    pub(crate) fn fetch_base(&mut self, effects: &mut Vec<Effect>) {
+        let Phase::FetchingBase { slot, digest } = self.phase else { return };
+        let decided = self.chain.decided();
+        if slot <= decided {
+            self.base_is_decided(slot, digest, effects);
+        } else if slot.0 - decided.0 <= BASE_SPAN {
+            self.begin_fetch(Purpose::Base, slot, digest, self.leader(), effects);
+        }
+    }
+
+    fn base_is_decided(&mut self, slot: Slot, digest: Digest, effects: &mut Vec<Effect>) {
+        if self.chain.digest_at(slot).is_some_and(|ours| ours != digest) {
+            let view = self.view;
+            self.halt(
+                format!("agreement is broken: {view} begins at {slot} with {digest}, decided otherwise"),
+                effects,
+            );
+        } else {
+            self.activate(effects);
+        }
+    }
+
+    fn begin_fetch(
+        &mut self,
+        purpose: Purpose,
+        slot: Slot,
+        digest: Digest,
+        from: ReplicaId,
+        effects: &mut Vec<Effect>,
+    ) {
+        let floor = self.chain.decided();
+        self.catch_up.wanted = None;
+        self.catch_up.fetch = Some(Fetch {
+            purpose,
+            floor,
+            next: (slot, digest),
+            entries: Vec::new(),
+            asked: from,
+            entries_when_asked: 0,
+        });
+        if from == self.me { self.ask_next(effects) } else { self.ask(effects) }
+    }
+
+    fn ask(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(fetch) = &mut self.catch_up.fetch {
+            fetch.entries_when_asked = fetch.entries.len();
+            let (slot, digest) = fetch.next;
+            let message = PeerMessage::Fetch { slot, digest, floor: fetch.floor };
+            effects.push(Effect::Send { to: fetch.asked, message });
+        }
+    }
+
+    /// Asks the next replica, round and round.
+    fn ask_next(&mut self, effects: &mut Vec<Effect>) {
+        let (n, me) = (self.quorums.replicas() as u16, self.me);
+        if n == 1 {
+            return;
+        }
+        if let Some(fetch) = &mut self.catch_up.fetch {
+            let mut next = ReplicaId((fetch.asked.0 + 1) % n);
+            if next == me {
+                next = ReplicaId((next.0 + 1) % n);
+            }
+            fetch.asked = next;
+        }
+        self.ask(effects);
+    }
+
+    /// Called at every retransmission: goes on with what is being fetched, or begins if others have decided more.
+    pub(crate) fn pursue(&mut self, is_stuck: bool, effects: &mut Vec<Effect>) {
+        if let Some(fetch) = &self.catch_up.fetch {
+            // Whoever was asked is asked on as long as entries come.
+            if fetch.entries.len() > fetch.entries_when_asked { self.ask(effects) } else { self.ask_next(effects) }
+        } else if matches!(self.phase, Phase::FetchingBase { .. }) {
+            self.fetch_base(effects);
+        }
+        if self.catch_up.fetch.is_none() && is_stuck && !self.halted {
+            self.look_for_decided(effects);
+        }
+    }
+
+    /// If k replicas have decided more than this one, finds out what.
+    fn look_for_decided(&mut self, effects: &mut Vec<Effect>) {
+        let mut heads: Vec<Slot> =
+            self.peers.iter().map(|status| status.map_or(Slot(0), |status| status.decided)).collect();
+        heads.sort_unstable_by(|a, b| b.cmp(a));
+        let (target, decided) = (heads[self.quorums.weak() - 1], self.chain.decided());
+        if target <= decided || !self.execution_keeps_up() {
+            self.catch_up.wanted = None;
+            return;
+        }
+        let slot = Slot(target.0.min(decided.0 + SPAN));
+        if self.catch_up.wanted != Some(slot) {
+            self.catch_up.wanted = Some(slot);
+            self.catch_up.answers.fill(None);
+            effects.push(Effect::Event(Event::CatchingUp { decided, target }));
+        }
+        effects.push(Effect::Broadcast(PeerMessage::DigestRequest(slot)));
+    }
+
+    /// Another replica asks what is decided at a slot.
+    pub(crate) fn on_digest_request(&self, from: ReplicaId, slot: Slot, effects: &mut Vec<Effect>) {
+        if slot > self.chain.decided() || slot.0 == 0 {
+            return;
+        }
+        let message = match self.chain.digest_at(slot) {
+            Some(digest) => PeerMessage::DigestReply { slot, digest },
+            None => PeerMessage::Truncated { oldest: self.chain.oldest() },
+        };
+        effects.push(Effect::Send { to: from, message });
+    }
+
+    /// What another replica says is decided at a slot; k equal answers are the truth.
+    pub(crate) fn on_digest_reply(&mut self, from: ReplicaId, slot: Slot, digest: Digest, effects: &mut Vec<Effect>) {
+        if self.catch_up.wanted != Some(slot) || slot <= self.chain.decided() {
+            return;
+        }
+        self.catch_up.answers[from.index()] = Some(digest);
+        let equal = self.catch_up.answers.iter().filter(|answer| **answer == Some(digest)).count();
+        if equal < self.quorums.weak() {
+            return;
+        }
+        self.catch_up.wanted = None;
+        if self.chain.digest_at(slot) == Some(digest) {
+            self.decide_fetched(slot, effects);
+        } else {
+            self.begin_fetch(Purpose::Decided, slot, digest, from, effects);
+        }
+    }
+
+    /// Another replica asks for a part of a chain.
+    pub(crate) fn on_fetch(&self, from: ReplicaId, slot: Slot, digest: Digest, floor: Slot, effects: &mut Vec<Effect>) {
+        if slot > self.chain.head() || floor >= slot {
+            return;
+        }
+        if slot < self.chain.oldest() {
+            effects.push(Effect::Send { to: from, message: PeerMessage::Truncated { oldest: self.chain.oldest() } });
+            return;
+        }
+        if self.chain.digest_at(slot) != Some(digest) {
+            return;
+        }
+        let mut bytes = 0;
+        let lowest = floor.next().max(self.chain.oldest());
+        for number in (lowest.0..=slot.0).rev().take(BASE_SPAN as usize) {
+            let slot = Slot(number);
+            let link = self.chain.get(slot).expect("kept slots were asked for");
+            let parent = self.chain.digest_at(Slot(number - 1)).expect("the digest before a kept slot is known");
+            bytes += link.batch.bytes().len();
+            if bytes > ANSWER_BYTES_MAX && number != lowest.0 {
+                return;
+            }
+            let entry = Entry { slot, parent, batch: link.batch.clone() };
+            effects.push(Effect::Send { to: from, message: PeerMessage::Entry(entry) });
+        }
+    }
+
+    /// One entry of what is being fetched. Anybody's will do: it proves itself.
+    pub(crate) fn on_entry(&mut self, _from: ReplicaId, entry: Entry, effects: &mut Vec<Effect>) {
+        let (cluster, epoch) = (self.membership.cluster(), self.membership.epoch());
+        let Some(fetch) = &mut self.catch_up.fetch else { return };
+        let (slot, digest) = fetch.next;
+        if entry.slot != slot || chain_digest(cluster, epoch, slot, entry.parent, entry.batch.digest()) != digest {
+            return;
+        }
+        fetch.next = (Slot(slot.0 - 1), entry.parent);
+        fetch.entries.push((digest, entry));
+        if fetch.next.0 <= fetch.floor {
+            let fetch = self.catch_up.fetch.take().expect("checked above");
+            self.end_fetch(fetch, effects);
+        }
+    }
+
+    fn end_fetch(&mut self, fetch: Fetch, effects: &mut Vec<Effect>) {
+        let decided = self.chain.decided();
+        let ours = self.chain.digest_at(fetch.floor);
+        if ours.is_some_and(|ours| ours != fetch.next.1) {
+            let (slot, theirs) = fetch.next;
+            self.halt(format!("agreement is broken: the chain at {slot} is {theirs} elsewhere"), effects);
+            return;
+        }
+        let Some(last) = fetch.entries.first().map(|(_, entry)| entry.slot) else { return };
+        if last > decided {
+            // Slots decided meanwhile by votes are the same ones, or the check above would have failed for those below.
+            self.cut_back(decided);
+            for (digest, entry) in fetch.entries.into_iter().rev() {
+                if entry.slot == self.chain.head().next() {
+                    if entry.parent != self.chain.head_digest() {
+                        self.halt(
+                            format!("agreement is broken: {} does not follow on what is decided", entry.slot),
+                            effects,
+                        );
+                        return;
+                    }
+                    self.writes.extended(entry.slot, digest);
+                    self.accepts.extended(entry.slot, digest);
+                    self.chain.push(Link { digest, batch: entry.batch, unproven: Vec::new() });
+                }
+            }
+        }
+        match fetch.purpose {
+            Purpose::Decided => self.decide_fetched(last, effects),
+            Purpose::Base => self.activate(effects),
+        }
+    }
+
+    /// What is on the chain up to `slot` is decided, by the word of k replicas.
+    fn decide_fetched(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
+        while self.chain.decided() < slot {
+            self.deliver_next(effects);
+        }
+        self.writeset.decided(self.chain.decided(), None);
+        if self.leader() == self.me && self.phase == Phase::Active {
+            self.requeue();
+        }
+        self.fetch_base(effects);
+        if self.catch_up.fetch.is_none() && !self.halted {
+            self.look_for_decided(effects);
+        }
+    }
+
+    /// Another replica no longer has what was asked for.
+    pub(crate) fn on_truncated(&mut self, _from: ReplicaId, oldest: Slot, effects: &mut Vec<Effect>) {
+        let decided = self.chain.decided();
+        let asks = self.catch_up.wanted.is_some() || self.catch_up.fetch.is_some();
+        if asks && oldest > decided.next() && self.catch_up.told != Some(decided) {
+            self.catch_up.told = Some(decided);
+            effects.push(Effect::Event(Event::BeyondRetention { decided, oldest }));
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! The core: its state, and the one way in.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use pssmr_types::{
+    Digest, Epoch, Lock, Membership, PeerMessage, Propose, Quorums, ReplicaId, SecretKey, Slot, Status, View, genesis,
+};
+
+use crate::catch_up::CatchUp;
+use crate::chain::Chain;
+use crate::interface::{Config, ConfigError, Effect, Event, Input, Now};
+use crate::pool::{Key, Pool};
+use crate::sessions::Sessions;
+use crate::view_change::ViewChange;
+use crate::votes::VoteSet;
+use crate::writeset::Writeset;
+
+/// Where the replica stands in its view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It has the view's base and votes on what the leader proposes.
+    Active,
+    /// It has left for the view and waits for the leader's SYNC.
+    AwaitingSync,
+    /// It knows the view's base and fetches what it lacks of it.
+    FetchingBase { slot: Slot, digest: Digest },
+}
+
+/// The end of the chain that this replica voted for in its view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tip {
+    pub(crate) slot: Slot,
+    pub(crate) digest: Digest,
+}
+
+/// One replica's ordering, as a deterministic state machine. See the crate's documentation.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) config: Config,
+    pub(crate) membership: Membership,
+    pub(crate) quorums: Quorums,
+    pub(crate) me: ReplicaId,
+    pub(crate) secret: SecretKey,
+    pub(crate) now: Now,
+
+    pub(crate) chain: Chain,
+    pub(crate) sessions: Sessions,
+    pub(crate) pool: Pool,
+    /// For each request that keeps a slot from being written, the slots.
+    pub(crate) unproven: HashMap<Key, Vec<Slot>>,
+
+    pub(crate) view: View,
+    pub(crate) phase: Phase,
+    /// Votes of this view are for slots above this one.
+    pub(crate) base: Slot,
+    pub(crate) writes: VoteSet,
+    pub(crate) accepts: VoteSet,
+    pub(crate) wrote: Option<Tip>,
+    pub(crate) accepted: Option<Tip>,
+    pub(crate) lock: Option<Lock>,
+    pub(crate) writeset: Writeset,
+    /// Proposals of this view's leader that the chain has not reached yet.
+    pub(crate) early: BTreeMap<Slot, Propose>,
+
+    pub(crate) change: ViewChange,
+    pub(crate) catch_up: CatchUp,
+    /// What each replica last said of itself.
+    pub(crate) peers: Vec<Option<Status>>,
+
+    pub(crate) executed: Slot,
+    /// When a slot was last decided.
+    pub(crate) progressed: u64,
+    /// When this replica last found that it had not been running.
+    resumed: u64,
+    next_heartbeat: u64,
+    next_retransmit: u64,
+    /// The last slot decided when messages were last sent again.
+    pub(crate) decided_at_retransmit: Slot,
+    pub(crate) learner: bool,
+    pub(crate) halted: bool,
+}
+
+/// Nanoseconds of a setting; settings are far below the 584 years that fit.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
+}
+
+impl Core {
+    /// A replica at the beginning of its cluster's life: nothing decided, nothing promised.
+    ///
+    /// # Errors
+    /// The first setting that can't be.
+    ///
+    /// # Panics
+    /// If `me` is not in the membership, or `secret` is not its key.
+    pub fn new(
+        config: Config,
+        membership: Membership,
+        me: ReplicaId,
+        secret: SecretKey,
+        now: Now,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        assert_eq!(membership.key(me), Some(&secret.public()), "the secret key is the replica's");
+        let quorums = *membership.quorums();
+        let n = quorums.replicas();
+        let vouchers = if quorums.must_authenticate_requests() { quorums.weak() } else { 0 };
+        Ok(Self {
+            quorums,
+            me,
+            secret,
+            now,
+            chain: Chain::new(genesis(membership.cluster())),
+            sessions: Sessions::new(config.sessions_per_client_max),
+            pool: Pool::new(config.pending_requests_max, config.pending_bytes_max, vouchers),
+            unproven: HashMap::new(),
+            view: View(0),
+            phase: Phase::Active,
+            base: Slot(0),
+            writes: VoteSet::new(n, config.window),
+            accepts: VoteSet::new(n, config.window),
+            wrote: None,
+            accepted: None,
+            lock: None,
+            writeset: Writeset::default(),
+            early: BTreeMap::new(),
+            change: ViewChange::new(n, now.monotonic),
+            catch_up: CatchUp::new(n),
+            peers: vec![None; n],
+            executed: Slot(0),
+            progressed: now.monotonic,
+            resumed: now.monotonic,
+            next_heartbeat: now.monotonic,
+            next_retransmit: now.monotonic + nanos(config.retransmit_interval),
+            decided_at_retransmit: Slot(0),
+            learner: false,
+            halted: false,
+            config,
+            membership,
+        })
+    }
+
+    /// Makes the replica a learner, which follows and executes but never votes, proposes or asks for a view; or ends
+    /// that. A replica that may have forgotten its votes has to be one.
+    pub fn set_learner(&mut self, learner: bool) {
+        self.learner = learner;
+    }
+
+    /// Takes a burst of inputs, and appends what is to be done, in order. Votes and proposals are made once for the
+    /// whole burst.
+    pub fn step(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, effects: &mut Vec<Effect>) {
+        if self.halted {
+            return;
+        }
+        self.set_clock(now);
+        for input in inputs {
+            match input {
+                Input::Message { from, epoch, message } => self.on_message(from, epoch, message, effects),
+                Input::Request(request) => self.on_request(request, effects),
+                Input::Executed(slot) => {
+                    assert!(slot <= self.chain.decided(), "only what was delivered is executed");
+                    self.executed = self.executed.max(slot);
+                }
+                Input::Connected(peer) => self.on_connected(peer, effects),
+                Input::Tick => {}
+            }
+            if self.halted {
+                return;
+            }
+        }
+        self.advance(effects);
+        if !self.halted {
+            self.on_time(effects);
+        }
+    }
+
+    fn set_clock(&mut self, now: Now) {
+        let monotonic = now.monotonic.max(self.now.monotonic);
+        // A replica that was stopped for a while knows nothing of the leader's silence in the meantime.
+        if monotonic > self.next_timer() + nanos(self.config.request_timeout) / 2 {
+            self.resumed = monotonic;
+        }
+        self.now = Now { monotonic, wall: now.wall };
+    }
+
+    fn on_message(&mut self, from: ReplicaId, epoch: Epoch, message: PeerMessage, effects: &mut Vec<Effect>) {
+        if epoch != self.membership.epoch() || from == self.me || from.index() >= self.quorums.replicas() {
+            return;
+        }
+        match message {
+            PeerMessage::Propose(propose) => self.on_propose(from, propose, effects),
+            PeerMessage::Write(vote) => self.on_write(from, &vote, effects),
+            PeerMessage::Accept(vote) => self.on_accept(from, &vote, effects),
+            PeerMessage::Stop(view) => self.on_stop(from, view, effects),
+            PeerMessage::StopData(state) => self.on_stop_data(from, state, effects),
+            PeerMessage::Sync(sync) => self.on_sync(from, sync, effects),
+            PeerMessage::Forward(requests) => self.on_forward(from, requests),
+            PeerMessage::Status(status) => self.on_status(from, status, effects),
+            PeerMessage::Fetch { slot, digest, floor } => self.on_fetch(from, slot, digest, floor, effects),
+            PeerMessage::Entry(entry) => self.on_entry(from, entry, effects),
+            PeerMessage::Truncated { oldest } => self.on_truncated(from, oldest, effects),
+            PeerMessage::DigestRequest(slot) => self.on_digest_request(from, slot, effects),
+            PeerMessage::DigestReply { slot, digest } => self.on_digest_reply(from, slot, digest, effects),
+        }
+    }
+
+    fn on_connected(&mut self, peer: ReplicaId, effects: &mut Vec<Effect>) {
+        if peer == self.me || peer.index() >= self.quorums.replicas() {
+            return;
+        }
+        effects.push(Effect::Send { to: peer, message: PeerMessage::Status(self.own_status()) });
+        self.repeat_view_change(Some(peer), effects);
+        if self.phase == Phase::Active {
+            self.repeat_votes(Some(peer), effects);
+            self.repeat_proposals(Some(peer), effects);
+        }
+    }
+
+    /// What only time does.
+    fn on_time(&mut self, effects: &mut Vec<Effect>) {
+        let now = self.now.monotonic;
+        if now >= self.next_heartbeat {
+            self.next_heartbeat = now + nanos(self.config.heartbeat_interval);
+            effects.push(Effect::Broadcast(PeerMessage::Status(self.own_status())));
+        }
+        if now >= self.next_retransmit {
+            self.next_retransmit = now + nanos(self.config.retransmit_interval);
+            self.retransmit(effects);
+            if self.halted {
+                return;
+            }
+            self.decided_at_retransmit = self.chain.decided();
+        }
+        self.watch_leader(effects);
+    }
+
+    fn retransmit(&mut self, effects: &mut Vec<Effect>) {
+        let lifetime = (20 * nanos(self.config.request_timeout)).max(10_000_000_000);
+        self.pool.expire(self.now.monotonic.saturating_sub(lifetime));
+        self.repeat_view_change(None, effects);
+        let is_stuck = self.chain.decided() == self.decided_at_retransmit;
+        if self.phase == Phase::Active && is_stuck && self.chain.head() > self.chain.decided() {
+            self.repeat_votes(None, effects);
+            self.repeat_proposals(None, effects);
+        }
+        self.pursue(is_stuck, effects);
+    }
+
+    /// Nothing that a replica promised was broken yet, but going on could break it.
+    pub(crate) fn halt(&mut self, reason: String, effects: &mut Vec<Effect>) {
+        self.halted = true;
+        effects.push(Effect::Halt(reason));
+    }
+
+    pub(crate) fn misbehaviour(replica: ReplicaId, what: &'static str, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Event(Event::Misbehaviour { replica, what }));
+    }
+
+    pub(crate) fn own_status(&self) -> Status {
+        Status {
+            view: self.view,
+            synced: self.phase != Phase::AwaitingSync,
+            decided: self.chain.decided(),
+            digest: self.chain.decided_digest(),
+            head: self.chain.head(),
+        }
+    }
+
+    /// Sends to one replica, or to all.
+    pub(crate) fn send(to: Option<ReplicaId>, message: PeerMessage, effects: &mut Vec<Effect>) {
+        effects.push(match to {
+            Some(to) => Effect::Send { to, message },
+            None => Effect::Broadcast(message),
+        });
+    }
+
+    /// The instant from which the leader's silence counts.
+    pub(crate) fn quiet_since(&self) -> u64 {
+        self.progressed.max(self.change.entered).max(self.resumed)
+    }
+
+    fn next_timer(&self) -> u64 {
+        self.next_heartbeat.min(self.next_retransmit)
+    }
+
+    /// When a step is due at the latest, even if nothing happens; in [`Now::monotonic`]'s nanoseconds. `None` if never:
+    /// the replica has halted.
+    pub fn deadline(&self) -> Option<u64> {
+        (!self.halted).then(|| self.next_timer())
+    }
+
+    /// The leader of the view that the replica is in.
+    pub fn leader(&self) -> ReplicaId {
+        self.quorums.leader(self.view)
+    }
+
+    /// The view that the replica is in.
+    pub fn view(&self) -> View {
+        self.view
+    }
+
+    /// Whether the replica has its view's base: if not, a view change is going on.
+    pub fn is_active(&self) -> bool {
+        self.phase == Phase::Active
+    }
+
+    /// The last slot decided.
+    pub fn decided(&self) -> Slot {
+        self.chain.decided()
+    }
+
+    /// The last slot of the chain, decided or not.
+    pub fn head(&self) -> Slot {
+        self.chain.head()
+    }
+
+    /// Where the replica is, for an operator.
+    pub fn status(&self) -> CoreStatus {
+        CoreStatus {
+            view: self.view,
+            leader: self.leader(),
+            active: self.is_active(),
+            learner: self.learner,
+            halted: self.halted,
+            decided: self.chain.decided(),
+            digest: self.chain.decided_digest(),
+            executed: self.executed,
+            head: self.chain.head(),
+            oldest_kept: self.chain.oldest(),
+            pending: self.pool.len(),
+            sessions: self.sessions.len(),
+            position: self.sessions.position(),
+            peers: self.peers.clone(),
+        }
+    }
+}
+
+/// Where a replica is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoreStatus {
+    /// The view.
+    pub view: View,
+    /// Its leader.
+    pub leader: ReplicaId,
+    /// Whether the view has its base here.
+    pub active: bool,
+    /// Whether the replica only follows.
+    pub learner: bool,
+    /// Whether it has stopped for good.
+    pub halted: bool,
+    /// The last slot decided.
+    pub decided: Slot,
+    /// The chain digest there.
+    pub digest: Digest,
+    /// The last slot executed.
+    pub executed: Slot,
+    /// The last slot of the chain.
+    pub head: Slot,
+    /// The oldest slot kept for replicas that lag.
+    pub oldest_kept: Slot,
+    /// Requests that wait to be decided.
+    pub pending: usize,
+    /// Open sessions.
+    pub sessions: usize,
+    /// The position of the last command delivered.
+    pub position: u64,
+    /// What each replica last said of itself, by id.
+    pub peers: Vec<Option<Status>>,
+}

@@ -1,0 +1,393 @@
+//! The normal case: PROPOSE, WRITE, ACCEPT, decide. Mod-SMaRt's phases (EDCC'12, section III), over a chain of slots
+//! with a window of them in flight.
+
+use pssmr_types::peer::WINDOW_MAX;
+use pssmr_types::{Batch, Lock, Outcome, PeerMessage, Propose, ReplicaId, Request, Slot, Vote, chain_digest};
+
+use crate::chain::Link;
+use crate::core::{Core, Phase, Tip, nanos};
+use crate::interface::{Command, Delivery, Effect};
+use crate::pool;
+use crate::sessions::{Applied, Standing};
+
+impl Core {
+    /// Goes as far as what is known allows.
+    pub(crate) fn advance(&mut self, effects: &mut Vec<Effect>) {
+        loop {
+            let mut moved = false;
+            if self.phase == Phase::Active {
+                moved |= self.take_early(effects);
+                moved |= self.propose(effects);
+                moved |= self.write(effects);
+                moved |= self.accept(effects);
+                moved |= self.decide(effects);
+            }
+            if !moved || self.halted {
+                return;
+            }
+        }
+    }
+
+    /// A request from its client's own link.
+    pub(crate) fn on_request(&mut self, request: Request, effects: &mut Vec<Effect>) {
+        let (client, sequence) = (request.client, request.sequence);
+        let refusal = match self.sessions.standing(client, sequence, request.operation) {
+            Standing::Executed => return,
+            Standing::Expired => Some(Outcome::SessionExpired),
+            Standing::OutsideWindow => Some(Outcome::OutsideWindow),
+            Standing::New if request.batch_bytes() > self.config.limits.bytes_max => Some(Outcome::Busy),
+            Standing::New => match self.pool.add_from_client(request, self.now.monotonic) {
+                Ok(true) => {
+                    self.prove((client, sequence));
+                    None
+                }
+                Ok(false) => None,
+                Err(pool::Refused::Full) => Some(Outcome::Busy),
+            },
+        };
+        if let Some(outcome) = refusal {
+            effects.push(Effect::Reply { client, sequence, outcome });
+        }
+    }
+
+    /// Requests that another replica's clients wait for.
+    pub(crate) fn on_forward(&mut self, from: ReplicaId, requests: Vec<Request>) {
+        for request in requests {
+            let key = pool::key(&request);
+            if self.sessions.standing(key.0, key.1, request.operation) == Standing::New
+                && request.batch_bytes() <= self.config.limits.bytes_max
+                && self.pool.add_forwarded(request, from, self.now.monotonic) == Ok(true)
+            {
+                self.prove(key);
+            }
+        }
+    }
+
+    /// A request is now known to be its client's: slots that waited for that may go on.
+    fn prove(&mut self, key: pool::Key) {
+        let Some(slots) = self.unproven.get_mut(&key) else { return };
+        let (chain, pool) = (&mut self.chain, &self.pool);
+        slots.retain(|slot| {
+            let Some(link) = chain.get_mut(*slot) else { return false };
+            let requests = link.batch.requests();
+            link.unproven.retain(|index| {
+                let request = &requests[*index as usize];
+                pool::key(request) != key || !pool.proves(request)
+            });
+            link.unproven.iter().any(|index| pool::key(&requests[*index as usize]) == key)
+        });
+        if slots.is_empty() {
+            self.unproven.remove(&key);
+        }
+    }
+
+    /// A leader's batch for a slot.
+    pub(crate) fn on_propose(&mut self, from: ReplicaId, propose: Propose, effects: &mut Vec<Effect>) {
+        if propose.view != self.view || from != self.leader() {
+            return;
+        }
+        if propose.slot <= self.chain.head() && self.phase == Phase::Active {
+            let digest = self.digest_of(&propose);
+            if propose.slot > self.base && self.chain.digest_at(propose.slot).is_some_and(|ours| ours != digest) {
+                Self::misbehaviour(from, "two proposals for one slot of one view", effects);
+            }
+            return;
+        }
+        let far = self.chain.decided().max(self.base).0 + 2 * self.config.window as u64;
+        // While the base is not here, the window can't be known; the buffer is bounded by number all the same.
+        if (propose.slot.0 <= far || self.phase != Phase::Active) && self.early.len() < 2 * self.config.window {
+            self.early.entry(propose.slot).or_insert(propose);
+        }
+    }
+
+    fn digest_of(&self, propose: &Propose) -> pssmr_types::Digest {
+        let (cluster, epoch) = (self.membership.cluster(), self.membership.epoch());
+        chain_digest(cluster, epoch, propose.slot, propose.parent, propose.batch.digest())
+    }
+
+    /// Moves proposals that the chain has reached onto it.
+    fn take_early(&mut self, effects: &mut Vec<Effect>) -> bool {
+        let mut moved = false;
+        while let Some(slot) = self.early.keys().next().copied() {
+            let next = self.chain.head().next();
+            if slot > next || (slot == next && !self.has_room_for(slot)) {
+                break;
+            }
+            let propose = self.early.remove(&slot).expect("just seen");
+            if slot < next {
+                continue;
+            }
+            let leader = self.leader();
+            if propose.parent != self.chain.head_digest() {
+                Self::misbehaviour(leader, "a proposal that is not on top of its own chain", effects);
+            } else if !self.is_timely(&propose.batch) {
+                Self::misbehaviour(leader, "a timestamp that goes back or is too far ahead", effects);
+            } else {
+                self.push(&propose);
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    /// The highest slot that may be voted for now. One slot on top of the base always may, or the base could never be
+    /// decided; but only one, so that the undecided part of a chain grows by no more than a slot per view.
+    fn window_end(&self) -> Slot {
+        let decided = self.chain.decided().0;
+        let end = (decided + self.config.window as u64).max(self.base.0 + 1);
+        // What was written above the last slot decided goes into a StopData.
+        Slot(end.min(decided + WINDOW_MAX as u64 - 1))
+    }
+
+    /// Whether a slot is within the window, and execution keeps up with it.
+    fn has_room_for(&self, slot: Slot) -> bool {
+        slot <= self.window_end() && self.execution_keeps_up()
+    }
+
+    /// Whether there is room for more decided slots that are not executed yet.
+    pub(crate) fn execution_keeps_up(&self) -> bool {
+        self.chain.head().0 - self.executed.0.min(self.chain.head().0) < self.config.unexecuted_slots_max as u64
+    }
+
+    fn last_timestamp(&self) -> u64 {
+        self.chain.get(self.chain.head()).map_or(0, |link| link.batch.timestamp())
+    }
+
+    fn is_timely(&self, batch: &Batch) -> bool {
+        let latest = self.now.wall.saturating_add(nanos(self.config.clock_skew_max));
+        batch.timestamp() >= self.last_timestamp() && batch.timestamp() <= latest
+    }
+
+    /// Puts a proposal onto the chain. A leader's PROPOSE is its WRITE, too.
+    fn push(&mut self, propose: &Propose) {
+        let (slot, digest) = (propose.slot, self.digest_of(propose));
+        let mut unproven = Vec::new();
+        if self.quorums.must_authenticate_requests() && self.leader() != self.me {
+            for (index, request) in propose.batch.requests().iter().enumerate() {
+                if !self.pool.proves(request) {
+                    unproven.push(index as u32);
+                    self.unproven.entry(pool::key(request)).or_default().push(slot);
+                }
+            }
+        }
+        self.chain.push(Link { digest, batch: propose.batch.clone(), unproven });
+        self.writes.extended(slot, digest);
+        self.accepts.extended(slot, digest);
+        if self.quorums.has_write_phase() && self.leader() != self.me {
+            let vote = Vote { view: self.view, base: self.base, slot, digest };
+            self.writes.record(self.leader(), &vote, Some(digest));
+        }
+    }
+
+    /// The leader proposes what waits, as far as the window allows. In a view that is not the first, it begins with a
+    /// slot on top of the base at once, to get the base decided.
+    fn propose(&mut self, effects: &mut Vec<Effect>) -> bool {
+        if self.leader() != self.me || self.learner {
+            return false;
+        }
+        let mut moved = false;
+        loop {
+            let slot = self.chain.head().next();
+            if !self.has_room_for(slot) || !(self.change.must_open || self.pool.has_proposable()) {
+                return moved;
+            }
+            self.change.must_open = false;
+            let timestamp = self.now.wall.max(self.last_timestamp());
+            let batch = Batch::new(timestamp, self.pool.take_batch(&self.config.limits));
+            let propose = Propose { view: self.view, slot, parent: self.chain.head_digest(), batch };
+            self.push(&propose);
+            effects.push(Effect::Broadcast(PeerMessage::Propose(propose)));
+            moved = true;
+        }
+    }
+
+    /// The highest slot that this replica may vote for in this view's first phase: its requests are their clients', as
+    /// far as this replica can tell or k others vouch.
+    ///
+    /// `voted` is what it voted for before in that phase. If that is not on its chain any more (it has fetched
+    /// decided slots of another view since), it votes no more in this view.
+    fn votable(&self, voted: Option<Tip>) -> Option<Slot> {
+        if voted.is_some_and(|tip| self.chain.digest_at(tip.slot) != Some(tip.digest)) {
+            return None;
+        }
+        let mut slot = voted.map_or(self.base, |tip| tip.slot);
+        slot = slot.max(self.chain.decided());
+        if self.quorums.must_authenticate_requests() {
+            slot = slot.max(self.writes.slot_with(self.quorums.weak()));
+        }
+        let last = self.chain.head().min(self.window_end());
+        while slot < last && self.chain.get(slot.next()).is_some_and(|link| link.unproven.is_empty()) {
+            slot = slot.next();
+        }
+        let slot = slot.min(last);
+        (slot > voted.map_or(self.base, |tip| tip.slot)).then_some(slot)
+    }
+
+    fn write(&mut self, effects: &mut Vec<Effect>) -> bool {
+        if !self.quorums.has_write_phase() || self.learner || !self.writeset.has_room(self.view) {
+            return false;
+        }
+        let Some(slot) = self.votable(self.wrote) else { return false };
+        let Some(digest) = self.chain.digest_at(slot) else { return false };
+        self.writeset.write(self.view, self.base, slot, &self.chain);
+        self.wrote = Some(Tip { slot, digest });
+        let vote = Vote { view: self.view, base: self.base, slot, digest };
+        self.writes.record(self.me, &vote, Some(digest));
+        if self.leader() != self.me {
+            effects.push(Effect::Broadcast(PeerMessage::Write(vote)));
+        }
+        true
+    }
+
+    /// Another replica's WRITE.
+    pub(crate) fn on_write(&mut self, from: ReplicaId, vote: &Vote, effects: &mut Vec<Effect>) {
+        if vote.view != self.view || !self.quorums.has_write_phase() {
+            return;
+        }
+        let ours = self.own_digest_for(vote);
+        if !self.writes.record(from, vote, ours) && from == self.leader() {
+            Self::misbehaviour(from, "a WRITE against its own proposal", effects);
+        }
+    }
+
+    /// Another replica's ACCEPT.
+    pub(crate) fn on_accept(&mut self, from: ReplicaId, vote: &Vote, _effects: &mut Vec<Effect>) {
+        if vote.view == self.view {
+            let ours = self.own_digest_for(vote);
+            self.accepts.record(from, vote, ours);
+        }
+    }
+
+    /// Our digest at a vote's slot; none while our chain is not this view's.
+    fn own_digest_for(&self, vote: &Vote) -> Option<pssmr_types::Digest> {
+        if self.phase == Phase::Active { self.chain.digest_at(vote.slot) } else { None }
+    }
+
+    /// Locks what a quorum has written, and accepts it. With crash faults only, the leader can't say two things, so what
+    /// it proposes is locked at once.
+    fn accept(&mut self, effects: &mut Vec<Effect>) -> bool {
+        if self.learner {
+            return false;
+        }
+        let slot = if self.quorums.has_write_phase() {
+            self.writes.slot_with(self.quorums.quorum())
+        } else {
+            self.votable(self.accepted).unwrap_or(Slot(0))
+        };
+        let done = self.accepted.map_or(self.base, |tip| tip.slot);
+        if slot <= done || self.accepted.is_some_and(|tip| self.chain.digest_at(tip.slot) != Some(tip.digest)) {
+            return false;
+        }
+        let Some(digest) = self.chain.digest_at(slot) else { return false };
+        if self.lock.is_none_or(|lock| (lock.view, lock.slot) < (self.view, slot)) {
+            self.lock = Some(Lock { view: self.view, slot, digest });
+        }
+        self.accepted = Some(Tip { slot, digest });
+        let vote = Vote { view: self.view, base: self.base, slot, digest };
+        self.accepts.record(self.me, &vote, Some(digest));
+        effects.push(Effect::Broadcast(PeerMessage::Accept(vote)));
+        true
+    }
+
+    fn decide(&mut self, effects: &mut Vec<Effect>) -> bool {
+        let slot = self.accepts.slot_with(self.quorums.quorum());
+        if slot <= self.chain.decided() {
+            return false;
+        }
+        while self.chain.decided() < slot {
+            self.deliver_next(effects);
+        }
+        self.writeset.decided(slot, Some(self.view));
+        self.change.progressed(self.me, self.view);
+        true
+    }
+
+    /// The next slot of the chain is decided: its requests go to execution, in order, each once.
+    pub(crate) fn deliver_next(&mut self, effects: &mut Vec<Effect>) {
+        let link = self.chain.decide_next();
+        let (batch, digest) = (link.batch.clone(), link.digest);
+        let slot = self.chain.decided();
+        self.forget_unproven(slot);
+        let mut commands = Vec::with_capacity(batch.requests().len());
+        for request in batch.requests() {
+            let (client, sequence) = (request.client, request.sequence);
+            self.pool.delivered(&pool::key(request));
+            let outcome = match self.sessions.apply(request) {
+                Applied::Execute => {
+                    commands.push(Command {
+                        position: self.sessions.position(),
+                        client,
+                        sequence,
+                        acknowledged: request.acknowledged,
+                        operation: request.operation,
+                        payload: request.payload(),
+                    });
+                    continue;
+                }
+                Applied::Duplicate => continue,
+                Applied::Opened { session, evicted } => {
+                    effects.extend(evicted.map(Effect::SessionEvicted));
+                    Outcome::SessionOpened(session)
+                }
+                Applied::Expired => Outcome::SessionExpired,
+                Applied::OutsideWindow => Outcome::OutsideWindow,
+            };
+            effects.push(Effect::Reply { client, sequence, outcome });
+        }
+        effects.push(Effect::Deliver(Delivery { slot, digest, timestamp: batch.timestamp(), commands }));
+        self.progressed = self.now.monotonic;
+        self.chain.forget(self.config.retained_slots_max, self.config.retained_bytes_max);
+    }
+
+    /// A slot is no longer undecided on the chain: no request keeps it waiting.
+    fn forget_unproven(&mut self, slot: Slot) {
+        let Some(link) = self.chain.get_mut(slot) else { return };
+        let unproven = std::mem::take(&mut link.unproven);
+        let batch = link.batch.clone();
+        for index in unproven {
+            let key = pool::key(&batch.requests()[index as usize]);
+            if let Some(slots) = self.unproven.get_mut(&key) {
+                slots.retain(|waiting| *waiting != slot);
+                if slots.is_empty() {
+                    self.unproven.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Cuts the chain back. The requests of the slots cut off are still pending.
+    pub(crate) fn cut_back(&mut self, slot: Slot) {
+        for number in slot.0 + 1..=self.chain.head().0 {
+            self.forget_unproven(Slot(number));
+        }
+        self.chain.truncate(slot);
+        self.writes.truncated(slot);
+        self.accepts.truncated(slot);
+    }
+
+    /// Sends this view's last votes again, to one replica or to all: they stand for all those before.
+    pub(crate) fn repeat_votes(&self, to: Option<ReplicaId>, effects: &mut Vec<Effect>) {
+        let vote = |tip: Tip| Vote { view: self.view, base: self.base, slot: tip.slot, digest: tip.digest };
+        if let Some(tip) = self.wrote.filter(|_| self.leader() != self.me) {
+            Self::send(to, PeerMessage::Write(vote(tip)), effects);
+        }
+        if let Some(tip) = self.accepted {
+            Self::send(to, PeerMessage::Accept(vote(tip)), effects);
+        }
+    }
+
+    /// Proposes the undecided slots again.
+    pub(crate) fn repeat_proposals(&self, to: Option<ReplicaId>, effects: &mut Vec<Effect>) {
+        if self.leader() != self.me || self.learner {
+            return;
+        }
+        let first = self.chain.decided().max(self.base).next();
+        for number in first.0..=self.chain.head().0 {
+            let slot = Slot(number);
+            let link = self.chain.get(slot).expect("undecided slots are kept");
+            let parent = self.chain.digest_at(Slot(number - 1)).expect("undecided slots are kept");
+            let propose = Propose { view: self.view, slot, parent, batch: link.batch.clone() };
+            Self::send(to, PeerMessage::Propose(propose), effects);
+        }
+    }
+}

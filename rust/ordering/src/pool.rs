@@ -1,0 +1,415 @@
+//! Requests that wait to be decided: who vouches for them, in what order they came, and what the leader proposes next.
+
+use std::collections::{HashMap, VecDeque};
+
+use pssmr_types::{BatchLimits, ClientId, Principal, ReplicaId, Request};
+
+/// Names a request.
+pub(crate) type Key = (ClientId, u64);
+
+/// A request's key.
+pub(crate) fn key(request: &Request) -> Key {
+    (request.client, request.sequence)
+}
+
+#[derive(Debug)]
+struct Pending {
+    request: Request,
+    /// Ascending by arrival; tells this request from an earlier one with the same key.
+    order: u64,
+    arrived: u64,
+    /// How many requests had been delivered when it arrived.
+    delivered_before: u64,
+    /// It came on the client's own link.
+    from_client: bool,
+    /// Which replicas forwarded it, by bit.
+    forwarded_by: u64,
+    /// This replica has forwarded it.
+    forwarded: bool,
+}
+
+/// Why a request can't wait here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// There is no room for more, of all clients or of this one.
+    Full,
+}
+
+/// The pool.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pending: HashMap<Key, Pending>,
+    by_client: HashMap<Principal, usize>,
+    bytes: usize,
+    requests_max: usize,
+    bytes_max: usize,
+    per_client_max: usize,
+    /// By arrival; entries whose request is gone are skipped.
+    arrivals: VecDeque<(u64, Key)>,
+    /// What a leader proposes next, by arrival; entries whose request is gone are skipped.
+    proposable: VecDeque<(u64, Key)>,
+    next_order: u64,
+    delivered: u64,
+    /// How many must vouch for a request that did not come from its client; 0 if nobody need.
+    vouchers: usize,
+}
+
+impl Pool {
+    pub(crate) fn new(requests_max: usize, bytes_max: usize, vouchers: usize) -> Self {
+        Self {
+            pending: HashMap::new(),
+            by_client: HashMap::new(),
+            bytes: 0,
+            requests_max,
+            bytes_max,
+            // One client may fill a quarter, so that no three can shut out the others.
+            per_client_max: (requests_max / 4).max(1),
+            arrivals: VecDeque::new(),
+            proposable: VecDeque::new(),
+            next_order: 0,
+            delivered: 0,
+            vouchers,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Takes a request from its client's own link. True if it can be proposed now and could not before.
+    pub(crate) fn add_from_client(&mut self, request: Request, now: u64) -> Result<bool, Refused> {
+        let key = key(&request);
+        if let Some(pending) = self.pending.get_mut(&key) {
+            if pending.from_client {
+                return Ok(false);
+            }
+            // The client's word stands above what others forwarded in its name.
+            let differs = pending.request != request;
+            let was_proven = pending.is_proven(self.vouchers);
+            pending.from_client = true;
+            if differs {
+                self.bytes = self.bytes + request.batch_bytes() - pending.request.batch_bytes();
+                pending.forwarded_by = 0;
+                pending.request = request;
+            }
+            let order = pending.order;
+            if !was_proven {
+                self.proposable.push_back((order, key));
+            }
+            return Ok(!was_proven || differs);
+        }
+        self.insert(request, now, true, 0)?;
+        Ok(true)
+    }
+
+    /// Takes a request that another replica forwards. True if it can be proposed now and could not before.
+    pub(crate) fn add_forwarded(&mut self, request: Request, from: ReplicaId, now: u64) -> Result<bool, Refused> {
+        let key = key(&request);
+        let bit = 1u64 << from.index();
+        let vouchers = self.vouchers;
+        if let Some(pending) = self.pending.get_mut(&key) {
+            if pending.request != request {
+                return Ok(false);
+            }
+            let was_proven = pending.is_proven(vouchers);
+            pending.forwarded_by |= bit;
+            let is_proven = pending.is_proven(vouchers);
+            if is_proven && !was_proven {
+                self.proposable.push_back((pending.order, key));
+                return Ok(true);
+            }
+            return Ok(false);
+        }
+        self.insert(request, now, false, bit)?;
+        Ok(vouchers <= 1)
+    }
+
+    fn insert(&mut self, request: Request, now: u64, from_client: bool, forwarded_by: u64) -> Result<(), Refused> {
+        let of_client = self.by_client.entry(request.client.principal).or_default();
+        if self.pending.len() >= self.requests_max
+            || self.bytes + request.batch_bytes() > self.bytes_max
+            || *of_client >= self.per_client_max
+        {
+            if *of_client == 0 {
+                self.by_client.remove(&request.client.principal);
+            }
+            return Err(Refused::Full);
+        }
+        *of_client += 1;
+        self.bytes += request.batch_bytes();
+        let key = key(&request);
+        let order = self.next_order;
+        self.next_order += 1;
+        let pending = Pending {
+            request,
+            order,
+            arrived: now,
+            delivered_before: self.delivered,
+            from_client,
+            forwarded_by,
+            forwarded: false,
+        };
+        if pending.is_proven(self.vouchers) {
+            self.proposable.push_back((order, key));
+        }
+        self.pending.insert(key, pending);
+        self.arrivals.push_back((order, key));
+        self.compact();
+        Ok(())
+    }
+
+    /// Both queues hold entries of requests that are gone; they may not outgrow what they are for.
+    fn compact(&mut self) {
+        let bound = 2 * self.pending.len() + 1024;
+        let pending = &self.pending;
+        let lives = |(order, key): &(u64, Key)| pending.get(key).is_some_and(|p| p.order == *order);
+        if self.arrivals.len() > bound {
+            self.arrivals.retain(lives);
+        }
+        if self.proposable.len() > bound {
+            self.proposable.retain(lives);
+        }
+    }
+
+    /// Whether this very request is known to be its client's.
+    pub(crate) fn proves(&self, request: &Request) -> bool {
+        self.pending
+            .get(&key(request))
+            .is_some_and(|pending| pending.is_proven(self.vouchers) && pending.request == *request)
+    }
+
+    /// The request was delivered.
+    pub(crate) fn delivered(&mut self, key: &Key) {
+        self.delivered += 1;
+        self.remove(key);
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(pending) = self.pending.remove(key) {
+            self.bytes -= pending.request.batch_bytes();
+            let principal = key.0.principal;
+            let of_client = self.by_client.get_mut(&principal).expect("every pending request is counted");
+            *of_client -= 1;
+            if *of_client == 0 {
+                self.by_client.remove(&principal);
+            }
+        }
+    }
+
+    /// Whether there is something to propose.
+    pub(crate) fn has_proposable(&mut self) -> bool {
+        while let Some((order, key)) = self.proposable.front() {
+            if self.pending.get(key).is_some_and(|pending| pending.order == *order) {
+                return true;
+            }
+            self.proposable.pop_front();
+        }
+        false
+    }
+
+    /// Takes what fits in a batch. What is taken stays pending until it is delivered.
+    pub(crate) fn take_batch(&mut self, limits: &BatchLimits) -> Vec<Request> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < limits.requests_max && self.has_proposable() {
+            let (_, key) = self.proposable.front().expect("there is something to propose");
+            let request = &self.pending[key].request;
+            if bytes + request.batch_bytes() > limits.bytes_max {
+                break;
+            }
+            bytes += request.batch_bytes();
+            batch.push(request.clone());
+            self.proposable.pop_front();
+        }
+        batch
+    }
+
+    /// Everything that is pending and proven may be proposed (again), but for what `on_chain` already has.
+    pub(crate) fn propose_all_but(&mut self, on_chain: &dyn Fn(&Key) -> bool) {
+        self.proposable = self
+            .arrivals
+            .iter()
+            .filter(|(order, key)| {
+                self.pending.get(key).is_some_and(|p| p.order == *order && p.is_proven(self.vouchers)) && !on_chain(key)
+            })
+            .copied()
+            .collect();
+    }
+
+    /// When the oldest request that replicas must not ignore arrived, and whether it was passed over: whether many
+    /// more requests were delivered since than waited before it.
+    ///
+    /// A request that too few vouch for is no reason to suspect the leader: others may not have it.
+    pub(crate) fn oldest(&mut self) -> Option<Oldest> {
+        while let Some((order, key)) = self.arrivals.front() {
+            if self.pending.get(key).is_some_and(|pending| pending.order == *order) {
+                break;
+            }
+            self.arrivals.pop_front();
+        }
+        let (_, key) = self.arrivals.front()?;
+        let pending = &self.pending[key];
+        Some(Oldest { arrived: pending.arrived, delivered_since: self.delivered - pending.delivered_before })
+    }
+
+    /// Whether some request that arrived by `until` is one that a quorum can be expected to have: k replicas vouch
+    /// for it, this one among them.
+    pub(crate) fn has_vouched(&self, me: ReplicaId, until: u64) -> bool {
+        self.arrivals.iter().any(|(order, key)| {
+            self.pending.get(key).is_some_and(|pending| {
+                pending.order == *order
+                    && pending.arrived <= until
+                    && (pending.forwarded_by | 1 << me.index()).count_ones() as usize >= self.vouchers.max(1)
+            })
+        })
+    }
+
+    /// Requests that arrived by `until` and were not forwarded yet, at most `requests_max` of them and `bytes_max` bytes.
+    pub(crate) fn take_to_forward(&mut self, until: u64, requests_max: usize, bytes_max: usize) -> Vec<Request> {
+        let mut requests = Vec::new();
+        let mut bytes = 0;
+        for (order, key) in &self.arrivals {
+            let Some(pending) = self.pending.get_mut(key) else { continue };
+            if pending.order != *order || pending.forwarded || !pending.is_proven(self.vouchers) {
+                continue;
+            }
+            bytes += pending.request.batch_bytes();
+            if pending.arrived > until || requests.len() >= requests_max || bytes > bytes_max {
+                break;
+            }
+            pending.forwarded = true;
+            requests.push(pending.request.clone());
+        }
+        requests
+    }
+
+    /// Forwards everything again: the view is new, and messages may have been lost.
+    pub(crate) fn forward_again(&mut self) {
+        for pending in self.pending.values_mut() {
+            pending.forwarded = false;
+        }
+    }
+
+    /// Forgets requests that arrived before `until`: their clients, if they still wait, send them again.
+    pub(crate) fn expire(&mut self, until: u64) {
+        while let Some(oldest) = self.oldest()
+            && oldest.arrived < until
+        {
+            let (_, key) = self.arrivals.pop_front().expect("the oldest request is in front");
+            self.remove(&key);
+        }
+    }
+}
+
+/// See [`Pool::oldest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Oldest {
+    pub(crate) arrived: u64,
+    pub(crate) delivered_since: u64,
+}
+
+impl Pending {
+    /// Whether it is its client's for sure: it came from the client, or so many forwarded it that a correct one did.
+    fn is_proven(&self, vouchers: usize) -> bool {
+        self.from_client || self.forwarded_by.count_ones() as usize >= vouchers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pssmr_types::Operation;
+
+    fn request(client: u64, sequence: u64, payload: &[u8]) -> Request {
+        let client = ClientId { principal: Principal(client), session: 1 };
+        Request::new(client, sequence, 0, Operation::Command, payload)
+    }
+
+    fn pool() -> Pool {
+        Pool::new(100, 100_000, 2)
+    }
+
+    #[test]
+    fn what_one_replica_forwards_is_not_proven() {
+        let mut pool = pool();
+        let forged = request(1, 1, b"forged");
+        assert_eq!(pool.add_forwarded(forged.clone(), ReplicaId(3), 0), Ok(false));
+        assert_eq!(pool.add_forwarded(forged.clone(), ReplicaId(3), 0), Ok(false));
+        assert!(!pool.proves(&forged) && !pool.has_proposable());
+        assert_eq!(pool.add_forwarded(forged.clone(), ReplicaId(2), 0), Ok(true));
+        assert!(pool.proves(&forged) && pool.has_proposable());
+    }
+
+    #[test]
+    fn the_clients_own_word_stands_above_what_is_forwarded() {
+        let mut pool = pool();
+        pool.add_forwarded(request(1, 1, b"forged"), ReplicaId(3), 0).unwrap();
+        assert_eq!(pool.add_from_client(request(1, 1, b"real"), 0), Ok(true));
+        assert!(pool.proves(&request(1, 1, b"real")) && !pool.proves(&request(1, 1, b"forged")));
+        assert_eq!(pool.take_batch(&BatchLimits::default()), vec![request(1, 1, b"real")]);
+    }
+
+    #[test]
+    fn a_client_cannot_say_two_things() {
+        let mut pool = pool();
+        assert_eq!(pool.add_from_client(request(1, 1, b"one"), 0), Ok(true));
+        assert_eq!(pool.add_from_client(request(1, 1, b"two"), 0), Ok(false));
+        assert!(pool.proves(&request(1, 1, b"one")) && !pool.proves(&request(1, 1, b"two")));
+    }
+
+    #[test]
+    fn one_client_cannot_fill_the_pool() {
+        let mut pool = pool();
+        let taken = (1..=100).filter(|i| pool.add_from_client(request(1, *i, b""), 0).is_ok()).count();
+        assert_eq!(taken, 25);
+        assert_eq!(pool.add_from_client(request(2, 1, b""), 0), Ok(true));
+    }
+
+    #[test]
+    fn a_batch_keeps_to_its_limits_and_takes_nothing_twice() {
+        let mut pool = pool();
+        for sequence in 1..=10 {
+            pool.add_from_client(request(1, sequence, &[0; 100]), 0).unwrap();
+        }
+        let limits = BatchLimits { requests_max: 4, bytes_max: 1000 };
+        let sequences = |batch: Vec<Request>| batch.iter().map(|r| r.sequence).collect::<Vec<_>>();
+        assert_eq!(sequences(pool.take_batch(&limits)), [1, 2, 3, 4]);
+        pool.delivered(&key(&request(1, 6, b"")));
+        let limits = BatchLimits { requests_max: 100, bytes_max: 300 };
+        assert_eq!(sequences(pool.take_batch(&limits)), [5, 7]);
+        pool.propose_all_but(&|key| key.1 == 8);
+        assert_eq!(sequences(pool.take_batch(&BatchLimits::default())), [1, 2, 3, 4, 5, 7, 9, 10]);
+    }
+
+    #[test]
+    fn room_comes_back_when_requests_are_delivered() {
+        let mut pool = pool();
+        for sequence in 1..=10_000 {
+            let request = request(1, sequence, &[0; 100]);
+            pool.add_from_client(request.clone(), sequence).unwrap();
+            pool.delivered(&key(&request));
+        }
+        assert!(pool.len() == 0 && pool.bytes == 0 && pool.by_client.is_empty());
+        assert!(pool.arrivals.len() <= 2000 && pool.proposable.len() <= 2000);
+    }
+
+    #[test]
+    fn a_request_that_only_this_replica_has_is_no_complaint() {
+        let mut pool = pool();
+        pool.add_from_client(request(1, 1, b""), 5).unwrap();
+        assert!(!pool.has_vouched(ReplicaId(0), 10));
+        pool.add_forwarded(request(1, 1, b""), ReplicaId(2), 6).unwrap();
+        assert!(pool.has_vouched(ReplicaId(0), 10) && !pool.has_vouched(ReplicaId(0), 4));
+    }
+
+    #[test]
+    fn a_request_is_forwarded_once_until_told_otherwise() {
+        let mut pool = pool();
+        pool.add_from_client(request(1, 1, b""), 5).unwrap();
+        assert_eq!(pool.take_to_forward(4, 10, 1000).len(), 0);
+        assert_eq!(pool.take_to_forward(5, 10, 1000).len(), 1);
+        assert_eq!(pool.take_to_forward(5, 10, 1000).len(), 0);
+        pool.forward_again();
+        assert_eq!(pool.take_to_forward(5, 10, 1000).len(), 1);
+    }
+}

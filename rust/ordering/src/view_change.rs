@@ -1,0 +1,378 @@
+//! The view change: Stop, StopData, Sync. Mod-SMaRt's synchronization phase (EDCC'12, section III-C), with the base of
+//! the new view chosen by [`choose`](crate::choice::choose).
+
+use pssmr_types::peer::FORWARD_MAX;
+use pssmr_types::{PeerMessage, ReplicaId, Status, StopData, Sync, View};
+
+use crate::choice::{Base, choose};
+use crate::core::{Core, Phase, nanos};
+use crate::interface::{Effect, Event};
+
+/// Most doublings of the time-out, before its limit is looked at.
+const DOUBLINGS_MAX: u32 = 20;
+
+/// A view that a replica wants, and when it last said so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Wish {
+    view: View,
+    at: u64,
+}
+
+/// What the replica knows of view changes.
+#[derive(Debug)]
+pub(crate) struct ViewChange {
+    /// By replica. A wish that is not repeated for some time-outs is over.
+    wishes: Vec<Wish>,
+    /// As a coming leader: the latest state of each replica.
+    states: Vec<Option<StopData>>,
+    /// The state with which this replica came into its view.
+    own_state: Option<StopData>,
+    /// The proof of this view's base.
+    sync: Option<Sync>,
+    /// When the view was entered.
+    pub(crate) entered: u64,
+    /// Views in a row without a decision.
+    failed: u32,
+    /// As a leader: the view has its base, and its first proposal is due even if nothing waits.
+    pub(crate) must_open: bool,
+}
+
+impl ViewChange {
+    pub(crate) fn new(replicas: usize, now: u64) -> Self {
+        Self {
+            wishes: vec![Wish::default(); replicas],
+            states: vec![None; replicas],
+            own_state: None,
+            sync: None,
+            entered: now,
+            failed: 0,
+            must_open: false,
+        }
+    }
+
+    /// Something was decided by votes of this view: its leader does its work.
+    pub(crate) fn progressed(&mut self, me: ReplicaId, view: View) {
+        self.failed = 0;
+        self.wishes[me.index()].view = view;
+    }
+
+    /// The highest view that `count` replicas wish for or are in.
+    fn wished_by(&self, count: usize, alive_since: u64) -> View {
+        let mut views: Vec<View> =
+            self.wishes.iter().map(|wish| if wish.at >= alive_since { wish.view } else { View(0) }).collect();
+        views.sort_unstable_by(|a, b| b.cmp(a));
+        views[count - 1]
+    }
+}
+
+impl Core {
+    /// How long this view has, in nanoseconds: it doubles with each view in which nothing was decided.
+    fn timeout(&self) -> u64 {
+        let doublings = self.change.failed.saturating_sub(1).min(DOUBLINGS_MAX);
+        (nanos(self.config.request_timeout) << doublings).min(nanos(self.config.request_timeout_max))
+    }
+
+    /// The two stages of suspicion. While something waits and nothing is decided, the requests go to everybody after
+    /// half a time-out, and after a whole one the replica asks for the next leader. The same if a leader decides much
+    /// but passes over a request. A view that does not get its base in time is given up.
+    pub(crate) fn watch_leader(&mut self, effects: &mut Vec<Effect>) {
+        if self.learner {
+            return;
+        }
+        let (now, timeout) = (self.now.monotonic, self.timeout());
+        if self.phase != Phase::Active {
+            if now >= self.quiet_since() + timeout {
+                self.wish_for(self.view.next(), effects);
+            }
+            return;
+        }
+        if !self.execution_keeps_up() {
+            return;
+        }
+        let Some(oldest) = self.pool.oldest() else { return };
+        // A fair leader proposes by arrival: what waited before the request, and the differences between replicas.
+        let fair = (4 * self.config.limits.requests_max + self.config.pending_requests_max) as u64;
+        let quiet_since = if oldest.delivered_since > fair {
+            oldest.arrived.max(self.change.entered)
+        } else {
+            oldest.arrived.max(self.quiet_since())
+        };
+        if now >= quiet_since + timeout / 2 {
+            let bytes_max = self.config.limits.bytes_max;
+            let requests = self.pool.take_to_forward(now - timeout / 2, FORWARD_MAX, bytes_max);
+            if !requests.is_empty() {
+                effects.push(Effect::Broadcast(PeerMessage::Forward(requests)));
+            }
+        }
+        if now >= quiet_since + timeout && self.pool.has_vouched(self.me, now - timeout / 2) {
+            self.wish_for(self.view.next(), effects);
+        }
+    }
+
+    fn wish_for(&mut self, view: View, effects: &mut Vec<Effect>) {
+        let now = self.now.monotonic;
+        let wish = &mut self.change.wishes[self.me.index()];
+        if view > wish.view {
+            *wish = Wish { view, at: now };
+            effects.push(Effect::Event(Event::LeaderSuspected { view }));
+            effects.push(Effect::Broadcast(PeerMessage::Stop(view)));
+        }
+        self.weigh_wishes(effects);
+    }
+
+    /// Another replica wants to leave for `view`.
+    pub(crate) fn on_stop(&mut self, from: ReplicaId, view: View, effects: &mut Vec<Effect>) {
+        let wish = &mut self.change.wishes[from.index()];
+        if view >= wish.view {
+            *wish = Wish { view, at: self.now.monotonic };
+        }
+        if view <= self.view {
+            self.pass_on_sync(from, effects);
+        }
+        self.weigh_wishes(effects);
+    }
+
+    /// k wishes for a view above ours make this replica join, unless it sees the leader at work; a quorum's install it.
+    fn weigh_wishes(&mut self, effects: &mut Vec<Effect>) {
+        let now = self.now.monotonic;
+        let timeout = self.timeout();
+        let alive_since = now.saturating_sub(4 * timeout);
+        // Its own wish lasts until it is fulfilled or the leader is at work again.
+        self.change.wishes[self.me.index()].at = now;
+        let own = self.change.wishes[self.me.index()].view;
+        let joined = self.change.wished_by(self.quorums.weak(), alive_since);
+        let sees_progress = self.phase == Phase::Active && now < self.quiet_since() + timeout / 2;
+        if joined > self.view.max(own) && !sees_progress && !self.learner {
+            self.change.wishes[self.me.index()].view = joined;
+            effects.push(Effect::Broadcast(PeerMessage::Stop(joined)));
+        }
+        let installed = self.change.wished_by(self.quorums.quorum(), alive_since);
+        if installed > self.view {
+            self.install(installed, effects);
+        }
+    }
+
+    /// Leaves for `view`: a promise to process no vote of an earlier one ever again.
+    fn install(&mut self, view: View, effects: &mut Vec<Effect>) {
+        assert!(view > self.view, "views only go up");
+        self.view = view;
+        self.phase = Phase::AwaitingSync;
+        self.early.clear();
+        self.writes.clear();
+        self.accepts.clear();
+        self.wrote = None;
+        self.accepted = None;
+        self.catch_up.stop_fetching_base();
+        self.change.entered = self.now.monotonic;
+        self.change.failed += 1;
+        self.change.sync = None;
+        self.change.must_open = false;
+        self.pool.forward_again();
+        let leader = self.leader();
+        effects.push(Effect::Event(Event::ViewEntered { view, leader }));
+        if self.learner {
+            return;
+        }
+        let state = StopData::sign(
+            self.membership.cluster(),
+            self.membership.epoch(),
+            view,
+            self.me,
+            self.lock,
+            self.writeset.entries().to_vec(),
+            &self.secret,
+        );
+        let own_wish = &mut self.change.wishes[self.me.index()];
+        if own_wish.view < view {
+            *own_wish = Wish { view, at: self.now.monotonic };
+        }
+        effects.push(Effect::Broadcast(PeerMessage::Stop(view)));
+        if leader == self.me {
+            self.change.states[self.me.index()] = Some(state.clone());
+        } else {
+            effects.push(Effect::Send { to: leader, message: PeerMessage::StopData(state.clone()) });
+        }
+        self.change.own_state = Some(state);
+        self.try_sync(effects);
+    }
+
+    /// A replica's state, for the view that we are to lead.
+    pub(crate) fn on_stop_data(&mut self, from: ReplicaId, state: StopData, effects: &mut Vec<Effect>) {
+        let known = self.change.states[from.index()].as_ref().map(|known| known.view);
+        if state.replica != from
+            || state.view < self.view
+            || self.quorums.leader(state.view) != self.me
+            || known.is_some_and(|known| known >= state.view)
+        {
+            return;
+        }
+        if !self.is_genuine(&state) {
+            Self::misbehaviour(from, "a state with a wrong signature or epoch", effects);
+            return;
+        }
+        let view = state.view;
+        self.change.states[from.index()] = Some(state);
+        // States are proof that their senders have left: a quorum of them is as good as a quorum of Stops.
+        if view > self.view && self.states_for(view).len() >= self.quorums.quorum() {
+            self.install(view, effects);
+        }
+        self.try_sync(effects);
+    }
+
+    fn is_genuine(&self, state: &StopData) -> bool {
+        state.epoch == self.membership.epoch()
+            && self.membership.key(state.replica).is_some_and(|key| state.is_signed_by(self.membership.cluster(), key))
+    }
+
+    fn states_for(&self, view: View) -> Vec<StopData> {
+        self.change.states.iter().flatten().filter(|state| state.view == view).cloned().collect()
+    }
+
+    /// As the leader: begins the view as soon as the states determine its base.
+    fn try_sync(&mut self, effects: &mut Vec<Effect>) {
+        if self.phase != Phase::AwaitingSync || self.leader() != self.me || self.learner {
+            return;
+        }
+        let states = self.states_for(self.view);
+        let Some(base) = choose(&self.quorums, &states) else { return };
+        let sync = Sync::sign(self.membership.cluster(), self.view, states, &self.secret);
+        effects.push(Effect::Broadcast(PeerMessage::Sync(sync.clone())));
+        self.adopt(sync, base, effects);
+    }
+
+    /// The base of a view, from its leader or passed on by another replica: the leader's signature is what counts.
+    pub(crate) fn on_sync(&mut self, from: ReplicaId, sync: Sync, effects: &mut Vec<Effect>) {
+        if sync.view < self.view || (sync.view == self.view && self.phase != Phase::AwaitingSync) || sync.view.0 == 0 {
+            return;
+        }
+        let Some(base) = self.verify_sync(&sync) else {
+            Self::misbehaviour(from, "a SYNC that proves no base", effects);
+            return;
+        };
+        if sync.view > self.view {
+            self.install(sync.view, effects);
+        }
+        // Installing may have made this replica the leader and begun the view, with the very same effect.
+        if self.phase == Phase::AwaitingSync {
+            self.adopt(sync, base, effects);
+        }
+    }
+
+    fn verify_sync(&self, sync: &Sync) -> Option<Base> {
+        let leader = self.membership.key(self.quorums.leader(sync.view))?;
+        if !sync.is_signed_by(self.membership.cluster(), leader) {
+            return None;
+        }
+        let mut seen = vec![false; self.quorums.replicas()];
+        for state in &sync.states {
+            let is_new = !std::mem::replace(seen.get_mut(state.replica.index())?, true);
+            if !is_new || state.view != sync.view || !self.is_genuine(state) {
+                return None;
+            }
+        }
+        choose(&self.quorums, &sync.states)
+    }
+
+    /// Goes on from the view's base.
+    fn adopt(&mut self, sync: Sync, base: Base, effects: &mut Vec<Effect>) {
+        self.change.sync = Some(sync);
+        let (slot, digest) = match base {
+            Base::Genesis => (pssmr_types::Slot(0), pssmr_types::genesis(self.membership.cluster())),
+            Base::Chain { slot, digest } => (slot, digest),
+        };
+        self.base = slot;
+        match self.chain.digest_at(slot) {
+            Some(ours) if ours == digest => {
+                self.cut_back(slot.max(self.chain.decided()));
+                self.activate(effects);
+            }
+            Some(_) if slot <= self.chain.decided() => self.halt(
+                format!("agreement is broken: {} begins at {slot} with {digest}, decided here otherwise", self.view),
+                effects,
+            ),
+            // Too old to compare. What is decided here was decided after it.
+            None if slot <= self.chain.decided() => {
+                self.cut_back(self.chain.decided());
+                self.activate(effects);
+            }
+            _ => {
+                self.cut_back(self.chain.decided());
+                self.phase = Phase::FetchingBase { slot, digest };
+                self.fetch_base(effects);
+            }
+        }
+    }
+
+    /// The view's base is on the chain.
+    pub(crate) fn activate(&mut self, effects: &mut Vec<Effect>) {
+        self.phase = Phase::Active;
+        self.change.entered = self.now.monotonic;
+        let leader = self.leader();
+        effects.push(Effect::Event(Event::ViewActive { view: self.view, leader, base: self.base }));
+        if leader == self.me {
+            self.change.must_open = true;
+            self.requeue();
+        }
+    }
+
+    /// As the leader: all that is pending waits to be proposed, but for what is on the chain above what is decided.
+    pub(crate) fn requeue(&mut self) {
+        let mut on_chain = std::collections::HashSet::new();
+        for number in self.chain.decided().0 + 1..=self.chain.head().0 {
+            let link = self.chain.get(pssmr_types::Slot(number)).expect("undecided slots are kept");
+            on_chain.extend(link.batch.requests().iter().map(crate::pool::key));
+        }
+        self.pool.propose_all_but(&|key| on_chain.contains(key));
+    }
+
+    /// A replica says where it is.
+    pub(crate) fn on_status(&mut self, from: ReplicaId, status: Status, effects: &mut Vec<Effect>) {
+        self.peers[from.index()] = Some(status);
+        if status.view < self.view || (status.view == self.view && !status.synced) {
+            self.pass_on_sync(from, effects);
+        }
+        if status.view == self.view && status.synced && self.phase == Phase::Active {
+            if status.decided < self.chain.decided() {
+                self.repeat_votes(Some(from), effects);
+            }
+            if status.head < self.chain.head() && self.decided_at_retransmit == self.chain.decided() {
+                self.repeat_proposals(Some(from), effects);
+            }
+        }
+    }
+
+    /// Brings a replica of an earlier view into ours.
+    fn pass_on_sync(&self, to: ReplicaId, effects: &mut Vec<Effect>) {
+        if let Some(sync) = &self.change.sync {
+            effects.push(Effect::Send { to, message: PeerMessage::Sync(sync.clone()) });
+        } else if self.view.0 > 0 && !self.learner {
+            effects.push(Effect::Send { to, message: PeerMessage::Stop(self.view) });
+        }
+    }
+
+    /// Says again what a view change waits for.
+    pub(crate) fn repeat_view_change(&self, to: Option<ReplicaId>, effects: &mut Vec<Effect>) {
+        if self.learner {
+            return;
+        }
+        let wish = self.change.wishes[self.me.index()].view;
+        if wish > self.view || (wish == self.view && self.phase == Phase::AwaitingSync) {
+            Self::send(to, PeerMessage::Stop(wish), effects);
+        }
+        let leader = self.leader();
+        if self.phase == Phase::AwaitingSync
+            && leader != self.me
+            && to.is_none_or(|to| to == leader)
+            && let Some(state) = &self.change.own_state
+        {
+            effects.push(Effect::Send { to: leader, message: PeerMessage::StopData(state.clone()) });
+        }
+        if self.phase != Phase::AwaitingSync
+            && leader == self.me
+            && let Some(to) = to
+            && self.view.0 > 0
+        {
+            self.pass_on_sync(to, effects);
+        }
+    }
+}
