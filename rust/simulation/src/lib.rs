@@ -1,1 +1,4 @@
 //! Whole clusters in one thread: faults, checkers, and an explorer of the view change.
+
+pub mod explorer;
+pub mod random;
