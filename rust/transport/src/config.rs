@@ -9,6 +9,8 @@ use pssmr_types::{PublicKey, SecretKey};
 use crate::error::TransportError;
 use crate::framing::HEADER_BYTES;
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// The keys that may connect to a listening transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AcceptKeys {
@@ -108,17 +110,17 @@ impl TransportConfig {
         if self.links_max == 0 || self.links_per_key_max == 0 || self.handshakes_max == 0 {
             return refuse("links_max, links_per_key_max, handshakes_max", "at least 1");
         }
-        if self.handshake_timeout.is_zero() {
-            return refuse("handshake_timeout", "more than 0");
+        if self.handshake_timeout.is_zero() || self.handshake_timeout > DAY {
+            return refuse("handshake_timeout", "more than 0, at most a day");
         }
-        if self.reconnect_min.is_zero() || self.reconnect_max < self.reconnect_min {
-            return refuse("reconnect_min, reconnect_max", "0 < reconnect_min <= reconnect_max");
+        if self.reconnect_min.is_zero() || self.reconnect_max < self.reconnect_min || self.reconnect_max > DAY {
+            return refuse("reconnect_min, reconnect_max", "0 < reconnect_min <= reconnect_max <= a day");
         }
-        if self.dead_after < Duration::from_secs(3) || self.dead_after > Duration::from_secs(24 * 3600) {
+        if self.dead_after < Duration::from_secs(3) || self.dead_after > DAY {
             return refuse("dead_after", "3 seconds to a day");
         }
-        if self.idle_timeout.is_some_and(|idle| idle.is_zero()) {
-            return refuse("idle_timeout", "more than 0, or none");
+        if self.idle_timeout.is_some_and(|idle| idle.is_zero() || idle > 365 * DAY) {
+            return refuse("idle_timeout", "more than 0, at most a year, or none");
         }
         Ok(())
     }

@@ -10,8 +10,9 @@ use rustls::Connection as Tls;
 
 use crate::counters::Counters;
 use crate::error::{DownReason, HandshakeFailure, SendError};
-use crate::framing::{CHUNK_BYTES, FrameDecoder, HEADER_BYTES, append_frame};
+use crate::framing::{CHUNK_BYTES, FrameDecoder};
 use crate::link::{Event, LinkId};
+use crate::send_queue::SendQueue;
 use crate::tls::{Identity, handshake_failure, proved_key};
 
 /// The acceptor's first bytes on a link: it has taken the dialer's key.
@@ -27,9 +28,6 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// How much is encrypted at a time: so much ciphertext a connection has at most.
 const ENCRYPT_BYTES_MAX: usize = 256 * 1024;
-
-/// An empty send queue keeps so much capacity.
-const KEEP_BYTES_MAX: usize = 64 * 1024;
 
 /// The buffers that all connections of a transport share.
 pub(crate) struct Buffers {
@@ -58,22 +56,6 @@ pub(crate) enum Stage {
     AwaitingAdmission(PublicKey),
     /// Frames flow.
     Up(PublicKey),
-}
-
-/// Frames that wait to be sent, one behind the other.
-#[derive(Default)]
-struct SendQueue {
-    plaintext: Vec<u8>,
-    /// How much of `plaintext` is encrypted.
-    encrypted: usize,
-    /// How much plaintext is in the ciphertext that the socket has not taken.
-    in_flight: usize,
-}
-
-impl SendQueue {
-    fn len(&self) -> usize {
-        self.plaintext.len() - self.encrypted + self.in_flight
-    }
 }
 
 /// The acceptor's first bytes, as far as they have come.
@@ -166,11 +148,21 @@ impl Connection {
         self.stage
     }
 
+    pub(crate) fn link(&self) -> LinkId {
+        self.link
+    }
+
     /// Whether this side dialed.
     pub(crate) fn dialed(&self) -> bool {
         self.dialed
     }
 
+    /// Whether it has yet to prove a key to this side, which makes its next step a costly one.
+    pub(crate) fn is_stranger(&self) -> bool {
+        !self.dialed && !self.is_up()
+    }
+
+    /// Whether frames flow.
     pub(crate) fn is_up(&self) -> bool {
         matches!(self.stage, Stage::Up(_))
     }
@@ -201,13 +193,13 @@ impl Connection {
     pub(crate) fn admit(&mut self) {
         let Stage::AwaitingAdmission(key) = self.stage else { panic!("{} has not proved a key", self.link) };
         self.stage = Stage::Up(key);
-        self.queue.plaintext.extend_from_slice(&WELCOME);
+        self.queue.push_bytes(&WELCOME);
     }
 
     /// The transport has no link for the accepted connection, which is told so and is then to be dropped.
     pub(crate) fn refuse_admission(&mut self, counters: &mut Counters) {
         assert!(matches!(self.stage, Stage::AwaitingAdmission(_)), "{} has not proved a key", self.link);
-        self.queue.plaintext.extend_from_slice(&FULL);
+        self.queue.push_bytes(&FULL);
         self.write_last(counters);
     }
 
@@ -221,20 +213,7 @@ impl Connection {
         if !self.is_up() {
             return Err(SendError::NotConnected);
         }
-        if self.queue.len() + HEADER_BYTES >= queue_bytes_max {
-            return Err(SendError::QueueFull);
-        }
-        let start = self.queue.plaintext.len();
-        let payload = append_frame(&mut self.queue.plaintext, write);
-        let error = if payload == 0 || payload > frame_bytes_max {
-            SendError::FrameLength { bytes: payload, bytes_max: frame_bytes_max }
-        } else if self.queue.len() > queue_bytes_max {
-            SendError::QueueFull
-        } else {
-            return Ok(());
-        };
-        self.queue.plaintext.truncate(start);
-        Err(error)
+        self.queue.push_frame(frame_bytes_max, queue_bytes_max, write)
     }
 
     /// One read of the socket: pushes what it completes to `events`.
@@ -307,19 +286,14 @@ impl Connection {
                     Err(error) => return Err(self.failed(error)),
                 }
             }
-            self.queue.in_flight = 0;
-            let SendQueue { plaintext, encrypted, in_flight } = &mut self.queue;
-            let next = &plaintext[*encrypted..];
+            self.queue.written();
+            let next = self.queue.next(ENCRYPT_BYTES_MAX);
             if next.is_empty() {
-                plaintext.clear();
-                plaintext.shrink_to(KEEP_BYTES_MAX);
-                *encrypted = 0;
                 return Ok(());
             }
-            let next = &next[..next.len().min(ENCRYPT_BYTES_MAX)];
+            let len = next.len();
             self.tls.writer().write_all(next)?;
-            *encrypted += next.len();
-            *in_flight = next.len();
+            self.queue.encrypted(len);
         }
     }
 

@@ -53,6 +53,7 @@ mod framing;
 mod link;
 mod noise;
 mod resolver;
+mod send_queue;
 mod socket;
 mod tls;
 mod transport;

@@ -30,6 +30,8 @@ const WAKER: Token = Token(usize::MAX - 1);
 
 /// Readiness taken from the system at a time.
 const READINESS_MAX: usize = 1024;
+/// Handshakes that go a step further in one poll. A step has some 100 µs of cryptography, which frames wait for.
+const STRANGERS_PER_POLL_MAX: usize = 4;
 /// A poll that has so many events reads no further.
 const EVENTS_PER_POLL_MAX: usize = 8192;
 
@@ -291,11 +293,11 @@ impl Transport {
     /// # Errors
     /// The system's, if it cannot poll.
     pub fn shutdown(mut self, linger: Duration) -> io::Result<()> {
-        let end = Instant::now() + linger;
+        let start = Instant::now();
         self.listener = None;
         loop {
             self.flush();
-            let left = end.saturating_duration_since(Instant::now());
+            let left = linger.saturating_sub(start.elapsed());
             let unsent = self.links.iter().flatten().filter_map(|link| link.connection.as_ref());
             if left.is_zero() || !unsent.into_iter().any(|connection| connection.is_up() && connection.wants_write()) {
                 break;
@@ -432,11 +434,19 @@ impl Transport {
     }
 
     fn read_ready(&mut self, now: Instant) {
+        let mut strangers = 0;
         for _ in 0..self.ready.len() {
             if self.events.len() >= EVENTS_PER_POLL_MAX {
                 return;
             }
             let slot = self.ready.pop_front().expect("as many as were counted");
+            if self.connection_at(slot).is_some_and(|connection| connection.is_stranger()) {
+                strangers += 1;
+                if strangers > STRANGERS_PER_POLL_MAX {
+                    self.ready.push_back(slot);
+                    continue;
+                }
+            }
             self.read(slot, now);
         }
     }
@@ -460,7 +470,7 @@ impl Transport {
             Stage::AwaitingAdmission(key) => self.admit(slot, key, now),
             Stage::Up(key) if !was_up => {
                 connection.up_since = now;
-                tracing::debug!(slot, %key, "link up, dialed");
+                tracing::debug!(link = %connection.link(), %key, "link up, dialed");
                 self.set_deadline(slot, None);
             }
             _ => {}
@@ -486,8 +496,8 @@ impl Transport {
             match &link.connection {
                 None => self.attempt(slot, now),
                 Some(connection) if connection.is_up() => {
-                    let idle_end = self.config.idle_timeout.map(|idle| connection.active_at + idle);
-                    match idle_end {
+                    let active_at = if connection.paused { now } else { connection.active_at };
+                    match self.config.idle_timeout.map(|idle| active_at + idle) {
                         Some(end) if end > now => self.set_deadline(slot, Some(end)),
                         _ => self.take_down(slot, DownReason::TimedOut),
                     }
@@ -516,14 +526,17 @@ impl Transport {
             }
             return;
         }
+        tracing::debug!(link = %id, %reason, "link down");
         match reason {
             DownReason::Replaced => self.counters.links_replaced += 1,
             DownReason::Frame(_) | DownReason::Garbage(_) | DownReason::ClosedHere(CloseReason::Violation(_)) => {
                 self.counters.links_violated += 1;
+                if let Some(hidden) = self.noise.allow(now) {
+                    tracing::warn!(link = %id, %reason, hidden, "link closed because of what came on it");
+                }
             }
             _ => {}
         }
-        tracing::info!(link = %id, %reason, "link down");
         self.events.push(Event::Down { link: id, reason });
         let link = self.links[slot].as_mut().expect("the slot has a link");
         let Some(dial) = &mut link.dial else {

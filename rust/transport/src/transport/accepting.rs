@@ -11,12 +11,12 @@ use pssmr_types::PublicKey;
 
 use super::Transport;
 use crate::connection::Connection;
-use crate::error::DownReason;
+use crate::error::{DownReason, HandshakeFailure};
 use crate::link::{Event, LinkId};
 use crate::socket;
 
 /// Connections accepted in one poll.
-const ACCEPTS_PER_POLL_MAX: usize = 16;
+const ACCEPTS_PER_POLL_MAX: usize = 8;
 /// How long nothing is accepted after the system had no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -82,6 +82,11 @@ impl Transport {
 
     /// Gives a link to an accepted connection that has proved `key`.
     pub(super) fn admit(&mut self, slot: usize, key: PublicKey, now: Instant) {
+        // The keys may have changed while the handshake went on.
+        if !self.config.accept_keys.contains(&key) {
+            self.take_down(slot, HandshakeFailure::UnexpectedKey(Some(key)).into());
+            return;
+        }
         let oldest_of_key = self.accepted.get(&key).and_then(VecDeque::front).copied();
         let of_key = self.accepted.get(&key).map_or(0, VecDeque::len);
         let full = self.accepted_count >= self.config.links_max;
