@@ -1,4 +1,4 @@
-//! The view change: Stop, StopData, Sync. Mod-SMaRt's synchronization phase (EDCC'12, section III-C), with the base of
+//! The view change: Stop, `StopData`, Sync. Mod-SMaRt's synchronization phase (EDCC'12, section III-C), with the base of
 //! the new view chosen by [`choose`](crate::choice::choose).
 
 use pssmr_types::peer::FORWARD_MAX;
@@ -126,7 +126,7 @@ impl Core {
         if view >= wish.view {
             *wish = Wish { view, at: self.now.monotonic };
         }
-        if view <= self.view {
+        if view < self.view || (view == self.view && self.phase != Phase::AwaitingSync) {
             self.pass_on_sync(from, effects);
         }
         self.weigh_wishes(effects);

@@ -1,0 +1,200 @@
+//! A cluster of cores, one step at a time: messages wait until the test delivers or drops them.
+
+#![allow(dead_code, unreachable_pub)]
+
+use std::collections::VecDeque;
+
+use pssmr_ordering::{Config, Core, Delivery, Effect, Input, Now};
+use pssmr_types::{
+    BatchLimits, ClientId, ClusterId, Epoch, FaultModel, Membership, Operation, Outcome, PeerMessage, Principal,
+    ReplicaId, Request, SecretKey,
+};
+
+pub const CLIENT: Principal = Principal(7);
+const MILLISECOND: u64 = 1_000_000;
+
+pub struct Cluster {
+    pub cores: Vec<Core>,
+    /// (from, to, message), in the order sent.
+    pub network: VecDeque<(ReplicaId, ReplicaId, PeerMessage)>,
+    pub delivered: Vec<Vec<Delivery>>,
+    pub replies: Vec<Vec<(ClientId, u64, Outcome)>>,
+    pub halted: Vec<Option<String>>,
+    pub down: Vec<bool>,
+    pub clock: u64,
+    pub epoch: Epoch,
+}
+
+pub fn secret(replica: usize) -> SecretKey {
+    SecretKey::from_seed([replica as u8 + 1; 32])
+}
+
+pub fn membership(model: FaultModel, n: usize) -> Membership {
+    let keys = (0..n).map(|i| secret(i).public()).collect();
+    Membership::new(ClusterId([1; 16]), Epoch(0), model, keys).unwrap()
+}
+
+pub fn bft(n: usize) -> Cluster {
+    Cluster::new(FaultModel::Byzantine, n, Config::default())
+}
+
+pub fn cft(n: usize) -> Cluster {
+    Cluster::new(FaultModel::Crash, n, Config::default())
+}
+
+pub fn command(session: u64, sequence: u64) -> Request {
+    command_with(session, sequence, b"payload")
+}
+
+pub fn command_with(session: u64, sequence: u64, payload: &[u8]) -> Request {
+    let client = ClientId { principal: CLIENT, session };
+    Request::new(client, sequence, 1.min(sequence), Operation::Command, payload)
+}
+
+pub fn opening(nonce: u64) -> Request {
+    let client = ClientId { principal: CLIENT, session: 0 };
+    Request::new(client, nonce, 0, Operation::OpenSession, b"")
+}
+
+impl Cluster {
+    pub fn new(model: FaultModel, n: usize, config: Config) -> Self {
+        let membership = membership(model, n);
+        let core = |i: usize| {
+            Core::new(config.clone(), membership.clone(), ReplicaId(i as u16), secret(i), Now::default()).unwrap()
+        };
+        Self {
+            cores: (0..n).map(core).collect(),
+            network: VecDeque::new(),
+            delivered: vec![Vec::new(); n],
+            replies: vec![Vec::new(); n],
+            halted: vec![None; n],
+            down: vec![false; n],
+            clock: 0,
+            epoch: Epoch(0),
+        }
+    }
+
+    pub fn n(&self) -> usize {
+        self.cores.len()
+    }
+
+    pub fn now(&self) -> Now {
+        Now { monotonic: self.clock, wall: 1_000_000_000_000 + self.clock }
+    }
+
+    /// One step of one replica; what it sends waits in the network, what it delivers is executed at once.
+    pub fn step(&mut self, replica: usize, input: Input) {
+        if self.down[replica] {
+            return;
+        }
+        let mut effects = Vec::new();
+        let mut executed = None;
+        let now = self.now();
+        self.cores[replica].step(now, [input], &mut effects);
+        let me = ReplicaId(replica as u16);
+        for effect in effects {
+            match effect {
+                Effect::Send { to, message } => {
+                    assert_ne!(to, me, "nobody sends to itself");
+                    self.network.push_back((me, to, message));
+                }
+                Effect::Broadcast(message) => {
+                    for to in (0..self.n() as u16).map(ReplicaId).filter(|to| *to != me) {
+                        self.network.push_back((me, to, message.clone()));
+                    }
+                }
+                Effect::Deliver(delivery) => {
+                    executed = Some(delivery.slot);
+                    self.delivered[replica].push(delivery);
+                }
+                Effect::Reply { client, sequence, outcome } => self.replies[replica].push((client, sequence, outcome)),
+                Effect::Halt(reason) => self.halted[replica] = Some(reason),
+                Effect::SessionEvicted(_) | Effect::Event(_) => {}
+            }
+        }
+        if let Some(slot) = executed {
+            self.step(replica, Input::Executed(slot));
+        }
+    }
+
+    /// Delivers the oldest message, encoded and decoded on the way. False if there is none.
+    pub fn deliver_one(&mut self) -> bool {
+        let Some((from, to, message)) = self.network.pop_front() else { return false };
+        let mut frame = Vec::new();
+        message.encode(self.epoch, &mut frame);
+        let (epoch, decoded) = PeerMessage::decode(frame.into(), &BatchLimits::default()).expect("own messages decode");
+        assert_eq!(decoded, message, "a message survives the wire");
+        self.step(to.index(), Input::Message { from, epoch, message: decoded });
+        true
+    }
+
+    /// Delivers everything, and what that brings about.
+    pub fn settle(&mut self) {
+        let mut left = 200_000;
+        while self.deliver_one() {
+            left -= 1;
+            assert!(left > 0, "the replicas talk for ever");
+        }
+    }
+
+    /// Loses everything that `lost` says, for as long as the network is settled by this call.
+    pub fn settle_without(&mut self, lost: impl Fn(ReplicaId, ReplicaId, &PeerMessage) -> bool) {
+        let mut left = 200_000;
+        loop {
+            self.network.retain(|(from, to, message)| !lost(*from, *to, message));
+            if !self.deliver_one() {
+                return;
+            }
+            left -= 1;
+            assert!(left > 0, "the replicas talk for ever");
+        }
+    }
+
+    /// Lets time pass, in steps of 50 ms, settling at each.
+    pub fn pass(&mut self, milliseconds: u64) {
+        self.pass_without(milliseconds, |_, _, _| false);
+    }
+
+    pub fn pass_without(&mut self, milliseconds: u64, lost: impl Fn(ReplicaId, ReplicaId, &PeerMessage) -> bool) {
+        for _ in 0..milliseconds / 50 {
+            self.clock += 50 * MILLISECOND;
+            for replica in 0..self.n() {
+                self.step(replica, Input::Tick);
+            }
+            self.settle_without(&lost);
+        }
+    }
+
+    /// A client sends to all replicas.
+    pub fn send(&mut self, request: &Request) {
+        for replica in 0..self.n() {
+            self.step(replica, Input::Request(request.clone()));
+        }
+    }
+
+    /// Opens a session, and gives its number.
+    pub fn open_session(&mut self) -> u64 {
+        self.send(&opening(11));
+        self.settle();
+        let live = self.down.iter().position(|down| !down).unwrap();
+        let (_, _, outcome) = self.replies[live].last().expect("the session was opened");
+        let Outcome::SessionOpened(session) = outcome else { panic!("{outcome:?}") };
+        *session
+    }
+
+    /// The sequences that a replica executed, in order.
+    pub fn executed(&self, replica: usize) -> Vec<u64> {
+        self.delivered[replica].iter().flat_map(|d| d.commands.iter().map(|c| c.sequence)).collect()
+    }
+
+    /// All live replicas delivered the same.
+    pub fn assert_agreement(&self) {
+        assert!(self.halted.iter().all(Option::is_none), "{:?}", self.halted);
+        let live: Vec<_> = (0..self.n()).filter(|i| !self.down[*i]).collect();
+        for i in &live {
+            for (a, b) in self.delivered[live[0]].iter().zip(&self.delivered[*i]) {
+                assert_eq!(a, b);
+            }
+        }
+    }
+}
