@@ -54,7 +54,7 @@ fn a_retry_is_executed_once() {
 
 #[test]
 fn requests_that_come_while_the_window_is_full_share_a_batch() {
-    let mut cluster = Cluster::new(FaultModel::Byzantine, 4, Config { window: 1, ..Config::default() });
+    let mut cluster = Cluster::new(FaultModel::Byzantine, 4, &Config { window: 1, ..Config::default() });
     let session = cluster.open_session();
     for sequence in 1..=30 {
         cluster.send(&command(session, sequence));
@@ -67,7 +67,7 @@ fn requests_that_come_while_the_window_is_full_share_a_batch() {
 #[test]
 fn no_batch_is_beyond_its_limits() {
     let limits = BatchLimits { requests_max: 4, bytes_max: 1024 };
-    let mut cluster = Cluster::new(FaultModel::Byzantine, 4, Config { window: 1, limits, ..Config::default() });
+    let mut cluster = Cluster::new(FaultModel::Byzantine, 4, &Config { window: 1, limits, ..Config::default() });
     let session = cluster.open_session();
     for sequence in 1..=9 {
         cluster.send(&command(session, sequence));
@@ -179,7 +179,7 @@ fn a_replica_that_was_cut_off_catches_up() {
 #[test]
 fn a_replica_behind_what_others_keep_says_so_and_does_not_invent() {
     let config = Config { retained_slots_max: 32, window: 4, ..Config::default() };
-    let mut cluster = Cluster::new(FaultModel::Byzantine, 4, config);
+    let mut cluster = Cluster::new(FaultModel::Byzantine, 4, &config);
     let session = cluster.open_session();
     let cut = ReplicaId(3);
     for sequence in 1..=100 {
@@ -194,7 +194,7 @@ fn a_replica_behind_what_others_keep_says_so_and_does_not_invent() {
 #[test]
 fn a_slow_execution_slows_ordering_and_suspects_nobody() {
     let config = Config { unexecuted_slots_max: 4, ..Config::default() };
-    let mut cluster = Cluster::new(FaultModel::Byzantine, 4, config.clone());
+    let mut cluster = Cluster::new(FaultModel::Byzantine, 4, &config);
     let session = cluster.open_session();
     // Replica cores without anyone to execute: steps that are not followed by Executed.
     let mut effects = Vec::new();

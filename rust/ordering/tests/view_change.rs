@@ -125,7 +125,7 @@ fn a_leader_that_passes_over_a_client_is_replaced() {
         limits: pssmr_types::BatchLimits { requests_max: 4, ..Default::default() },
         ..Default::default()
     };
-    cluster = cluster::Cluster::new(pssmr_types::FaultModel::Byzantine, cluster.n(), config);
+    cluster = cluster::Cluster::new(pssmr_types::FaultModel::Byzantine, cluster.n(), &config);
     let session = cluster.open_session();
     for replica in 1..4 {
         cluster.step(replica, Input::Request(command(session, 1)));

@@ -35,11 +35,11 @@ pub fn membership(model: FaultModel, n: usize) -> Membership {
 }
 
 pub fn bft(n: usize) -> Cluster {
-    Cluster::new(FaultModel::Byzantine, n, Config::default())
+    Cluster::new(FaultModel::Byzantine, n, &Config::default())
 }
 
 pub fn cft(n: usize) -> Cluster {
-    Cluster::new(FaultModel::Crash, n, Config::default())
+    Cluster::new(FaultModel::Crash, n, &Config::default())
 }
 
 pub fn command(session: u64, sequence: u64) -> Request {
@@ -57,7 +57,7 @@ pub fn opening(nonce: u64) -> Request {
 }
 
 impl Cluster {
-    pub fn new(model: FaultModel, n: usize, config: Config) -> Self {
+    pub fn new(model: FaultModel, n: usize, config: &Config) -> Self {
         let membership = membership(model, n);
         let core = |i: usize| {
             Core::new(config.clone(), membership.clone(), ReplicaId(i as u16), secret(i), Now::default()).unwrap()
