@@ -46,6 +46,28 @@ def read_key(file: Path, *, expected: Mapping[str, str]) -> str:
         ConfigError: If the file can't be read, others may read it, it holds no key, or one that belongs to nobody in
             `expected`.
     """
+    pem, public = _read(file)
+    if public not in expected:
+        owners = ", ".join(dict.fromkeys(expected.values()))
+        raise ConfigError(
+            f"holds the private key of {public}, which is not the key of {owners}",
+            source=str(file),
+            remedy="give the right key file, or write this public key into the configuration",
+        )
+    return pem
+
+
+def public_key(file: Path) -> str:
+    """The public half, in hexadecimal, of the private key in `file`.
+
+    Raises:
+        ConfigError: As for `read_key`.
+    """
+    return _read(file)[1]
+
+
+def _read(file: Path) -> tuple[str, str]:
+    """The private key in `file` as PEM text, and its public half in hexadecimal."""
     from pssmr import _core
 
     try:
@@ -70,16 +92,8 @@ def read_key(file: Path, *, expected: Mapping[str, str]) -> str:
         ) from error
     try:
         pem = content.decode("ascii")
-        public = _core.public_key(pem)
+        return pem, _core.public_key(pem)
     except ValueError:
         raise ConfigError(
             "holds no Ed25519 private key in PKCS#8 PEM form", source=str(file), remedy="`pssmr keygen` makes one"
         ) from None
-    if public not in expected:
-        owners = ", ".join(dict.fromkeys(expected.values()))
-        raise ConfigError(
-            f"holds the private key of {public}, which is not the key of {owners}",
-            source=str(file),
-            remedy="give the right key file, or write this public key into the configuration",
-        )
-    return pem

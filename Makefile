@@ -1,0 +1,75 @@
+# `make help` lists what there is. All of it needs only Rust, Python 3.11 or newer, and make.
+
+# The first Python that is new enough; `make PYTHON=/path/to/python3 ...` takes another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := $(VENV)/.tools-stamp
+BUILD := $(VENV)/.build-stamp
+
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
+CRATES := --workspace --exclude pssmr-python
+
+# Set on an automatic run: no colours, no prompts.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-rust test-python bench lint format clean build
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: $(BUILD) ## make the virtual environment and build the extension module
+
+demo: $(BUILD) ## run a bank on four replicas, kill the leader, check that nothing was lost
+	$(BIN)/python examples/bank_demo.py
+
+test: test-rust test-python ## run all tests
+
+test-rust:
+	cargo test --release $(CRATES)
+
+test-python: $(BUILD)
+	$(BIN)/python -m pytest
+
+bench: $(BUILD) ## measure the schedulers, the ordering core, and whole clusters
+	cargo bench
+	$(BIN)/pssmr bench --service python
+	$(BIN)/pssmr bench --service native
+	$(BIN)/pssmr bench --service python --in-flight 1
+	$(BIN)/pssmr bench --service native --replicas 3 --fault-model cft
+
+lint: $(BUILD) ## check formats, lints and types, and change nothing
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	MYPYPATH=python $(BIN)/stubtest pssmr._core
+
+format: $(BUILD) ## format Rust and Python, and mend what can be mended
+	cargo fmt --all
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove everything that was built
+	rm -rf $(VENV) target dist python/pssmr/_core*.so .pytest_cache .mypy_cache .ruff_cache
+	find python tests examples -name __pycache__ -type d -exec rm -rf {} +
+
+# The tools, before anything that is ours: so a change of ours never installs them again.
+$(TOOLS): pyproject.toml
+	@test -n '$(PYTHON)' || { echo 'pssmr needs Python 3.11 or newer: none was found. Say which with make PYTHON=...' >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo 'pssmr needs Rust: there is no cargo. See https://rustup.rs' >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || { echo '$(PYTHON) can make no virtual environment: on Debian and Ubuntu, install python3-venv' >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet 'maturin>=1.9.4,<2'
+	$(BIN)/maturin develop --release --extras dev
+	touch $@
+
+# Built in place, with the same profile and target directory as the tests: the crates are compiled once.
+$(BUILD): $(TOOLS) $(RUST_SOURCES)
+	$(BIN)/maturin develop --release --skip-install
+	touch $@

@@ -1,0 +1,247 @@
+"""The commands of `pssmr`: what they are called and which options they have. What they do is in the modules beside."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pssmr.cli.output import Options, results
+
+_EXAMPLES = """\
+[bold]From nothing to a running cluster[/bold]
+
+  pssmr up bank.py:Bank                                   four replicas on this machine, until Ctrl-C
+  pssmr call bank.py:Bank balance ann --cluster DIR       sends one command (`up` prints DIR)
+
+[bold]A cluster that stays[/bold]
+
+  pssmr init prod --replicas 4 --fault-model bft          makes keys and prod/cluster.toml
+  pssmr replica bank.py:Bank --cluster prod --id 0        one on each machine, ids 0 to 3
+  pssmr status --cluster prod                             how each replica is
+
+[bold]Exit codes[/bold]
+
+  0 done   1 failed or refused   2 wrong command line   3 configuration, key or application can't be used
+  4 not enough replicas answered (it did not happen)   5 unknown whether it happened   6 address in use   130 Ctrl-C
+"""
+
+app = typer.Typer(
+    help="Fault-tolerant replicated applications in Python: runs replicas, talks to them, measures them.",
+    epilog=_EXAMPLES.replace("\n", "\n\n"),
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Application = Annotated[
+    str, typer.Argument(metavar="APP", help="The service: `module:Class` or `path/file.py:Class`.", show_default=False)
+]
+Cluster = Annotated[
+    Path,
+    typer.Option(
+        "--cluster",
+        "-c",
+        envvar="PSSMR_CLUSTER",
+        help="The cluster's directory, cluster.toml or cluster.py.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    Literal["bft", "cft"],
+    typer.Option("--fault-model", help="What a faulty replica may do: anything at all (bft), or stop (cft)."),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        results.print(f"pssmr {version('pssmr')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more, and show where errors come from.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Takes the options that hold for all commands."""
+    context.obj.verbose = verbose
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if need be.", show_default=False)],
+    replicas: Annotated[int, typer.Option("--replicas", "-n", help="How many replicas.")] = 4,
+    fault_model: Model = "bft",
+    name: Annotated[str, typer.Option(help="What to call it; the directory's name by default.")] = "",
+    host: Annotated[
+        str, typer.Option(help="Where replicas are reached. With {id} in it, each has a host of its own.")
+    ] = "127.0.0.1",
+    base_port: Annotated[
+        int, typer.Option(help="Replica i is reached by replicas at base + 2i, by clients at base + 2i + 1.")
+    ] = 7100,
+) -> None:
+    """Makes a cluster: keys and a commented cluster.toml. Nothing is overwritten.
+
+    Example: [bold]pssmr init prod -n 4 --host node-{id}.example[/bold]
+    """
+    from pssmr.cli.clusters import init_cluster
+
+    init_cluster(directory, replicas=replicas, fault_model=fault_model, name=name, host=host, base_port=base_port)
+
+
+@app.command()
+def keygen(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The private key file.", show_default=False)],
+    public: Annotated[bool, typer.Option("--public", help="Make nothing; print the public key of FILE.")] = False,
+) -> None:
+    """Makes an Ed25519 key for a replica or a client, and prints its public half for cluster.toml.
+
+    Example: [bold]pssmr keygen prod/keys/reports.pem[/bold]
+    """
+    from pssmr.cli.clusters import make_key
+
+    make_key(file, public=public)
+
+
+@app.command()
+def replica(
+    context: typer.Context,
+    application: Application,
+    cluster: Cluster,
+    replica_id: Annotated[int, typer.Option("--id", min=0, help="Which replica to be.", show_default=False)],
+    key: Annotated[Path | None, typer.Option(help="Its private key; keys/replica-ID.pem by default.")] = None,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Runs one replica until SIGTERM or Ctrl-C; a second Ctrl-C ends it at once. Logs to standard error.
+
+    Example: [bold]pssmr replica bank.py:Bank --cluster prod --id 0[/bold]
+    """
+    from pssmr.cli.replica import run_replica
+
+    options: Options = context.obj
+    raise typer.Exit(
+        run_replica(application, cluster, replica_id, key=key, parent=parent, verbose=options.verbose)
+    )
+
+
+@app.command()
+def up(
+    context: typer.Context,
+    application: Application,
+    replicas: Annotated[int, typer.Option("--replicas", "-n", help="How many replicas.")] = 4,
+    fault_model: Model = "bft",
+    cluster: Annotated[
+        Path | None,
+        typer.Option(
+            "--cluster", "-c", help="Run this cluster; without it, one is made for the time being.", show_default=False
+        ),
+    ] = None,
+    base_port: Annotated[
+        int | None, typer.Option(help="Ports from here on; free ones by default.", show_default=False)
+    ] = None,
+) -> None:
+    """Runs a whole cluster on this machine, a process a replica, until Ctrl-C.
+
+    Example: [bold]pssmr up bank.py:Bank --replicas 3 --fault-model cft[/bold]
+    """
+    from pssmr.cli.up import run_cluster
+
+    options: Options = context.obj
+    code = run_cluster(
+        application,
+        replicas=replicas,
+        fault_model=fault_model,
+        cluster=cluster,
+        base_port=base_port,
+        verbose=options.verbose,
+    )
+    raise typer.Exit(code)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def call(
+    application: Application,
+    command: Annotated[str, typer.Argument(metavar="COMMAND", help="A command or query.", show_default=False)],
+    cluster: Cluster,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="ARG...",
+            help="Text as it is, numbers, JSON for the rest, bytes as hex:00ff.",
+            show_default=False,
+        ),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="A client's name or key file; the first whose key is there by default.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for a result.")] = 10.0,
+) -> None:
+    """Sends one command and prints its result.
+
+    Example: [bold]pssmr call bank.py:Bank transfer ann bob 5 --cluster prod[/bold]
+    """
+    from pssmr.cli.call import call_command
+
+    call_command(application, command, arguments or [], cluster=cluster, key=key, timeout=timeout)
+
+
+@app.command()
+def status(
+    cluster: Cluster,
+    key: Annotated[str | None, typer.Option(help="A client's name or key file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for each replica.")] = 3.0,
+) -> None:
+    """Shows how each replica is. Exit code 4 if too few can be reached for a quorum.
+
+    Example: [bold]pssmr status --cluster prod[/bold]
+    """
+    from pssmr.cli.status import show_status
+
+    raise typer.Exit(show_status(cluster, key=key, as_json=as_json, timeout=timeout))
+
+
+@app.command()
+def bench(
+    replicas: Annotated[int, typer.Option("--replicas", "-n", help="How many replicas.")] = 4,
+    fault_model: Model = "bft",
+    service: Annotated[
+        Literal["native", "python"], typer.Option(help="What executes: the core, or a Python handler.")
+    ] = "python",
+    payload: Annotated[int, typer.Option(min=0, max=1 << 20, help="Bytes in each command.")] = 0,
+    duration: Annotated[float, typer.Option(min=0.1, help="Seconds to measure, after a warm-up.")] = 5.0,
+    clients: Annotated[int, typer.Option(min=1, max=256, help="Client processes.")] = 1,
+    in_flight: Annotated[
+        int, typer.Option(min=1, max=4000, help="Commands under way a client; 1 is a closed loop.")
+    ] = 512,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Threads that execute, a replica.", show_default=False)
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
+) -> None:
+    """Measures a cluster on this machine: operations a second, latency, and CPU time.
+
+    Example: [bold]pssmr bench --service native --in-flight 1[/bold]
+    """
+    from pssmr.bench import Plan, run_and_print
+
+    plan = Plan(
+        replicas=replicas,
+        fault_model=fault_model,
+        service=service,
+        payload=payload,
+        duration=duration,
+        clients=clients,
+        in_flight=in_flight,
+        workers=workers,
+    )
+    run_and_print(plan, json_file)
+
+

@@ -1,0 +1,51 @@
+"""What the command line says: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.traceback import Traceback
+
+from pssmr import errors
+from pssmr.cluster_processes import ReplicaFailed
+from pssmr.exit_codes import ExitCode
+
+results = Console(soft_wrap=True, highlight=False, markup=False)
+"""Where results go."""
+
+messages = Console(stderr=True, soft_wrap=True, highlight=False)
+"""Where everything else goes."""
+
+
+@dataclass
+class Options:
+    """What holds for all commands."""
+
+    verbose: bool = False
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """The exit code that tells a script what kind of error it was."""
+    match error:
+        case errors.ConfigError():
+            return ExitCode.CONFIG
+        case errors.NoQuorum() | errors.Busy():
+            return ExitCode.UNREACHABLE
+        case errors.OutcomeUnknown():
+            return ExitCode.UNKNOWN
+        case ReplicaFailed() if error.address_in_use:
+            return ExitCode.ADDRESS
+        case _:
+            return ExitCode.FAILED
+
+
+def report(error: Exception, options: Options) -> ExitCode:
+    """Says an error in one line, with `--verbose` also where it came from, and returns the exit code for it."""
+    if options.verbose:
+        messages.print(Traceback.from_exception(type(error), error, error.__traceback__))
+    kind = "" if isinstance(error, errors.Error) else f"{type(error).__name__}: "
+    more = "" if options.verbose or isinstance(error, errors.Error) else " (--verbose shows where)"
+    text = " ".join(str(error).split())
+    messages.print(f"pssmr: error: {kind}{text}{more}", style="red", markup=False)
+    return exit_code_of(error)
