@@ -40,7 +40,7 @@ struct Incoming {
 
 /// Workers to notify once the lock is released.
 #[must_use]
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Wake {
     #[default]
     Nobody,

@@ -155,7 +155,8 @@ impl Executor {
         }
         let wake = dispatch.wake();
         drop(dispatch);
-        self.shared.notify(&wake);
+        drop(intake);
+        self.shared.notify(wake);
         if let Some(watermark) = moved {
             self.shared.sink.executed(watermark);
         }
@@ -183,7 +184,7 @@ impl Executor {
         let mut dispatch = lock(&self.shared.dispatch);
         let wake = dispatch.end(pending);
         drop(dispatch);
-        self.shared.notify(&wake);
+        self.shared.notify(wake);
         let threads = std::mem::take(&mut *lock(&self.threads));
         for thread in threads {
             // Its panics were caught and reported.
@@ -209,7 +210,7 @@ fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuild
         }
     };
     let footprint = builder.build();
-    let mut task = Task { command, footprint, handler: 0, reply: Bytes::new(), refused: None, ordinal: 0 };
+    let mut task = Task::new(command, footprint, 0);
     match extraction {
         Ok(Extraction { handler, deferred }) => {
             task.handler = handler;
@@ -223,6 +224,11 @@ fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuild
 }
 
 impl Task {
+    /// A task that is not executed yet.
+    pub fn new(command: Command, footprint: Footprint, handler: u32) -> Self {
+        Self { command, footprint, handler, reply: Bytes::new(), refused: None, ordinal: 0 }
+    }
+
     /// The command will not be executed; it touches nothing.
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
         self.footprint = Footprint::nothing();

@@ -40,6 +40,9 @@ pub enum Refusal {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// An argument is not of the type that the service declares.
+    #[error("{0}")]
+    Argument(String),
     /// The service could not compute the footprint.
     #[error("the footprint could not be computed: {0}")]
     Footprint(String),
@@ -54,6 +57,7 @@ impl Refusal {
             Self::ArgumentCount { .. } => 3,
             Self::Key { .. } => 4,
             Self::Footprint(_) => 5,
+            Self::Argument(_) => 6,
         }
     }
 }
@@ -214,6 +218,16 @@ fn find<'a>(value: &'a [u8], path: &[Step]) -> Result<&'a [u8], &'static str> {
         place = found.ok_or("a field is missing")?;
     }
     Ok(place)
+}
+
+/// A reader at the first argument of a payload that a [`CommandTable`] has accepted. An empty one for any other.
+pub fn arguments_of(payload: &[u8]) -> Reader<'_> {
+    let start = payload.first().map_or(0, |length| 1 + usize::from(*length));
+    let mut reader = Reader::new(payload.get(start..).unwrap_or_default());
+    match reader.token() {
+        Ok(Token::Array(_)) => reader,
+        _ => Reader::new(&[]),
+    }
 }
 
 /// The payload that calls `name` with arguments that are each one `MessagePack` value.

@@ -13,7 +13,7 @@ use crate::footprint::FootprintBuilder;
 use crate::reply;
 use crate::scheduler::Handle;
 use crate::service::{CommandKind, Completion, Fatal, Service, Task, WorkerId};
-use crate::sync::{MutexGuard, Stopwatch, lock, wait};
+use crate::sync::{Condvar, MutexGuard, Stopwatch, lock, wait};
 
 /// How long a run should take at most: replies wait for the end of the run, and so do commands that wait for it.
 const RUN_TIME_MAX: Duration = Duration::from_micros(200);
@@ -81,7 +81,7 @@ impl Worker {
         self.take(&mut dispatch);
         let wake = dispatch.wake();
         drop(dispatch);
-        shared.notify(&wake);
+        shared.notify(wake);
         self.report();
         if self.job == Job::Park {
             self.park(&shared);
@@ -103,7 +103,7 @@ impl Worker {
         }
         let wake = dispatch.wake();
         drop(dispatch);
-        shared.notify(&wake);
+        shared.notify(wake);
     }
 
     /// Gives the replies to the sink, and only then lets the watermark pass them.
@@ -199,25 +199,25 @@ pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {
 }
 
 impl Shared {
-    pub(crate) fn notify(&self, wake: &Wake) {
+    pub(crate) fn notify(&self, wake: Wake) {
         match wake {
             Wake::Nobody => {}
-            Wake::One(worker) => self.conditions[*worker].notify_one(),
-            Wake::Everybody => self.conditions.iter().for_each(|condition| condition.notify_one()),
+            Wake::One(worker) => self.conditions[worker].notify_one(),
+            Wake::Everybody => self.conditions.iter().for_each(Condvar::notify_one),
         }
     }
 
-    /// Stops everything and tells the sink, once.
+    /// Tells the sink, once, and stops everything.
     pub(crate) fn fail(&self, fatal: Fatal) {
-        let mut dispatch = lock(&self.dispatch);
-        let wake = dispatch.end(Pending::Drop);
-        drop(dispatch);
-        self.notify(&wake);
         let first = !std::mem::replace(&mut *lock(&self.failed), true);
         if first {
             tracing::error!(%fatal, "execution has stopped for good");
             self.sink.failed(fatal);
         }
+        let mut dispatch = lock(&self.dispatch);
+        let wake = dispatch.end(Pending::Drop);
+        drop(dispatch);
+        self.notify(wake);
     }
 }
 

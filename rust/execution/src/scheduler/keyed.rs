@@ -122,7 +122,7 @@ impl Keyed {
     }
 
     /// Holds the entry for the request, or waits at it; whether it is held.
-    fn acquire(&mut self, index: u32, demand: &Demand) -> bool {
+    fn acquire(&mut self, index: u32, demand: Demand) -> bool {
         let entry = &mut self.entries[demand.entry as usize];
         if entry.holders == 0 {
             (entry.holders, entry.mode) = (1, demand.mode);
@@ -233,7 +233,7 @@ impl Scheduler for Keyed {
             }
             blocked += u32::from(!self.tables[table].enter(demand.table_mode, index));
             if demand.entry != NONE {
-                let granted = self.acquire(index, &demand);
+                let granted = self.acquire(index, demand);
                 self.requests[index as usize].granted = granted;
                 blocked += u32::from(!granted);
             }

@@ -133,9 +133,9 @@ mod tests {
 
     #[test]
     fn conflicts_are_mutual() {
-        for a in 0..6 {
-            for b in 0..6 {
-                assert_eq!(CONFLICTS[a] >> b & 1, CONFLICTS[b] >> a & 1, "{a} {b}");
+        for (a, conflicts) in CONFLICTS.iter().enumerate() {
+            for (b, mutual) in CONFLICTS.iter().enumerate() {
+                assert_eq!(conflicts >> b & 1, mutual >> a & 1, "{a} {b}");
             }
         }
     }

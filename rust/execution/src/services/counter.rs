@@ -1,0 +1,80 @@
+//! One counter: all its increments conflict.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use pssmr_types::Digest;
+
+use crate::declaration::{ArgumentSpec, CommandSpec, ScopeDeclaration};
+use crate::extract::{CommandTable, Refusal, arguments_of};
+use crate::footprint::{FootprintBuilder, Mode, TableId};
+use crate::messagepack::{self, Token};
+use crate::reply;
+use crate::service::{Extraction, Service, Task, WorkerId};
+
+const INCREMENT: u32 = 0;
+
+/// Commands: `increment(by)` adds, wrapping around at 64 bits, and returns the sum; the query `value()` returns it.
+#[derive(Debug)]
+pub struct Counter {
+    commands: CommandTable,
+    // Relaxed is enough: the executor orders what conflicts, with its lock.
+    value: AtomicI64,
+}
+
+impl Default for Counter {
+    fn default() -> Self {
+        let touches = |mode| vec![ScopeDeclaration::Table(TableId(0), mode)];
+        let commands = CommandTable::new(vec![
+            CommandSpec {
+                name: "increment".into(),
+                arguments: vec![ArgumentSpec { name: "by".into(), default: None }],
+                scopes: touches(Mode::Write),
+                ..CommandSpec::default()
+            },
+            CommandSpec { name: "value".into(), query: true, scopes: touches(Mode::Read), ..CommandSpec::default() },
+        ]);
+        Self { commands: commands.expect("the declarations are correct"), value: AtomicI64::new(0) }
+    }
+}
+
+impl Counter {
+    /// A counter at 0.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn execute_one(&self, task: &mut Task) {
+        let mut value = self.value.load(Ordering::Relaxed);
+        if task.handler == INCREMENT {
+            let by = match arguments_of(&task.command.payload).token() {
+                Ok(Token::Negative(by)) => by,
+                Ok(Token::Unsigned(by)) if i64::try_from(by).is_ok() => by.cast_signed(),
+                _ => {
+                    task.reply = reply::handler_failed("TypeError");
+                    return;
+                }
+            };
+            value = value.wrapping_add(by);
+            self.value.store(value, Ordering::Relaxed);
+        }
+        let mut out = Vec::new();
+        messagepack::write_signed(&mut out, value);
+        task.reply = reply::result(&out);
+    }
+}
+
+impl Service for Counter {
+    fn footprint(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<Extraction, Refusal> {
+        self.commands.extract(payload, out)
+    }
+
+    fn execute(&self, _: WorkerId, run: &mut [Task]) {
+        for task in run {
+            self.execute_one(task);
+        }
+    }
+
+    fn state_digest(&self) -> Digest {
+        Digest::of("pssmr counter 1", &self.value.load(Ordering::Relaxed).to_le_bytes())
+    }
+}

@@ -1,0 +1,41 @@
+//! The service that does nothing: what remains is the cost of replication.
+
+use bytes::Bytes;
+use pssmr_types::Digest;
+
+use crate::extract::Refusal;
+use crate::footprint::FootprintBuilder;
+use crate::messagepack;
+use crate::reply;
+use crate::service::{Extraction, Service, Task, WorkerId};
+
+/// Takes any payload, touches nothing, and answers with a byte string of a given length.
+#[derive(Debug)]
+pub struct Null {
+    reply: Bytes,
+}
+
+impl Null {
+    /// A service that answers with `length` bytes (and a few around them).
+    pub fn new(length: usize) -> Self {
+        let mut value = Vec::new();
+        messagepack::write_bin(&mut value, &vec![0; length]);
+        Self { reply: reply::result(&value) }
+    }
+}
+
+impl Service for Null {
+    fn footprint(&self, _: &[u8], _: &mut FootprintBuilder) -> Result<Extraction, Refusal> {
+        Ok(Extraction::default())
+    }
+
+    fn execute(&self, _: WorkerId, run: &mut [Task]) {
+        for task in run {
+            task.reply = self.reply.clone();
+        }
+    }
+
+    fn state_digest(&self) -> Digest {
+        Digest::of("pssmr null 1", &[])
+    }
+}

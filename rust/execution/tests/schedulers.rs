@@ -1,0 +1,277 @@
+//! What every scheduler promises, in virtual time: any number of workers, any delays, any footprints.
+
+mod support;
+
+use proptest::prelude::*;
+use pssmr_execution::scheduler::{Keyed, Scheduler, Sequential};
+use pssmr_execution::{Footprint, FootprintBuilder, Mode, TableId};
+
+use support::model::{any_footprint, in_delivery_order, keys};
+use support::virtual_time::{Conditions, Outcome, run};
+
+/// An arbitrary number; a replica draws its own.
+const SECRET: u64 = 0x5eed_0f5e_c2e7_1234;
+
+fn conditions() -> impl Strategy<Value = Conditions> {
+    let workers = prop_oneof![1..=4usize, 1..=64usize];
+    (workers, 1..=8usize, 1..=64usize, 0..=9u64, any::<u64>()).prop_map(
+        |(workers, run_length_max, window, duration_max, seed)| Conditions {
+            workers,
+            run_length_max,
+            window,
+            duration_max,
+            seed,
+        },
+    )
+}
+
+fn assert_as_in_delivery_order(footprints: &[Footprint], outcome: &Outcome) {
+    let (state, replies) = in_delivery_order(footprints);
+    assert_eq!(outcome.replies, replies, "every reply is that of sequential execution");
+    assert_eq!(outcome.state, state, "the state is that of sequential execution");
+    for (second, footprint) in footprints.iter().enumerate() {
+        for first in 0..second {
+            let in_order = outcome.spans[first].1 < outcome.spans[second].0;
+            assert!(in_order || !footprints[first].conflicts(footprint), "{first} and {second} conflict, and overlap");
+        }
+    }
+}
+
+fn check(footprints: &[Footprint], scheduler: &mut dyn Scheduler, conditions: Conditions) {
+    let outcome = run(footprints, scheduler, conditions, &mut |_, _| {});
+    assert_as_in_delivery_order(footprints, &outcome);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sequential_executes_in_delivery_order(
+        footprints in prop::collection::vec(any_footprint(), 0..40),
+        conditions in conditions(),
+    ) {
+        let outcome = run(&footprints, &mut Sequential::new(), conditions, &mut |_, _| {});
+        assert_as_in_delivery_order(&footprints, &outcome);
+        prop_assert!(outcome.spans.windows(2).all(|pair| pair[0].1 < pair[1].0), "one after the other");
+    }
+
+    #[test]
+    fn keyed_equals_sequential_execution(
+        footprints in prop::collection::vec(any_footprint(), 0..80),
+        conditions in conditions(),
+        entries in prop::sample::select(vec![1usize, 2, 8, 1 << 16]),
+        secret in any::<u64>(),
+    ) {
+        check(&footprints, &mut Keyed::new(entries, conditions.workers, secret), conditions);
+    }
+
+    #[test]
+    fn keyed_equals_sequential_execution_when_all_touch_few_keys(
+        footprints in prop::collection::vec(keys(), 0..80),
+        conditions in conditions(),
+        entries in prop::sample::select(vec![1usize, 4, 1 << 16]),
+    ) {
+        check(&footprints, &mut Keyed::new(entries, conditions.workers, SECRET), conditions);
+    }
+
+    /// Work conservation: what waits has a reason to.
+    #[test]
+    fn in_keyed_a_command_waits_only_for_an_older_one_that_conflicts(
+        footprints in prop::collection::vec(keys(), 0..80),
+        conditions in conditions(),
+    ) {
+        let mut scheduler = Keyed::new(1 << 16, conditions.workers, SECRET);
+        let mut unfounded = None;
+        run(&footprints, &mut scheduler, conditions, &mut |waiting, pending| {
+            for &command in waiting {
+                let reason = |&&older: &&usize| older < command && footprints[older].conflicts(&footprints[command]);
+                if pending.iter().find(reason).is_none() {
+                    unfounded = Some(command);
+                }
+            }
+        });
+        prop_assert_eq!(unfounded, None);
+    }
+
+    /// The same for wide commands: they wait in line, so a reason may itself wait for the reason.
+    #[test]
+    fn in_keyed_something_always_runs(
+        footprints in prop::collection::vec(any_footprint(), 0..80),
+        conditions in conditions(),
+    ) {
+        let mut scheduler = Keyed::new(1 << 16, conditions.workers, SECRET);
+        let mut stuck = false;
+        run(&footprints, &mut scheduler, conditions, &mut |waiting, pending| {
+            stuck |= !pending.is_empty() && waiting.len() == pending.len();
+        });
+        prop_assert!(!stuck);
+    }
+}
+
+fn key(name: &str, mode: Mode) -> Footprint {
+    let mut builder = FootprintBuilder::new();
+    builder.key(TableId(0), name.as_bytes(), mode);
+    builder.build()
+}
+
+fn table(mode: Mode) -> Footprint {
+    let mut builder = FootprintBuilder::new();
+    builder.table(TableId(0), mode);
+    builder.build()
+}
+
+/// A keyed scheduler, and the handles that are ready.
+struct Keys {
+    scheduler: Keyed,
+    submitted: u32,
+}
+
+impl Keys {
+    fn new() -> Self {
+        Self { scheduler: Keyed::new(1 << 16, 2, SECRET), submitted: 0 }
+    }
+
+    fn submit(&mut self, footprint: &Footprint) -> Vec<u32> {
+        let mut ready = Vec::new();
+        self.scheduler.submit(self.submitted, footprint, &mut ready);
+        self.submitted += 1;
+        ready.into_iter().map(|command| command.handle).collect()
+    }
+
+    fn complete(&mut self, handle: u32) -> Vec<u32> {
+        let mut ready = Vec::new();
+        self.scheduler.complete(0, handle, &mut ready);
+        ready.into_iter().map(|command| command.handle).collect()
+    }
+}
+
+#[test]
+fn readers_run_together_and_do_not_overtake_an_older_writer() {
+    let mut keys = Keys::new();
+    assert_eq!(keys.submit(&key("a", Mode::Read)), [0]);
+    assert_eq!(keys.submit(&key("a", Mode::Read)), [1]);
+    assert_eq!(keys.submit(&key("a", Mode::Write)), []);
+    assert_eq!(keys.submit(&key("a", Mode::Read)), []);
+    assert_eq!(keys.submit(&key("a", Mode::Read)), []);
+    assert_eq!(keys.complete(0), []);
+    assert_eq!(keys.complete(1), [2]);
+    assert_eq!(keys.complete(2), [3, 4]);
+}
+
+#[test]
+fn commuting_commands_run_together_and_readers_wait_for_them() {
+    let mut keys = Keys::new();
+    assert_eq!(keys.submit(&key("a", Mode::Commute)), [0]);
+    assert_eq!(keys.submit(&key("a", Mode::Commute)), [1]);
+    assert_eq!(keys.submit(&key("a", Mode::Read)), []);
+    assert_eq!(keys.complete(1), []);
+    assert_eq!(keys.complete(0), [2]);
+}
+
+#[test]
+fn a_command_on_two_keys_waits_for_both() {
+    let mut builder = FootprintBuilder::new();
+    builder.key(TableId(0), b"a", Mode::Write);
+    builder.key(TableId(0), b"b", Mode::Write);
+    let mut keys = Keys::new();
+    keys.submit(&key("a", Mode::Write));
+    keys.submit(&key("b", Mode::Write));
+    assert_eq!(keys.submit(&builder.build()), []);
+    assert_eq!(keys.complete(1), []);
+    assert_eq!(keys.complete(0), [2]);
+}
+
+#[test]
+fn a_whole_table_waits_for_its_keys_and_is_not_starved_by_younger_ones() {
+    let mut keys = Keys::new();
+    assert_eq!(keys.submit(&key("a", Mode::Write)), [0]);
+    assert_eq!(keys.submit(&table(Mode::Read)), []);
+    assert_eq!(keys.submit(&key("b", Mode::Write)), []);
+    assert_eq!(keys.complete(0), [1]);
+    assert_eq!(keys.complete(1), [2]);
+}
+
+#[test]
+fn a_fence_is_between_what_is_before_and_what_is_after() {
+    let mut keys = Keys::new();
+    assert_eq!(keys.submit(&Footprint::nothing()), [0]);
+    let mut ready = Vec::new();
+    keys.scheduler.fence(1, &mut ready);
+    keys.submitted += 1;
+    assert_eq!(ready, []);
+    assert_eq!(keys.submit(&Footprint::nothing()), []);
+    assert_eq!(keys.submit(&key("a", Mode::Read)), []);
+    assert_eq!(keys.complete(0), [1]);
+    assert_eq!(keys.complete(1), [2, 3]);
+}
+
+#[test]
+fn writers_of_one_key_follow_each_other_in_one_run() {
+    let mut keys = Keys::new();
+    assert_eq!(keys.submit(&key("hot", Mode::Write)), [0]);
+    for _ in 0..3 {
+        assert_eq!(keys.submit(&key("hot", Mode::Write)), []);
+    }
+    assert_eq!(keys.scheduler.follow(0), Some(1));
+    assert_eq!(keys.scheduler.follow(1), Some(2));
+    assert_eq!(keys.complete(0), []);
+    assert_eq!(keys.complete(1), []);
+    assert_eq!(keys.complete(2), [3]);
+}
+
+#[test]
+fn exclusive_commands_follow_each_other_in_one_run() {
+    let mut keys = Keys::new();
+    assert_eq!(keys.submit(&Footprint::exclusive()), [0]);
+    keys.submit(&Footprint::exclusive());
+    keys.submit(&key("a", Mode::Write));
+    assert_eq!(keys.scheduler.follow(0), Some(1));
+    assert_eq!(keys.scheduler.follow(1), None, "a key's writer could run elsewhere");
+    assert_eq!(keys.complete(0), []);
+    assert_eq!(keys.complete(1), [2]);
+}
+
+#[test]
+fn a_command_that_waits_for_something_else_does_not_follow() {
+    let mut builder = FootprintBuilder::new();
+    builder.key(TableId(0), b"a", Mode::Write);
+    builder.key(TableId(0), b"b", Mode::Write);
+    let mut keys = Keys::new();
+    keys.submit(&key("a", Mode::Write));
+    keys.submit(&key("b", Mode::Write));
+    keys.submit(&builder.build());
+    assert_eq!(keys.scheduler.follow(0), None);
+}
+
+#[test]
+fn what_waited_for_a_command_is_wished_onto_its_worker() {
+    let mut keys = Keys::new();
+    keys.submit(&key("a", Mode::Write));
+    keys.submit(&key("a", Mode::Write));
+    let mut ready = Vec::new();
+    keys.scheduler.complete(1, 0, &mut ready);
+    assert_eq!(ready[0].worker, Some(1));
+    keys.submit(&key("a", Mode::Write));
+    keys.scheduler.resize(1);
+    ready.clear();
+    keys.scheduler.complete(1, 1, &mut ready);
+    assert_eq!(ready[0].worker, None, "no wish for a worker that is gone");
+}
+
+#[test]
+#[should_panic(expected = "is not running")]
+fn a_command_that_waits_cannot_complete() {
+    let mut keys = Keys::new();
+    keys.submit(&key("a", Mode::Write));
+    keys.submit(&key("a", Mode::Write));
+    keys.complete(1);
+}
+
+#[test]
+#[should_panic(expected = "is not running")]
+fn a_command_cannot_complete_twice() {
+    let mut keys = Keys::new();
+    keys.submit(&key("a", Mode::Write));
+    keys.complete(0);
+    keys.complete(0);
+}
