@@ -59,6 +59,7 @@ def create_cluster(
             clients=(ClientConfig(name=CLIENT_NAME, key=client_key),),
             settings=settings or Settings(),
             keys=directory / "keys",
+            data=directory / "data",
         )
 
     # All is checked, with stand-ins for the keys, before anything is written.

@@ -31,8 +31,8 @@ def read(path: Path) -> ClusterConfig:
         config = _read_python(file) if file.suffix == ".py" else _read_toml(file)
     except ConfigError as error:
         raise error.within(source=error.source or str(file)) from error.__cause__
-    keys = file.parent / (config.keys or "keys")
-    return dataclasses.replace(config, keys=keys)
+    folder = file.parent
+    return dataclasses.replace(config, keys=folder / (config.keys or "keys"), data=folder / (config.data or "data"))
 
 
 def _find(path: Path) -> Path:

@@ -65,6 +65,9 @@ class Settings:
     request_bytes_max: int = _number(
         1 << 20, 64, (64 << 20) - 512, "bytes", "most bytes of one command with its arguments", agreed=True
     )
+    result_bytes_max: int = _number(
+        8 << 20, 64, 1 << 30, "bytes", "most bytes of one result; a longer one becomes a failure", agreed=True
+    )
     request_timeout_ms: int = _number(
         500, 10, 600_000, "ms", "how long a request may wait without progress before the leader is suspected"
     )
@@ -202,6 +205,9 @@ class ClusterConfig:
     """How it runs."""
     keys: Path | None = None
     """The directory of private keys; with a file, `keys` beside it by default. Not part of what is agreed."""
+    data: Path | None = None
+    """The directory in which each replica has one of its own, to remember that it ran; with a file, `data` beside it by
+    default. Without it, a replica that is started again has to have another key."""
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -211,9 +217,10 @@ class ClusterConfig:
         for name, item in (("replicas", ReplicaConfig), ("clients", ClientConfig)):
             object.__setattr__(self, name, cluster_fields.check_items(getattr(self, name), name, item))
         cluster_fields.check_type(self.settings, "settings", Settings, "Settings")
-        if self.keys is not None:
-            cluster_fields.check_type(self.keys, "keys", (str, Path), "a path")
-            object.__setattr__(self, "keys", Path(self.keys))
+        for name in ("keys", "data"):
+            if getattr(self, name) is not None:
+                cluster_fields.check_type(getattr(self, name), name, (str, Path), "a path")
+                object.__setattr__(self, name, Path(getattr(self, name)))
         self._check_replicas()
         _check_distinct("clients", "name", ((f"[{i}]", c.name, "") for i, c in enumerate(self.clients)))
         _check_distinct(
@@ -347,6 +354,10 @@ class ClusterConfig:
             key = next(each.key for each in self.clients if each.name == client)
             return cluster_keys.read_key(self._key_file(client), expected={key: f"client {client!r}"})
         return cluster_keys.read_key(Path(client), expected=allowed)
+
+    def replica_data(self, replica: int) -> Path | None:
+        """The directory in which a replica remembers that it ran."""
+        return None if self.data is None else self.data / f"replica-{replica}"
 
     def _key_file(self, stem: str) -> Path:
         if self.keys is None:

@@ -269,6 +269,7 @@ def test_a_python_file_yields_an_object_or_a_function(tmp_path: Path, text: str)
     config = ClusterConfig.load(tmp_path)
     assert config.name == "bank"
     assert config.keys == tmp_path / "keys"
+    assert config.replica_data(2) == tmp_path / "data" / "replica-2"
 
 
 @pytest.mark.parametrize(
