@@ -14,6 +14,8 @@ mod dispatch;
 pub mod executor;
 pub mod extract;
 pub mod footprint;
+#[cfg(test)]
+mod interleavings;
 pub mod key;
 pub mod messagepack;
 mod progress;

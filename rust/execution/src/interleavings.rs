@@ -1,0 +1,232 @@
+//! The executor under shuttle: the hand-off between the submitting thread and the workers, in many interleavings. A
+//! lost wake-up shows as a deadlock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use pssmr_types::{ClientId, Digest, Slot};
+use shuttle::sync::Mutex;
+use shuttle::{check_pct, check_random, thread};
+
+use crate::executor::{Executor, ExecutorConfig, Pending};
+use crate::extract::Refusal;
+use crate::footprint::{FootprintBuilder, Mode, TableId};
+use crate::reply::{Reply, result};
+use crate::scheduler::SchedulerConfig;
+use crate::service::{
+    Command, CommandKind, Completion, CompletionSink, Extraction, Fatal, Service, Task, Watermark, WorkerId,
+};
+use crate::sync::lock;
+
+/// Interleavings to try of each kind.
+const ITERATIONS: usize = 300;
+
+/// A payload is: a byte that says what is special, and the keys that are written.
+struct Traced {
+    /// For each key, the positions that wrote it, in order.
+    written: Mutex<Vec<Vec<u64>>>,
+}
+
+const PLAIN: u8 = 0;
+const DEFERRED: u8 = 1;
+const UNKNOWN: u8 = 2;
+const PANICS: u8 = 3;
+
+impl Service for Traced {
+    fn footprint(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<Extraction, Refusal> {
+        match payload[0] {
+            UNKNOWN => return Err(Refusal::UnknownCommand),
+            DEFERRED => return Ok(Extraction { handler: 0, deferred: true }),
+            _ => {}
+        }
+        payload[1..].iter().for_each(|key| out.key(TableId(0), &[*key], Mode::Write));
+        Ok(Extraction::default())
+    }
+
+    fn compute_footprint(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<(), Refusal> {
+        thread::yield_now();
+        payload[1..].iter().for_each(|key| out.key(TableId(0), &[*key], Mode::Write));
+        Ok(())
+    }
+
+    fn execute(&self, _: WorkerId, run: &mut [Task]) {
+        for task in run {
+            assert_ne!(task.command.payload[0], PANICS, "told to");
+            thread::yield_now();
+            for key in &task.command.payload[1..] {
+                lock(&self.written)[usize::from(*key)].push(task.command.position);
+            }
+            task.reply = result(&[0x01]);
+        }
+    }
+
+    fn state_digest(&self) -> Digest {
+        Digest::of("traced", &[lock(&self.written).iter().map(Vec::len).sum::<usize>() as u8])
+    }
+}
+
+#[derive(Default)]
+struct Recorder {
+    completions: Mutex<Vec<Completion>>,
+    watermark: Mutex<Watermark>,
+    failures: AtomicUsize,
+}
+
+impl CompletionSink for Recorder {
+    fn completed(&self, completions: &mut Vec<Completion>) {
+        lock(&self.completions).append(completions);
+    }
+
+    fn executed(&self, watermark: Watermark) {
+        let known = lock(&self.completions).iter().filter(|c| c.position <= watermark.position).count() as u64;
+        assert_eq!(known, watermark.position, "replies come before the watermark passes them");
+        let mut highest = lock(&self.watermark);
+        *highest = watermark.max(*highest);
+    }
+
+    fn failed(&self, _: Fatal) {
+        assert_eq!(self.failures.fetch_add(1, Ordering::SeqCst), 0, "told once");
+    }
+}
+
+struct Rig {
+    service: Arc<Traced>,
+    sink: Arc<Recorder>,
+    executor: Executor,
+}
+
+fn rig(workers: usize, scheduler: SchedulerConfig) -> Rig {
+    let service = Arc::new(Traced { written: Mutex::new(vec![Vec::new(); 4]) });
+    let sink = Arc::new(Recorder::default());
+    let config = ExecutorConfig { scheduler, workers, run_length_max: 2, secret: 1 };
+    let executor = Executor::start(service.clone(), &config, sink.clone()).unwrap();
+    Rig { service, sink, executor }
+}
+
+fn command(position: u64, payload: &'static [u8]) -> Command {
+    let (slot, client) = (Slot(position), ClientId::default());
+    let kind = if payload.is_empty() { CommandKind::StateDigest } else { CommandKind::Application };
+    let payload = Bytes::from_static(payload);
+    Command { position, slot, client, sequence: position, timestamp: 0, seed: [0; 32], kind, payload }
+}
+
+fn submit(rig: &Rig, first: u64, payloads: &[&'static [u8]]) {
+    let commands = (first..).zip(payloads).map(|(position, payload)| command(position, payload));
+    rig.executor.submit(commands, Slot(first + payloads.len() as u64 - 1));
+}
+
+fn explore(scenario: impl Fn() + Send + Sync + Clone + 'static) {
+    check_random(scenario.clone(), ITERATIONS);
+    check_pct(scenario, ITERATIONS, 3);
+}
+
+fn all_are_executed(workers: usize, scheduler: SchedulerConfig) {
+    explore(move || {
+        let rig = rig(workers, scheduler);
+        submit(&rig, 1, &[&[PLAIN, 0], &[PLAIN, 1], &[PLAIN, 0, 1]]);
+        thread::yield_now();
+        submit(&rig, 4, &[&[PLAIN, 1], &[PLAIN, 2]]);
+        rig.executor.shutdown(Pending::Execute);
+        assert_eq!(*lock(&rig.sink.watermark), Watermark { position: 5, slot: Slot(5) });
+        assert_eq!(rig.executor.executed(), Watermark { position: 5, slot: Slot(5) });
+        assert_eq!(*lock(&rig.service.written), [vec![1, 3], vec![2, 3, 4], vec![5], vec![]]);
+    });
+}
+
+const KEYED: SchedulerConfig = SchedulerConfig::Keyed { entries: 16 };
+
+#[test]
+fn every_command_is_executed_by_one_worker() {
+    all_are_executed(1, KEYED);
+}
+
+#[test]
+fn every_command_is_executed_by_two_workers() {
+    all_are_executed(2, KEYED);
+}
+
+#[test]
+fn every_command_is_executed_by_more_workers_than_there_is_work() {
+    all_are_executed(4, KEYED);
+}
+
+#[test]
+fn every_command_is_executed_in_sequence() {
+    all_are_executed(2, SchedulerConfig::Sequential);
+}
+
+/// Nothing but the commands themselves wakes anybody here: no shutdown helps.
+#[test]
+fn a_command_is_executed_though_nothing_follows_it() {
+    explore(|| {
+        let rig = rig(2, KEYED);
+        for position in 1..=2 {
+            submit(&rig, position, &[&[PLAIN, 0]]);
+            while rig.executor.executed().position < position {
+                thread::yield_now();
+            }
+        }
+    });
+}
+
+#[test]
+fn deferred_footprints_keep_the_order() {
+    explore(|| {
+        let rig = rig(2, KEYED);
+        submit(&rig, 1, &[&[PLAIN, 0], &[DEFERRED, 0], &[PLAIN, 0], &[DEFERRED, 0]]);
+        submit(&rig, 5, &[&[PLAIN, 0]]);
+        rig.executor.shutdown(Pending::Execute);
+        assert_eq!(lock(&rig.service.written)[0], [1, 2, 3, 4, 5]);
+    });
+}
+
+#[test]
+fn a_state_digest_is_that_of_its_position() {
+    explore(|| {
+        let rig = rig(2, KEYED);
+        submit(&rig, 1, &[&[PLAIN, 0], &[PLAIN, 1], &[], &[PLAIN, 2]]);
+        rig.executor.shutdown(Pending::Execute);
+        let completions = lock(&rig.sink.completions);
+        let digest = completions.iter().find(|completion| completion.kind == CommandKind::StateDigest).unwrap();
+        assert_eq!(&digest.reply[..], &Digest::of("traced", &[2]).0);
+    });
+}
+
+#[test]
+fn a_refused_command_gets_its_reply_and_is_not_executed() {
+    explore(|| {
+        let rig = rig(2, KEYED);
+        submit(&rig, 1, &[&[PLAIN, 0], &[UNKNOWN, 0], &[PLAIN, 0]]);
+        rig.executor.shutdown(Pending::Execute);
+        assert_eq!(lock(&rig.service.written)[0], [1, 3]);
+        let completions = lock(&rig.sink.completions);
+        let refused = completions.iter().find(|completion| completion.position == 2).unwrap();
+        assert!(matches!(Reply::decode(&refused.reply), Ok(Reply::Refused { code: 2, .. })));
+    });
+}
+
+#[test]
+fn dropping_the_executor_ends_its_threads() {
+    explore(|| {
+        let rig = rig(2, KEYED);
+        submit(&rig, 1, &[&[PLAIN, 0], &[PLAIN, 0], &[PLAIN, 1], &[DEFERRED, 1]]);
+        drop(rig.executor);
+        // Nothing is executed by halves, and what was executed is a prefix for each key.
+        let written = lock(&rig.service.written);
+        assert!([1, 2].starts_with(&written[0]) && [3, 4].starts_with(&written[1]));
+    });
+}
+
+#[test]
+fn a_panic_stops_everything_and_is_told_once() {
+    explore(|| {
+        let rig = rig(2, KEYED);
+        submit(&rig, 1, &[&[PLAIN, 0], &[PANICS, 0], &[PANICS, 1], &[PLAIN, 0], &[DEFERRED, 2]]);
+        rig.executor.shutdown(Pending::Execute);
+        assert_eq!(rig.sink.failures.load(Ordering::SeqCst), 1);
+        assert!(!lock(&rig.service.written)[0].contains(&4), "nothing runs after the panicked command it waits for");
+        assert!(rig.executor.executed().position < 2);
+        submit(&rig, 6, &[&[PLAIN, 0]]);
+    });
+}
