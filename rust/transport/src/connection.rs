@@ -26,6 +26,9 @@ const STRANGER_BYTES_MAX: usize = 8 * 1024;
 /// How much is read from one connection at a time.
 const READ_BYTES_MAX: usize = 64 * 1024;
 
+/// After so much has been written for one connection, others have their turn.
+const WRITE_BYTES_PER_TURN: usize = 512 * 1024;
+
 /// How much is encrypted at a time: so much ciphertext a connection has at most.
 const ENCRYPT_BYTES_MAX: usize = 256 * 1024;
 
@@ -269,18 +272,23 @@ impl Connection {
         Ok(())
     }
 
-    /// Encrypts and writes until nothing is left or the socket takes no more.
-    pub(crate) fn write(&mut self, counters: &mut Counters) -> Result<(), DownReason> {
+    /// Encrypts and writes until nothing is left, the socket takes no more, or others should have their turn. True in
+    /// this last case.
+    pub(crate) fn write(&mut self, counters: &mut Counters) -> Result<bool, DownReason> {
+        let mut turn = 0;
         loop {
             while self.tls.wants_write() {
                 if !self.writable {
-                    return Ok(());
+                    return Ok(false);
                 }
                 match self.tls.write_tls(&mut self.stream) {
-                    Ok(written) => counters.bytes_sent += written as u64,
+                    Ok(written) => {
+                        counters.bytes_sent += written as u64;
+                        turn += written;
+                    }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         self.writable = false;
-                        return Ok(());
+                        return Ok(false);
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(error) => return Err(self.failed(error)),
@@ -289,7 +297,10 @@ impl Connection {
             self.queue.written();
             let next = self.queue.next(ENCRYPT_BYTES_MAX);
             if next.is_empty() {
-                return Ok(());
+                return Ok(false);
+            }
+            if turn >= WRITE_BYTES_PER_TURN {
+                return Ok(true);
             }
             let len = next.len();
             self.tls.writer().write_all(next)?;
@@ -303,9 +314,11 @@ impl Connection {
             return;
         }
         // The connection goes in any case: an error changes nothing.
-        let _ = self.write(counters);
-        self.tls.send_close_notify();
-        let _ = self.write(counters);
+        while matches!(self.write(counters), Ok(true)) {}
+        if self.queue.len() == 0 {
+            self.tls.send_close_notify();
+            let _ = self.write(counters);
+        }
     }
 
     fn end_handshake(&mut self, identity: &Identity) -> Result<(), DownReason> {

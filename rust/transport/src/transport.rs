@@ -68,6 +68,8 @@ pub struct Transport {
     ready: VecDeque<usize>,
     /// Slots to write to.
     dirty: Vec<usize>,
+    /// Empty, but for its memory, outside `flush`.
+    flushing: Vec<usize>,
     /// What the next poll returns.
     events: Vec<Event>,
     buffers: Buffers,
@@ -108,6 +110,7 @@ impl Transport {
             deadlines: BTreeSet::new(),
             ready: VecDeque::new(),
             dirty: Vec::new(),
+            flushing: Vec::new(),
             events: Vec::new(),
             buffers: Buffers::new(),
             counters: Counters::default(),
@@ -220,15 +223,16 @@ impl Transport {
         sent
     }
 
-    /// Encrypts and writes what was queued since the last flush, and what sockets did not take then. Links that turn
-    /// out to be lost are reported by the next poll.
+    /// Encrypts and writes what was queued since the last flush, and what sockets did not take then: once per turn of
+    /// the owner's loop, for all that the turn has sent. A link with very much to send goes on in the next poll. Links
+    /// that turn out to be lost are reported by it.
     pub fn flush(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for slot in dirty.drain(..) {
+        let mut flushing = std::mem::take(&mut self.flushing);
+        std::mem::swap(&mut flushing, &mut self.dirty);
+        for slot in flushing.drain(..) {
             self.write(slot);
         }
-        assert!(self.dirty.is_empty(), "writing makes nothing to write");
-        self.dirty = dirty;
+        self.flushing = flushing;
     }
 
     /// Closes a link's connection; its `Down` follows. An accepted link is gone then, a dialed one is dialed again
@@ -302,7 +306,8 @@ impl Transport {
             if left.is_zero() || !unsent.into_iter().any(|connection| connection.is_up() && connection.wants_write()) {
                 break;
             }
-            match self.poll.poll(&mut self.readiness, Some(left)) {
+            let sleep = if self.dirty.is_empty() { left } else { Duration::ZERO };
+            match self.poll.poll(&mut self.readiness, Some(sleep)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 Err(_) => self.readiness.clear(),
                 Ok(()) => self.take_readiness(),
@@ -392,6 +397,7 @@ impl Transport {
     fn sleep_time(&self, timeout: Option<Duration>) -> Option<Duration> {
         if !self.events.is_empty()
             || !self.ready.is_empty()
+            || !self.dirty.is_empty()
             || (self.accept_ready && self.accept_paused_until.is_none())
         {
             return Some(Duration::ZERO);
@@ -482,8 +488,10 @@ impl Transport {
     fn write(&mut self, slot: usize) {
         let Some(connection) = self.links[slot].as_mut().and_then(|link| link.connection.as_mut()) else { return };
         connection.in_dirty = false;
-        if let Err(reason) = connection.write(&mut self.counters) {
-            self.take_down(slot, reason);
+        match connection.write(&mut self.counters) {
+            Ok(false) => {}
+            Ok(true) => self.mark_dirty(slot),
+            Err(reason) => self.take_down(slot, reason),
         }
     }
 

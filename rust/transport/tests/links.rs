@@ -62,6 +62,17 @@ fn a_dialed_link_that_is_closed_comes_back_and_one_that_is_forgotten_does_not() 
 }
 
 #[test]
+fn a_side_that_dies_right_after_a_frame_is_heard_and_then_down() {
+    let (mut acceptor, accepted, mut dialer, dialed) = pair(listening(1, [2]), config(2));
+    dialer.transport.send(dialed, b"last words").unwrap();
+    dialer.transport.flush();
+    drop(dialer);
+    until([&mut acceptor], "down", |[acceptor]| acceptor.failure(accepted).is_some());
+    assert_eq!(acceptor.frames(accepted), [b"last words"]);
+    assert!(matches!(acceptor.failure(accepted), Some(DownReason::ClosedByPeer)));
+}
+
+#[test]
 fn a_link_may_be_forgotten_while_it_is_being_made() {
     let (mut acceptor, mut dialer) = (Side::new(listening(1, [2])), Side::new(config(2)));
     for turns in 0..8 {
@@ -170,6 +181,31 @@ fn a_flooding_link_does_not_starve_another() {
     });
     let before = acceptor.frames(flooded).len();
     assert!(before <= 100, "{before} frames of 10 kB came first");
+}
+
+#[test]
+fn a_link_with_much_to_send_does_not_hold_up_another() {
+    let (mut acceptor, bulk_in, mut dialer, bulk) = pair(listening(1, [2]), config(2));
+    let short = dialer.dial(1, &acceptor);
+    until([&mut acceptor, &mut dialer], "up", |[_, dialer]| !dialer.ups().is_empty());
+    acceptor.events.clear();
+    for _ in 0..32 {
+        dialer.transport.send_with(bulk, |queue| queue.resize(queue.len() + (1 << 20), 0)).unwrap();
+    }
+    dialer.transport.send(short, b"vote").unwrap();
+    // The receiver takes whatever comes, at once.
+    let reading = thread::spawn(move || {
+        until([&mut acceptor], "all", |[acceptor]| acceptor.events.len() == 33);
+        let vote =
+            acceptor.events.iter().position(|event| matches!(event, Event::Frame { frame, .. } if frame.len() == 4));
+        (vote, acceptor.frames(bulk_in).len())
+    });
+    while !reading.is_finished() {
+        dialer.turn();
+    }
+    let (vote, bulk) = reading.join().unwrap();
+    assert_eq!(bulk, 32);
+    assert!(vote.is_some_and(|at| at <= 4), "the short frame came at {vote:?}");
 }
 
 #[test]
