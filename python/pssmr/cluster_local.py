@@ -90,6 +90,23 @@ class LocalProcesses:
             self.kill_all()
             raise
 
+    def start(self, replica: int, timeout: float = START_TIMEOUT) -> None:
+        """Starts a replica, and waits until it listens.
+
+        Raises:
+            ReplicaFailed: If it ends instead.
+            Error: If it runs already, there is none, or it takes too long.
+        """
+        self.launch(replica).wait_ready(timeout)
+
+    def stop(self, replica: int) -> None:
+        """Stops a replica in an orderly way."""
+        self.process(replica).stop()
+
+    def running(self) -> list[int]:
+        """The replicas that run; paused ones do."""
+        return [process.replica for process in self.processes if process.running]
+
     def stop_all(self, timeout: float = 10.0) -> None:
         """Stops all replicas; kills those that take longer than `timeout` seconds."""
         stop_all(self.processes, timeout)

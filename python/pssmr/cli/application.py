@@ -10,30 +10,30 @@ import typer
 
 from pssmr.cli.output import Options, results
 
-_EXAMPLES = """\
-[bold]From nothing to a running cluster[/bold]
-
-  pssmr up bank.py:Bank                                   four replicas on this machine, until Ctrl-C
-  pssmr call bank.py:Bank balance ann --cluster DIR       sends one command (`up` prints DIR)
-
-[bold]A cluster that stays[/bold]
-
-  pssmr init prod --replicas 4 --fault-model bft          makes keys and prod/cluster.toml
-  pssmr replica bank.py:Bank --cluster prod --id 0        one on each machine, ids 0 to 3
-  pssmr status --cluster prod                             how each replica is
-
-[bold]Exit codes[/bold]
-
-  0 done   1 failed or refused   2 wrong command line   3 configuration, key or application can't be used
-  4 not enough replicas answered (it did not happen)   5 unknown whether it happened   6 address in use   130 Ctrl-C
-"""
+_EPILOG = (
+    "[bold]On this machine, until Ctrl-C[/bold]",
+    "pssmr up bank.py:Bank",
+    "pssmr call bank.py:Bank balance ann --cluster DIR       [dim]`up` prints DIR[/dim]",
+    "",
+    "[bold]A cluster that stays[/bold]",
+    "pssmr init prod --replicas 4 --fault-model bft          [dim]keys, cluster.toml[/dim]",
+    "pssmr replica bank.py:Bank --cluster prod --id 0        [dim]and 1, 2, 3[/dim]",
+    "pssmr status --cluster prod",
+    "",
+    "[bold]Exit codes[/bold]",
+    "0 done; 1 failed, or refused by the application; 2 wrong command line;",
+    "3 the configuration, a key or the application can't be used;",
+    "4 too few replicas answered: it did not happen; 5 unknown whether it happened;",
+    "6 a replica's address is in use; 130 Ctrl-C",
+)
 
 app = typer.Typer(
     help="Fault-tolerant replicated applications in Python: runs replicas, talks to them, measures them.",
-    epilog=_EXAMPLES.replace("\n", "\n\n"),
+    epilog="\n\n".join(_EPILOG),
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -30,9 +30,9 @@ def exit_code_of(error: BaseException) -> ExitCode:
     match error:
         case errors.ConfigError():
             return ExitCode.CONFIG
-        case errors.NoQuorum() | errors.Busy():
+        case errors.Unavailable():
             return ExitCode.UNREACHABLE
-        case errors.OutcomeUnknown():
+        case errors.OutcomeUnknown() | errors.SessionExpired():
             return ExitCode.UNKNOWN
         case ReplicaFailed() if error.address_in_use:
             return ExitCode.ADDRESS
