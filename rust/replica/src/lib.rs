@@ -1,1 +1,49 @@
-//! One running replica: joins ordering, execution, storage and transport.
+//! One running replica: joins ordering, execution, storage and transport. The only place that knows them all.
+//!
+//! # Threads
+//! | thread | owns | is woken by |
+//! |---|---|---|
+//! | `pssmr-order` | the links to the other replicas, the ordering core | frames, requests, the core's deadline |
+//! | `pssmr-clients` | the links to clients, cached replies | frames, results |
+//! | `worker 0` … | the service | commands |
+//!
+//! A vote is received, decoded, counted and answered by one thread. What threads hand each other goes in bursts through
+//! bounded boxes, and a wake-up costs a system call only if the other sleeps. Nothing here ever waits for a worker:
+//! a command that loops for a minute costs no leader change.
+//!
+//! # The way of a request
+//! A client's frame is decoded on the client thread. A request that was executed is answered from the cached replies;
+//! any other goes to the ordering thread, or is refused as `Busy` if too many wait. Once its slot is decided it is
+//! executed by a worker; its result comes back to the client thread, which keeps it and sends it to the link on which
+//! the session was last heard.
+//!
+//! # Forgetting
+//! This replica keeps its votes in memory. One that has voted and was started again may have forgotten a promise, so it
+//! comes back as a *learner*: it follows, executes and answers, but never votes. Its data directory remembers that.
+
+mod clients;
+mod config;
+mod error;
+mod events;
+mod greeting;
+mod inbox;
+mod ordering;
+mod replica;
+mod sink;
+mod state;
+mod status;
+
+pub use config::{Limits, Member, ReplicaConfig};
+pub use error::{ConfigError, StartError};
+pub use events::{Observer, ReplicaEvent, Silent};
+pub use pssmr_execution::{ExecutorConfig, Service};
+pub use pssmr_ordering::Config as OrderingConfig;
+pub use pssmr_transport::AcceptKeys;
+pub use replica::Replica;
+pub use status::{ClientsStatus, Counters, ExecutionStatus, PeerStatus, ReplicaStatus, Role};
+
+/// What a panic said.
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

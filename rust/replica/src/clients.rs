@@ -1,0 +1,366 @@
+//! The client thread: requests in, replies out.
+
+mod outbox;
+mod routes;
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use pssmr_execution::{Completion, Executor};
+use pssmr_ordering::ReplyCache;
+use pssmr_transport::{CloseReason, Event, LinkId, Transport};
+use pssmr_types::{
+    ClientId, ClientMessage, Hello, Membership, Outcome, Principal, ReplicaId, ReplicaMessage, Reply, Request, Slot,
+    result_digest,
+};
+
+use self::outbox::Outbox;
+use self::routes::Routes;
+use crate::greeting::{self, Side};
+use crate::inbox::{ClientInbox, Notice, OrderingInbox};
+use crate::panic_message;
+use crate::state::State;
+use crate::status::Counters;
+
+/// How long the last frames may take to leave when the replica stops.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// How long a link may be up without a greeting.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the thread shows of itself is at most this old, once it rests.
+const SHOW_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A result up to this length is sent whole by every replica: a digest would not be shorter.
+const DIGEST_BYTES: usize = 32;
+
+/// Which replicas send results whole.
+#[derive(Clone, Copy, Debug)]
+struct Designation {
+    me: ReplicaId,
+    replicas: u64,
+    /// A client believes a single replica, so each has to send all.
+    always: bool,
+}
+
+impl Designation {
+    /// What to send of a result: the whole or its digest.
+    fn outcome(&self, sequence: u64, result: Bytes, full: bool) -> Outcome {
+        let is_mine = sequence % self.replicas == u64::from(self.me.0);
+        if self.always || full || is_mine || result.len() <= DIGEST_BYTES {
+            Outcome::Result(result)
+        } else {
+            Outcome::ResultDigest(result_digest(&result))
+        }
+    }
+}
+
+struct ClientLink {
+    principal: Principal,
+    greeted: bool,
+}
+
+/// Everything that the client thread owns.
+pub(crate) struct ClientThread {
+    hello: Hello,
+    designation: Designation,
+    payload_bytes_max: usize,
+    result_bytes_max: usize,
+    links: HashMap<LinkId, ClientLink>,
+    /// Links without a greeting, oldest first, with the end of their time.
+    ungreeted: VecDeque<(Instant, LinkId)>,
+    routes: Routes,
+    cache: ReplyCache,
+    /// Sessions that end once their last slot is executed.
+    evictions: VecDeque<(Slot, ClientId)>,
+    outbox: Outbox,
+    burst: Vec<Request>,
+    status_wanted: Vec<LinkId>,
+    ordering: Arc<OrderingInbox>,
+    inbox: Arc<ClientInbox>,
+    executor: Arc<Executor>,
+    state: Arc<State>,
+    counters: Counters,
+    last_error: Option<String>,
+    shown_at: Instant,
+    show_due: bool,
+}
+
+/// What the client thread is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) hello: Hello,
+    pub(crate) me: ReplicaId,
+    pub(crate) membership: &'a Membership,
+    pub(crate) payload_bytes_max: usize,
+    pub(crate) result_bytes_max: usize,
+    pub(crate) cached_bytes_per_session_max: usize,
+    pub(crate) ordering: Arc<OrderingInbox>,
+    pub(crate) inbox: Arc<ClientInbox>,
+    pub(crate) executor: Arc<Executor>,
+    pub(crate) state: Arc<State>,
+}
+
+impl ClientThread {
+    pub(crate) fn new(parts: Parts<'_>) -> Self {
+        let quorums = parts.membership.quorums();
+        Self {
+            hello: parts.hello,
+            designation: Designation { me: parts.me, replicas: quorums.replicas() as u64, always: quorums.weak() == 1 },
+            payload_bytes_max: parts.payload_bytes_max,
+            result_bytes_max: parts.result_bytes_max,
+            links: HashMap::new(),
+            ungreeted: VecDeque::new(),
+            routes: Routes::default(),
+            cache: ReplyCache::new(parts.cached_bytes_per_session_max),
+            evictions: VecDeque::new(),
+            outbox: Outbox::default(),
+            burst: Vec::new(),
+            status_wanted: Vec::new(),
+            ordering: parts.ordering,
+            inbox: parts.inbox,
+            executor: parts.executor,
+            state: parts.state,
+            counters: Counters::default(),
+            last_error: None,
+            shown_at: Instant::now(),
+            show_due: true,
+        }
+    }
+
+    /// The thread's life.
+    pub(crate) fn run(mut self, mut transport: Transport) {
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work(&mut transport)));
+        match worked {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => self.ordering.fail(reason),
+            Err(panic) => self.ordering.fail(format!("the client thread panicked: {}", panic_message(&*panic))),
+        }
+        if let Err(error) = transport.shutdown(LINGER) {
+            tracing::debug!(%error, "closing the clients' links");
+        }
+    }
+
+    /// Works until the replica is stopped.
+    fn work(&mut self, transport: &mut Transport) -> Result<(), String> {
+        let mut events = Vec::new();
+        let (mut completions, mut notices) = (Vec::new(), Vec::new());
+        while !self.inbox.is_stopping() {
+            let polled = transport.poll(self.timeout(), &mut events);
+            polled.map_err(|error| format!("cannot poll the clients' links: {error}"))?;
+            for event in events.drain(..) {
+                self.take_event(event, transport);
+            }
+            self.order();
+            // Everything up to this slot has handed over its results.
+            let executed = self.ordering.executed_slot();
+            self.inbox.take(&mut completions, &mut notices);
+            completions.drain(..).for_each(|completion| self.take_completion(completion));
+            notices.drain(..).for_each(|notice| self.take_notice(notice));
+            self.end_sessions(executed);
+            self.answer_status(transport);
+            self.counters.replies += self.outbox.send(transport);
+            transport.flush();
+            self.close_ungreeted(transport);
+            self.show_sometimes(transport);
+        }
+        Ok(())
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let greeting = self.ungreeted.front().map(|(end, _)| *end);
+        let show = self.show_due.then(|| self.shown_at + SHOW_INTERVAL);
+        greeting.into_iter().chain(show).min().map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    fn take_event(&mut self, event: Event, transport: &mut Transport) {
+        match event {
+            Event::Frame { link, frame } => {
+                if let Err(refusal) = self.take_frame(link, frame) {
+                    self.counters.bad_frames += 1;
+                    let principal = self.links.get(&link).map(|known| known.principal);
+                    let client = principal.map_or_else(String::new, |principal| principal.to_string());
+                    tracing::warn!(client, reason = refusal, "closing a client's link");
+                    self.last_error = Some(format!("{client}: {refusal}"));
+                    transport.close(link, CloseReason::Violation(refusal));
+                    self.forget(link);
+                }
+            }
+            Event::Up { link, key, .. } => {
+                self.links.insert(link, ClientLink { principal: key.principal(), greeted: false });
+                self.ungreeted.push_back((Instant::now() + GREETING_TIMEOUT, link));
+                let hello = self.hello;
+                // The first frame finds an empty queue; if the link is gone already, its end follows.
+                let _ = transport.send_with(link, |out| hello.encode(out));
+            }
+            Event::Down { link, reason } => {
+                tracing::debug!(%link, %reason, "a client's link down");
+                self.forget(link);
+            }
+            // This side dials no clients.
+            Event::DialFailed { .. } | Event::Woken => return,
+        }
+        self.show_due = true;
+    }
+
+    fn forget(&mut self, link: LinkId) {
+        self.links.remove(&link);
+        self.routes.link_down(link);
+        self.outbox.forget(link);
+    }
+
+    fn take_frame(&mut self, link: LinkId, frame: Bytes) -> Result<(), &'static str> {
+        // Frames that came before the link was closed here.
+        let Some(known) = self.links.get_mut(&link) else { return Ok(()) };
+        if !known.greeted {
+            greeting::check(&self.hello, frame, Side::Client)?;
+            known.greeted = true;
+            self.ungreeted.retain(|(_, ungreeted)| *ungreeted != link);
+            return Ok(());
+        }
+        let message = ClientMessage::decode(known.principal, frame, self.payload_bytes_max).map_err(|error| {
+            tracing::debug!(%link, %error, "a frame that is no message");
+            "it sent a frame that is no message"
+        })?;
+        match message {
+            ClientMessage::StatusQuery => {
+                if !self.status_wanted.contains(&link) {
+                    self.status_wanted.push(link);
+                }
+            }
+            ClientMessage::Requests { full_replies, requests } => {
+                self.counters.requests += requests.len() as u64;
+                for request in requests {
+                    self.take_request(link, request, full_replies);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_request(&mut self, link: LinkId, request: Request, full_replies: bool) {
+        self.routes.carry(link, &request, full_replies);
+        let Some(result) = self.cache.get(request.client, request.sequence) else {
+            self.burst.push(request);
+            return;
+        };
+        self.counters.replies_from_cache += 1;
+        let outcome = self.designation.outcome(request.sequence, result.clone(), full_replies);
+        self.outbox.add(link, Reply { session: request.client.session, sequence: request.sequence, outcome });
+    }
+
+    /// Hands the new requests to ordering. Those for which there is no room are refused.
+    fn order(&mut self) {
+        self.ordering.offer(&mut self.burst);
+        self.counters.requests_refused += self.burst.len() as u64;
+        for request in std::mem::take(&mut self.burst) {
+            self.reply(request.client, request.sequence, Outcome::Busy);
+        }
+    }
+
+    fn take_completion(&mut self, completion: Completion) {
+        let Completion { client, sequence, mut reply, .. } = completion;
+        if reply.len() > self.result_bytes_max {
+            tracing::warn!(%client, sequence, bytes = reply.len(), "a result is too large");
+            reply = pssmr_execution::reply::handler_failed("ResultTooLarge");
+        }
+        if let Some((link, full)) = self.routes.of(client, sequence) {
+            let outcome = self.designation.outcome(sequence, reply.clone(), full);
+            self.outbox.add(link, Reply { session: client.session, sequence, outcome });
+        }
+        self.cache.insert(client, sequence, reply);
+    }
+
+    fn take_notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Acknowledged { client, below } => self.cache.acknowledge(client, below),
+            Notice::Evicted { client, slot } => self.evictions.push_back((slot, client)),
+            Notice::Reply { client, sequence, outcome } => self.reply(client, sequence, outcome),
+        }
+    }
+
+    fn reply(&mut self, client: ClientId, sequence: u64, outcome: Outcome) {
+        let Some((link, _)) = self.routes.of(client, sequence) else { return };
+        if client.session == 0 {
+            self.routes.opened(client.principal, sequence, &outcome);
+        }
+        self.outbox.add(link, Reply { session: client.session, sequence, outcome });
+    }
+
+    /// Forgets sessions that have ended, once no result of theirs can follow.
+    fn end_sessions(&mut self, executed: Slot) {
+        while let Some((slot, client)) = self.evictions.front().copied()
+            && slot <= executed
+        {
+            self.evictions.pop_front();
+            self.cache.evict(client);
+        }
+    }
+
+    fn answer_status(&mut self, transport: &mut Transport) {
+        if self.status_wanted.is_empty() {
+            return;
+        }
+        let json = serde_json::to_vec(&self.state.status(&self.executor)).expect("a status is a JSON object");
+        let message = ReplicaMessage::Status(json.into());
+        for link in self.status_wanted.drain(..) {
+            if let Err(error) = transport.send_with(link, |out| message.encode(out)) {
+                tracing::debug!(%link, %error, "status not sent");
+            }
+        }
+    }
+
+    fn close_ungreeted(&mut self, transport: &mut Transport) {
+        if self.ungreeted.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some((end, link)) = self.ungreeted.front().copied()
+            && end <= now
+        {
+            self.ungreeted.pop_front();
+            transport.close(link, CloseReason::Violation("it sent no greeting"));
+        }
+    }
+
+    fn show_sometimes(&mut self, transport: &Transport) {
+        if !self.show_due {
+            return;
+        }
+        let now = Instant::now();
+        if now.duration_since(self.shown_at) < SHOW_INTERVAL {
+            return;
+        }
+        let transported = transport.counters();
+        self.counters.client_bytes_sent = transported.bytes_sent;
+        self.counters.client_bytes_received = transported.bytes_received;
+        let mut shown = self.state.clients.lock();
+        shown.clients.links = self.links.len();
+        shown.clients.last_error.clone_from(&self.last_error);
+        shown.counters = self.counters;
+        (self.shown_at, self.show_due) = (now, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_replica_sends_a_long_result_whole_and_the_others_its_digest() {
+        let long = Bytes::from(vec![1; DIGEST_BYTES + 1]);
+        let of =
+            |me, always, full| Designation { me: ReplicaId(me), replicas: 4, always }.outcome(6, long.clone(), full);
+        assert_eq!(of(2, false, false), Outcome::Result(long.clone()));
+        for other in [0, 1, 3] {
+            assert_eq!(of(other, false, false), Outcome::ResultDigest(result_digest(&long)));
+            assert_eq!(of(other, false, true), Outcome::Result(long.clone()));
+            assert_eq!(of(other, true, false), Outcome::Result(long.clone()));
+        }
+        let short = Bytes::from(vec![1; DIGEST_BYTES]);
+        let designation = Designation { me: ReplicaId(0), replicas: 4, always: false };
+        assert_eq!(designation.outcome(6, short.clone(), false), Outcome::Result(short));
+    }
+}

@@ -1,0 +1,90 @@
+//! Replies on their way out: one frame per link and turn.
+
+use std::collections::HashMap;
+
+use pssmr_transport::{CloseReason, LinkId, SendError, Transport};
+use pssmr_types::client::FRAME_ITEMS_MAX;
+use pssmr_types::{Outcome, ReplicaMessage, Reply};
+
+/// Replies of one frame, in bytes of results, unless a single one is larger.
+const FRAME_BYTES: usize = 1 << 20;
+
+/// Replies by link.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    by_link: HashMap<LinkId, Vec<Reply>>,
+    /// The links that have replies.
+    waiting: Vec<LinkId>,
+}
+
+impl Outbox {
+    pub(crate) fn add(&mut self, link: LinkId, reply: Reply) {
+        let replies = self.by_link.entry(link).or_default();
+        if replies.is_empty() {
+            self.waiting.push(link);
+        }
+        replies.push(reply);
+    }
+
+    pub(crate) fn forget(&mut self, link: LinkId) {
+        self.by_link.remove(&link);
+        self.waiting.retain(|waiting| *waiting != link);
+    }
+
+    /// Queues all replies on their links. Returns how many. A link whose client does not take its replies is closed.
+    pub(crate) fn send(&mut self, transport: &mut Transport) -> u64 {
+        let mut sent = 0;
+        for link in std::mem::take(&mut self.waiting) {
+            let Some(replies) = self.by_link.get_mut(&link) else { continue };
+            let waiting = std::mem::take(replies);
+            sent += waiting.len() as u64;
+            match send_frames(link, waiting, transport) {
+                Ok(()) => {}
+                Err(SendError::QueueFull) => {
+                    tracing::warn!(%link, "a client does not take its replies: closing its link");
+                    transport.close(link, CloseReason::QueueFull);
+                }
+                Err(error) => tracing::debug!(%link, %error, "replies not sent"),
+            }
+        }
+        sent
+    }
+}
+
+fn send_frames(link: LinkId, mut replies: Vec<Reply>, transport: &mut Transport) -> Result<(), SendError> {
+    while !replies.is_empty() {
+        let rest = replies.split_off(frame_length(&replies));
+        let message = ReplicaMessage::Replies(replies);
+        transport.send_with(link, |out| message.encode(out))?;
+        replies = rest;
+    }
+    Ok(())
+}
+
+/// How many replies fit into a frame.
+fn frame_length(replies: &[Reply]) -> usize {
+    let mut bytes = 0;
+    let fits = |reply: &&Reply| {
+        bytes += if let Outcome::Result(result) = &reply.outcome { result.len() } else { 0 };
+        bytes <= FRAME_BYTES
+    };
+    replies.iter().take(FRAME_ITEMS_MAX).take_while(fits).count().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn reply(bytes: usize) -> Reply {
+        Reply { session: 1, sequence: 1, outcome: Outcome::Result(Bytes::from(vec![0; bytes])) }
+    }
+
+    #[test]
+    fn a_frame_is_bounded_in_replies_and_in_bytes() {
+        assert_eq!(frame_length(&vec![reply(0); FRAME_ITEMS_MAX + 1]), FRAME_ITEMS_MAX);
+        assert_eq!(frame_length(&[reply(FRAME_BYTES / 2), reply(FRAME_BYTES / 2), reply(1)]), 2);
+        assert_eq!(frame_length(&[reply(2 * FRAME_BYTES), reply(1)]), 1);
+    }
+}

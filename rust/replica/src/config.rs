@@ -1,0 +1,250 @@
+//! What a replica is told when it is started.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use pssmr_execution::ExecutorConfig;
+use pssmr_ordering::Config as OrderingConfig;
+use pssmr_transport::AcceptKeys;
+use pssmr_types::{ClusterId, Digest, Epoch, FaultModel, Membership, PublicKey, ReplicaId, SecretKey, Writer};
+
+use crate::error::ConfigError;
+
+/// What a request takes in a batch beside its payload, at most.
+const REQUEST_OVERHEAD_BYTES: usize = 64;
+
+/// One replica of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The key that it proves.
+    pub key: PublicKey,
+    /// Where the other replicas reach it: `host:port`. Not used for this replica itself.
+    pub peer_address: String,
+}
+
+/// Bounds of a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest result of a command, in bytes. A longer one becomes a failure of its handler. *Agreed*.
+    pub result_bytes_max: usize,
+    /// Most requests on their way from the clients' links to ordering.
+    pub queued_requests_max: usize,
+    /// Most bytes of them.
+    pub queued_bytes_max: usize,
+    /// Most clients' links.
+    pub client_links_max: usize,
+    /// Most links of one client key.
+    pub links_per_client_max: usize,
+    /// Most bytes that wait to be sent to one client.
+    pub client_send_queue_bytes_max: usize,
+    /// Most bytes of cached results per session.
+    pub cached_bytes_per_session_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            result_bytes_max: 8 << 20,
+            queued_requests_max: 65_536,
+            queued_bytes_max: 64 << 20,
+            client_links_max: 4096,
+            links_per_client_max: 64,
+            client_send_queue_bytes_max: 64 << 20,
+            cached_bytes_per_session_max: 8 << 20,
+        }
+    }
+}
+
+/// What a replica is. Settings marked *agreed* must be the same at every replica; replicas compare them when they
+/// connect.
+#[derive(Clone, Debug)]
+pub struct ReplicaConfig {
+    /// The cluster. *Agreed*.
+    pub cluster: ClusterId,
+    /// What replicas may do. *Agreed*.
+    pub model: FaultModel,
+    /// The replicas, by id. Their keys are *agreed*.
+    pub members: Vec<Member>,
+    /// Which of them this one is.
+    pub me: ReplicaId,
+    /// This replica's key.
+    pub secret: SecretKey,
+    /// Where to listen for other replicas. Port 0 takes a free port.
+    pub listen_peers: SocketAddr,
+    /// Where to listen for clients. Port 0 takes a free port.
+    pub listen_clients: SocketAddr,
+    /// The keys of the clients.
+    pub clients: AcceptKeys,
+    /// Settings of ordering, some *agreed*.
+    pub ordering: OrderingConfig,
+    /// How to execute.
+    pub execution: ExecutorConfig,
+    /// The digest of what the service's commands are and mean. *Agreed*.
+    pub service_schema: Digest,
+    /// Where to remember that this replica has voted. Without it, a replica that is started again must have another key.
+    pub data_directory: Option<PathBuf>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+impl ReplicaConfig {
+    /// A replica with default settings that listens on free ports of this machine alone.
+    pub fn new(cluster: ClusterId, model: FaultModel, members: Vec<Member>, me: ReplicaId, secret: SecretKey) -> Self {
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            cluster,
+            model,
+            members,
+            me,
+            secret,
+            listen_peers: local,
+            listen_clients: local,
+            clients: AcceptKeys::nobody(),
+            ordering: OrderingConfig::default(),
+            execution: ExecutorConfig::default(),
+            service_schema: Digest::default(),
+            data_directory: None,
+            limits: Limits::default(),
+        }
+    }
+
+    /// The digest of all settings that must be the same at every replica.
+    pub fn agreed_settings(&self) -> Digest {
+        let mut bytes = Vec::new();
+        bytes.put(&self.cluster.0);
+        bytes.put_bytes(self.model.as_str().as_bytes());
+        bytes.put_count(self.members.len());
+        for member in &self.members {
+            bytes.put(member.key.as_bytes());
+        }
+        let ordering = &self.ordering;
+        for setting in [
+            ordering.window,
+            ordering.limits.requests_max,
+            ordering.limits.bytes_max,
+            ordering.sessions_per_client_max,
+            self.limits.result_bytes_max,
+        ] {
+            bytes.put_u64(setting as u64);
+        }
+        bytes.put_digest(&self.service_schema);
+        Digest::of("pssmr agreed settings 1", &bytes)
+    }
+
+    /// The longest payload of a request, in bytes: what fits into a batch of its own.
+    pub fn payload_bytes_max(&self) -> usize {
+        self.ordering.limits.bytes_max.saturating_sub(REQUEST_OVERHEAD_BYTES)
+    }
+
+    /// Checks every setting, and gives the membership.
+    ///
+    /// # Errors
+    /// The first setting that can't be, with what it has to be.
+    pub fn check(&self) -> Result<Membership, ConfigError> {
+        let keys = self.members.iter().map(|member| member.key).collect();
+        let membership = Membership::new(self.cluster, Epoch(0), self.model, keys)?;
+        match membership.key(self.me) {
+            None => return Err(ConfigError::NoSuchReplica { me: self.me, replicas: self.members.len() }),
+            Some(key) if *key != self.secret.public() => {
+                return Err(ConfigError::OtherKey { me: self.me, expected: *key, got: self.secret.public() });
+            }
+            Some(_) => {}
+        }
+        if let AcceptKeys::Only(keys) = &self.clients {
+            let mut principals = HashMap::new();
+            for key in keys {
+                if let Some(other) = principals.insert(key.principal(), *key) {
+                    return Err(ConfigError::SamePrincipal(other, *key));
+                }
+            }
+        }
+        self.ordering.check()?;
+        let limits = &self.limits;
+        for (field, value, least) in [
+            ("workers", self.execution.workers, 1),
+            ("run_length_max", self.execution.run_length_max, 1),
+            ("result_bytes_max", limits.result_bytes_max, 64),
+            ("queued_requests_max", limits.queued_requests_max, 1),
+            ("queued_bytes_max", limits.queued_bytes_max, self.ordering.limits.bytes_max),
+            ("client_links_max", limits.client_links_max, 1),
+            ("links_per_client_max", limits.links_per_client_max, 1),
+            ("client_send_queue_bytes_max", limits.client_send_queue_bytes_max, self.client_frame_bytes_max() + 4),
+        ] {
+            if value < least {
+                return Err(ConfigError::TooSmall { field, value, least });
+            }
+        }
+        Ok(membership)
+    }
+
+    /// The longest frame on a client's link.
+    pub(crate) fn client_frame_bytes_max(&self) -> usize {
+        self.ordering.limits.bytes_max.max(self.limits.result_bytes_max) + (4 << 20)
+    }
+
+    /// The longest frame between replicas: a batch, or the proof of a view's base.
+    pub(crate) fn peer_frame_bytes_max(&self) -> usize {
+        (self.ordering.limits.bytes_max + (1 << 20)).max(64 << 20)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> ReplicaConfig {
+        let key = |i| SecretKey::from_seed([i; 32]);
+        let members = (0..4).map(|i| Member { key: key(i).public(), peer_address: String::new() }).collect();
+        ReplicaConfig::new(ClusterId([1; 16]), FaultModel::Byzantine, members, ReplicaId(2), key(2))
+    }
+
+    #[test]
+    fn every_agreed_setting_changes_the_digest_and_no_other_does() {
+        let base = config().agreed_settings();
+        let change = |change: fn(&mut ReplicaConfig)| {
+            let mut config = config();
+            change(&mut config);
+            config.agreed_settings()
+        };
+        for changed in [
+            change(|c| c.cluster = ClusterId([2; 16])),
+            change(|c| c.model = FaultModel::Crash),
+            change(|c| c.members.swap(0, 1)),
+            change(|c| c.ordering.window += 1),
+            change(|c| c.ordering.limits.requests_max += 1),
+            change(|c| c.ordering.limits.bytes_max += 1),
+            change(|c| c.ordering.sessions_per_client_max += 1),
+            change(|c| c.limits.result_bytes_max += 1),
+            change(|c| c.service_schema = Digest([9; 32])),
+        ] {
+            assert_ne!(changed, base);
+        }
+        for same in [
+            change(|c| c.me = ReplicaId(0)),
+            change(|c| c.members[0].peer_address = "elsewhere:1".to_owned()),
+            change(|c| c.execution.workers += 1),
+            change(|c| c.clients = AcceptKeys::Any),
+        ] {
+            assert_eq!(same, base);
+        }
+    }
+
+    #[test]
+    fn a_replica_needs_its_own_key() {
+        let mut other = config();
+        other.me = ReplicaId(1);
+        assert!(matches!(other.check(), Err(ConfigError::OtherKey { me: ReplicaId(1), .. })));
+        other.me = ReplicaId(4);
+        assert!(matches!(other.check(), Err(ConfigError::NoSuchReplica { replicas: 4, .. })));
+        assert!(config().check().is_ok());
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_is_named() {
+        let mut config = config();
+        config.limits.queued_requests_max = 0;
+        let refused = config.check().unwrap_err();
+        assert_eq!(refused, ConfigError::TooSmall { field: "queued_requests_max", value: 0, least: 1 });
+    }
+}

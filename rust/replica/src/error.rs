@@ -1,0 +1,71 @@
+//! Why a replica does not start, typed.
+
+use std::io;
+
+use pssmr_storage::StorageError;
+use pssmr_transport::TransportError;
+use pssmr_types::{MembershipError, PublicKey, ReplicaId};
+
+/// A setting that can't be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The list of replicas.
+    #[error("members: {0}")]
+    Members(#[from] MembershipError),
+    /// A setting of ordering.
+    #[error(transparent)]
+    Ordering(#[from] pssmr_ordering::ConfigError),
+    /// The replica is not in the list.
+    #[error("this is replica {me}, but there are {replicas}: ids are 0 to {}", replicas.saturating_sub(1))]
+    NoSuchReplica {
+        /// The id.
+        me: ReplicaId,
+        /// How many replicas there are.
+        replicas: usize,
+    },
+    /// The secret key is another replica's, or nobody's.
+    #[error(
+        "replica {me} has the public key {expected} in the configuration, but the secret key given is that of {got}"
+    )]
+    OtherKey {
+        /// The id.
+        me: ReplicaId,
+        /// The key in the list.
+        expected: PublicKey,
+        /// The key given.
+        got: PublicKey,
+    },
+    /// Two clients whose keys have one principal.
+    #[error("the client keys {0} and {1} give the same principal: one of the clients needs another key")]
+    SamePrincipal(PublicKey, PublicKey),
+    /// A bound below what the replica needs.
+    #[error("{field} is {value}: {least} or more")]
+    TooSmall {
+        /// The setting.
+        field: &'static str,
+        /// Its value.
+        value: usize,
+        /// The least that it can be.
+        least: usize,
+    },
+}
+
+/// Why a replica does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is refused.
+    #[error("configuration: {0}")]
+    Config(#[from] ConfigError),
+    /// The data directory can't be used.
+    #[error("data directory: {0}")]
+    Storage(#[from] StorageError),
+    /// The links to other replicas can't be set up.
+    #[error("links to other replicas: {0}")]
+    Peers(TransportError),
+    /// The links to clients can't be set up.
+    #[error("links to clients: {0}")]
+    Clients(TransportError),
+    /// A thread can't be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}

@@ -1,0 +1,86 @@
+//! What an operator may want to know when it happens.
+
+use serde::Serialize;
+
+/// Something that happened at a replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum ReplicaEvent {
+    /// The replica asks for a new leader, in this view.
+    LeaderSuspected {
+        /// The view.
+        view: u64,
+    },
+    /// The replica left for this view.
+    ViewEntered {
+        /// The view.
+        view: u64,
+        /// Its leader.
+        leader: u16,
+    },
+    /// Ordering goes on in this view.
+    ViewActive {
+        /// The view.
+        view: u64,
+        /// Its leader.
+        leader: u16,
+    },
+    /// The replica lags and fetches decided slots.
+    CatchingUp {
+        /// The last slot it decided.
+        decided: u64,
+        /// The slot that others have decided.
+        target: u64,
+    },
+    /// The replica lags behind what others keep: it can't catch up slot by slot.
+    BeyondRetention {
+        /// The last slot it decided.
+        decided: u64,
+        /// The oldest slot that others keep.
+        oldest: u64,
+    },
+    /// Another replica broke the protocol.
+    Misbehaviour {
+        /// The replica.
+        replica: u16,
+        /// What it did.
+        what: &'static str,
+    },
+    /// The link to another replica is up.
+    PeerUp {
+        /// The replica.
+        replica: u16,
+    },
+    /// The link to another replica is down.
+    PeerDown {
+        /// The replica.
+        replica: u16,
+        /// Why.
+        reason: String,
+    },
+    /// The replica has stopped for good.
+    Halted {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Who is told. Called on the replica's threads: it must return soon, and must not wait for the replica.
+pub trait Observer: Send + Sync + 'static {
+    /// Something happened.
+    fn event(&self, event: &ReplicaEvent);
+}
+
+/// Tells nobody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _event: &ReplicaEvent) {}
+}
+
+impl<F: Fn(&ReplicaEvent) + Send + Sync + 'static> Observer for F {
+    fn event(&self, event: &ReplicaEvent) {
+        self(event);
+    }
+}

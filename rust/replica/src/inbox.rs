@@ -1,0 +1,189 @@
+//! What the replica's threads hand to each other: in bursts, bounded, and waking only who sleeps.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use pssmr_execution::Completion;
+use pssmr_transport::Waker;
+use pssmr_types::{ClientId, Outcome, Request, Slot};
+
+/// For the ordering thread.
+#[derive(Debug)]
+pub(crate) struct OrderingInbox {
+    requests: Mutex<Requests>,
+    requests_max: usize,
+    bytes_max: usize,
+    executed: AtomicU64,
+    /// The ordering thread wants to know at once when execution has advanced.
+    pub(crate) awaits_execution: AtomicBool,
+    failure: Mutex<Option<String>>,
+    stopping: AtomicBool,
+    waker: Waker,
+}
+
+#[derive(Debug, Default)]
+struct Requests {
+    burst: Vec<Request>,
+    bytes: usize,
+    /// Nobody takes requests any more.
+    closed: bool,
+}
+
+impl OrderingInbox {
+    pub(crate) fn new(requests_max: usize, bytes_max: usize, waker: Waker) -> Self {
+        Self {
+            requests: Mutex::default(),
+            requests_max,
+            bytes_max,
+            executed: AtomicU64::new(0),
+            awaits_execution: AtomicBool::new(false),
+            failure: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            waker,
+        }
+    }
+
+    /// Takes requests off the front of `burst`. What stays has no room.
+    pub(crate) fn offer(&self, burst: &mut Vec<Request>) {
+        if burst.is_empty() {
+            return;
+        }
+        let mut requests = self.requests.lock();
+        if requests.closed {
+            return;
+        }
+        let room = self.requests_max.saturating_sub(requests.burst.len());
+        let mut bytes = requests.bytes;
+        let mut taken = 0;
+        for request in burst.iter().take(room) {
+            if bytes + request.batch_bytes() > self.bytes_max {
+                break;
+            }
+            bytes += request.batch_bytes();
+            taken += 1;
+        }
+        requests.bytes = bytes;
+        if taken == burst.len() && requests.burst.is_empty() {
+            std::mem::swap(&mut requests.burst, burst);
+        } else {
+            requests.burst.extend(burst.drain(..taken));
+        }
+        drop(requests);
+        if taken > 0 {
+            self.waker.wake();
+        }
+    }
+
+    /// Moves all requests to `to`, which is empty.
+    pub(crate) fn take_requests(&self, to: &mut Vec<Request>) {
+        assert!(to.is_empty(), "the last burst was used up");
+        let mut requests = self.requests.lock();
+        std::mem::swap(&mut requests.burst, to);
+        requests.bytes = 0;
+    }
+
+    /// From now on no request is taken.
+    pub(crate) fn close(&self) {
+        let mut requests = self.requests.lock();
+        *requests = Requests { closed: true, ..Requests::default() };
+    }
+
+    /// Every slot up to `slot` is executed.
+    pub(crate) fn executed(&self, slot: Slot) {
+        self.executed.fetch_max(slot.0, Ordering::Release);
+        if self.awaits_execution.load(Ordering::SeqCst) {
+            self.waker.wake();
+        }
+    }
+
+    pub(crate) fn executed_slot(&self) -> Slot {
+        Slot(self.executed.load(Ordering::Acquire))
+    }
+
+    /// The replica can't go on.
+    pub(crate) fn fail(&self, reason: String) {
+        self.failure.lock().get_or_insert(reason);
+        self.waker.wake();
+    }
+
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.failure.lock().clone()
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}
+
+/// What ordering has to say to clients.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// What became of a request, other than its result.
+    Reply { client: ClientId, sequence: u64, outcome: Outcome },
+    /// The client has the replies to all sequences below this one.
+    Acknowledged { client: ClientId, below: u64 },
+    /// The session ended in this slot.
+    Evicted { client: ClientId, slot: Slot },
+}
+
+/// For the client thread.
+#[derive(Debug)]
+pub(crate) struct ClientInbox {
+    /// At most what is executed between two turns of the client thread: bounded by the slots that ordering lets wait.
+    completions: Mutex<Vec<Completion>>,
+    notices: Mutex<Vec<Notice>>,
+    stopping: AtomicBool,
+    waker: Waker,
+}
+
+impl ClientInbox {
+    pub(crate) fn new(waker: Waker) -> Self {
+        Self { completions: Mutex::default(), notices: Mutex::default(), stopping: AtomicBool::new(false), waker }
+    }
+
+    /// Takes all completions.
+    pub(crate) fn completed(&self, completions: &mut Vec<Completion>) {
+        if completions.is_empty() {
+            return;
+        }
+        self.completions.lock().append(completions);
+        self.waker.wake();
+    }
+
+    /// Takes all notices.
+    pub(crate) fn notify(&self, notices: &mut Vec<Notice>) {
+        if notices.is_empty() {
+            return;
+        }
+        // Cached replies can wait for their end until there is something for a client.
+        let urgent = notices.iter().any(|notice| matches!(notice, Notice::Reply { .. }));
+        let mut waiting = self.notices.lock();
+        waiting.append(notices);
+        let many = waiting.len() >= 4096;
+        drop(waiting);
+        if urgent || many {
+            self.waker.wake();
+        }
+    }
+
+    /// Moves all completions and notices to `completions` and `notices`, which are empty.
+    pub(crate) fn take(&self, completions: &mut Vec<Completion>, notices: &mut Vec<Notice>) {
+        assert!(completions.is_empty() && notices.is_empty(), "the last burst was used up");
+        std::mem::swap(&mut *self.completions.lock(), completions);
+        std::mem::swap(&mut *self.notices.lock(), notices);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+}

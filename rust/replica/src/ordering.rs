@@ -1,0 +1,312 @@
+//! The ordering thread: frames, requests and time into the core, its effects out. One loop, no hand-off on the path of
+//! a vote, and nothing in it waits for anything but its own poll.
+
+mod links;
+mod promise;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use pssmr_execution::{Command, CommandKind, Executor};
+use pssmr_ordering::{Core, Delivery, Effect, Event, Input, Now};
+use pssmr_transport::{Event as LinkEvent, Transport};
+use pssmr_types::{BatchLimits, ClientId, Epoch, Operation, Request, Slot};
+
+pub(crate) use self::links::PeerLinks;
+pub(crate) use self::promise::Promises;
+use crate::events::ReplicaEvent;
+use crate::inbox::{ClientInbox, Notice, OrderingInbox};
+use crate::panic_message;
+use crate::state::State;
+use crate::status::Counters;
+
+/// How long the last frames may take to leave when the replica stops.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// What the thread shows of itself is at most this old, once it rests.
+const SHOW_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Everything that the ordering thread owns.
+pub(crate) struct OrderingThread {
+    core: Core,
+    links: PeerLinks,
+    promises: Promises,
+    executor: Arc<Executor>,
+    inbox: Arc<OrderingInbox>,
+    clients: Arc<ClientInbox>,
+    state: Arc<State>,
+    limits: BatchLimits,
+    epoch: Epoch,
+    /// From so many slots on that are decided and not executed, the thread wants to know when execution advances.
+    backlog_slots: u64,
+    origin: Instant,
+    counters: Counters,
+    notices: Vec<Notice>,
+    inputs: Vec<Input>,
+    /// The last slot that the core knows is executed.
+    executed: Slot,
+    /// When what the thread shows was last brought up to date, and whether it has changed since.
+    shown_at: Instant,
+    show_due: bool,
+}
+
+/// What the ordering thread is made of.
+pub(crate) struct Parts {
+    pub(crate) core: Core,
+    pub(crate) links: PeerLinks,
+    pub(crate) promises: Promises,
+    pub(crate) executor: Arc<Executor>,
+    pub(crate) inbox: Arc<OrderingInbox>,
+    pub(crate) clients: Arc<ClientInbox>,
+    pub(crate) state: Arc<State>,
+    pub(crate) limits: BatchLimits,
+    pub(crate) epoch: Epoch,
+    pub(crate) unexecuted_slots_max: usize,
+    /// The instant that [`Core`]'s clock counts from.
+    pub(crate) origin: Instant,
+}
+
+/// The two clocks, for the core.
+pub(crate) fn clocks(origin: Instant) -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { monotonic: origin.elapsed().as_nanos() as u64, wall: wall.as_nanos() as u64 }
+}
+
+impl OrderingThread {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            core: parts.core,
+            links: parts.links,
+            promises: parts.promises,
+            executor: parts.executor,
+            inbox: parts.inbox,
+            clients: parts.clients,
+            state: parts.state,
+            limits: parts.limits,
+            epoch: parts.epoch,
+            backlog_slots: (parts.unexecuted_slots_max as u64).div_ceil(2),
+            origin: parts.origin,
+            counters: Counters::default(),
+            notices: Vec::new(),
+            inputs: Vec::new(),
+            executed: Slot(0),
+            shown_at: parts.origin,
+            show_due: true,
+        }
+    }
+
+    /// The thread's life.
+    pub(crate) fn run(mut self, mut transport: Transport) {
+        let worked = catch_unwind(AssertUnwindSafe(|| self.work(&mut transport)));
+        let reason = match worked {
+            Ok(Ok(())) => None,
+            Ok(Err(reason)) => Some(reason),
+            Err(panic) => Some(format!("the ordering thread panicked: {}", panic_message(&*panic))),
+        };
+        if let Some(reason) = reason {
+            self.state.halt(reason);
+        }
+        self.inbox.close();
+        self.show(&transport, Instant::now());
+        if let Err(error) = transport.shutdown(LINGER) {
+            tracing::debug!(%error, "closing the links to other replicas");
+        }
+    }
+
+    /// Works until the replica is stopped.
+    fn work(&mut self, transport: &mut Transport) -> Result<(), String> {
+        let mut events = Vec::new();
+        let mut requests: Vec<Request> = Vec::new();
+        let mut effects = Vec::new();
+        while !self.inbox.is_stopping() {
+            transport.poll(self.timeout(), &mut events).map_err(|error| format!("cannot poll the links: {error}"))?;
+            for event in events.drain(..) {
+                self.take_event(event, transport);
+            }
+            if let Some(reason) = self.inbox.failure() {
+                return Err(reason);
+            }
+            self.inbox.take_requests(&mut requests);
+            self.inputs.extend(requests.drain(..).map(Input::Request));
+            let executed = self.inbox.executed_slot();
+            if executed > self.executed {
+                self.executed = executed;
+                self.inputs.push(Input::Executed(executed));
+            }
+            self.core.step(clocks(self.origin), self.inputs.drain(..), &mut effects);
+            for effect in effects.drain(..) {
+                self.apply(effect, transport)?;
+            }
+            transport.flush();
+            self.clients.notify(&mut self.notices);
+            self.watch_backlog();
+            self.show_sometimes(transport);
+        }
+        Ok(())
+    }
+
+    /// How long to sleep if nothing comes.
+    fn timeout(&self) -> Option<Duration> {
+        let now = self.origin.elapsed();
+        let due = self.core.deadline().map(Duration::from_nanos);
+        let shown = self.show_due.then(|| self.shown_at.duration_since(self.origin) + SHOW_INTERVAL);
+        due.into_iter().chain(shown).min().map(|due| due.saturating_sub(now))
+    }
+
+    fn take_event(&mut self, event: LinkEvent, transport: &mut Transport) {
+        match event {
+            LinkEvent::Frame { link, frame } => {
+                let taken = self.links.take_frame(link, frame, &self.limits);
+                match taken {
+                    Ok(Some(input)) => {
+                        self.counters.messages_received += 1;
+                        if let Input::Connected(peer) = &input {
+                            tracing::info!(replica = %peer, "link to a replica up");
+                            self.state.tell(&ReplicaEvent::PeerUp { replica: peer.0 });
+                        }
+                        self.inputs.push(input);
+                    }
+                    Ok(None) => {}
+                    Err(refusal) => {
+                        self.counters.bad_frames += 1;
+                        self.links.refuse(link, refusal, transport);
+                    }
+                }
+            }
+            LinkEvent::Up { link, key, .. } => self.links.up(link, &key, transport),
+            LinkEvent::Down { link, reason } => {
+                if let Some((peer, reason)) = self.links.down(link, &reason) {
+                    tracing::info!(replica = %peer, reason, "link to a replica down");
+                    self.state.tell(&ReplicaEvent::PeerDown { replica: peer.0, reason });
+                }
+            }
+            LinkEvent::DialFailed { link, reason } => self.links.dial_failed(link, &reason),
+            LinkEvent::Woken => return,
+        }
+        self.show_due = true;
+    }
+
+    fn apply(&mut self, effect: Effect, transport: &mut Transport) -> Result<(), String> {
+        if self.promises.is_new(&effect) {
+            self.promises.note().map_err(|error| format!("cannot note that this replica votes: {error}"))?;
+        }
+        match effect {
+            Effect::Send { to, message } => self.links.send(to, &message, self.epoch, transport, &mut self.counters),
+            Effect::Broadcast(message) => self.links.broadcast(&message, self.epoch, transport, &mut self.counters),
+            Effect::Deliver(delivery) => self.deliver(delivery),
+            Effect::Reply { client, sequence, outcome } => {
+                self.notices.push(Notice::Reply { client, sequence, outcome });
+            }
+            Effect::SessionEvicted(client) => {
+                self.notices.push(Notice::Evicted { client, slot: self.core.decided() });
+            }
+            Effect::Event(event) => self.tell(&event),
+            Effect::Halt(reason) => return Err(reason),
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        self.counters.slots += 1;
+        self.counters.commands += delivery.commands.len() as u64;
+        self.show_due = true;
+        let mut last: Option<(ClientId, u64)> = None;
+        for command in &delivery.commands {
+            match &mut last {
+                Some((client, below)) if *client == command.client => *below = command.acknowledged.max(*below),
+                _ => {
+                    let before = last.replace((command.client, command.acknowledged));
+                    self.notices.extend(before.map(acknowledged));
+                }
+            }
+        }
+        self.notices.extend(last.map(acknowledged));
+        let Delivery { slot, digest, timestamp, commands } = delivery;
+        let commands = commands.into_iter().map(|command| Command {
+            position: command.position,
+            slot,
+            client: command.client,
+            sequence: command.sequence,
+            timestamp,
+            seed: digest.0,
+            kind: match command.operation {
+                Operation::Command => CommandKind::Application,
+                Operation::StateDigest => CommandKind::StateDigest,
+                Operation::OpenSession => unreachable!("the opening of a session is not delivered"),
+            },
+            payload: command.payload,
+        });
+        self.executor.submit(commands, slot);
+    }
+
+    fn tell(&mut self, event: &Event) {
+        let told = match *event {
+            Event::LeaderSuspected { view } => {
+                tracing::info!(%view, "suspecting the leader");
+                ReplicaEvent::LeaderSuspected { view: view.0 }
+            }
+            Event::ViewEntered { view, leader } => {
+                self.counters.view_changes += 1;
+                tracing::info!(%view, %leader, "view change");
+                ReplicaEvent::ViewEntered { view: view.0, leader: leader.0 }
+            }
+            Event::ViewActive { view, leader, base } => {
+                tracing::info!(%view, %leader, %base, "ordering goes on");
+                ReplicaEvent::ViewActive { view: view.0, leader: leader.0 }
+            }
+            Event::CatchingUp { decided, target } => {
+                tracing::info!(%decided, %target, "catching up");
+                ReplicaEvent::CatchingUp { decided: decided.0, target: target.0 }
+            }
+            Event::BeyondRetention { decided, oldest } => {
+                tracing::error!(%decided, %oldest, "too far behind to catch up slot by slot");
+                ReplicaEvent::BeyondRetention { decided: decided.0, oldest: oldest.0 }
+            }
+            Event::Misbehaviour { replica, what } => {
+                tracing::warn!(%replica, what, "a replica broke the protocol");
+                ReplicaEvent::Misbehaviour { replica: replica.0, what }
+            }
+        };
+        self.show_due = true;
+        self.state.tell(&told);
+    }
+
+    /// Says whether execution should wake this thread.
+    fn watch_backlog(&mut self) {
+        let is_behind = |executed: u64| self.core.decided().0.saturating_sub(executed) >= self.backlog_slots;
+        let awaits = is_behind(self.inbox.executed_slot().0);
+        let before = self.inbox.awaits_execution.swap(awaits, Ordering::SeqCst);
+        // What was executed between the look and the swap woke nobody.
+        if awaits && !before && !is_behind(self.inbox.executed_slot().0) {
+            self.inbox.awaits_execution.store(false, Ordering::SeqCst);
+        }
+    }
+
+    fn show_sometimes(&mut self, transport: &Transport) {
+        if self.show_due {
+            let now = Instant::now();
+            if now.duration_since(self.shown_at) >= SHOW_INTERVAL {
+                self.show(transport, now);
+            }
+        }
+    }
+
+    fn show(&mut self, transport: &Transport, now: Instant) {
+        let transported = transport.counters();
+        self.counters.peer_bytes_sent = transported.bytes_sent;
+        self.counters.peer_bytes_received = transported.bytes_received;
+        let core = self.core.status();
+        let peers = self.links.status(&core.peers);
+        let mut shown = self.state.ordering.lock();
+        shown.core = core;
+        shown.peers = peers;
+        shown.counters = self.counters;
+        (self.shown_at, self.show_due) = (now, false);
+    }
+}
+
+fn acknowledged((client, below): (ClientId, u64)) -> Notice {
+    Notice::Acknowledged { client, below }
+}

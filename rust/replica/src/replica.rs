@@ -1,0 +1,224 @@
+//! Starting and stopping.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use pssmr_execution::{Executor, Pending, Service};
+use pssmr_ordering::Core;
+use pssmr_storage::DataDirectory;
+use pssmr_transport::{AcceptKeys, Transport, TransportConfig};
+use pssmr_types::{Digest, Hello, Membership};
+
+use crate::clients::{self, ClientThread};
+use crate::config::ReplicaConfig;
+use crate::error::{ConfigError, StartError};
+use crate::events::Observer;
+use crate::greeting::{CLIENT_ALPN, PEER_ALPN};
+use crate::inbox::{ClientInbox, OrderingInbox};
+use crate::ordering::{self, OrderingThread, PeerLinks, Promises, clocks};
+use crate::sink::Sink;
+use crate::state::{OrderingState, State};
+use crate::status::{Counters, ReplicaStatus};
+
+/// A running replica. Dropping it stops it.
+pub struct Replica {
+    peer_address: SocketAddr,
+    client_address: SocketAddr,
+    agreed_settings: Digest,
+    ordering_inbox: Arc<OrderingInbox>,
+    client_inbox: Arc<ClientInbox>,
+    executor: Arc<Executor>,
+    state: Arc<State>,
+    threads: Mutex<Threads>,
+}
+
+#[derive(Default)]
+struct Threads {
+    ordering: Option<JoinHandle<()>>,
+    clients: Option<JoinHandle<()>>,
+}
+
+impl Replica {
+    /// Starts a replica. It returns when both ports are open; the links to other replicas come up behind it.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(
+        config: &ReplicaConfig,
+        service: Arc<dyn Service>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, StartError> {
+        let membership = config.check()?;
+        let directory = config
+            .data_directory
+            .as_ref()
+            .map(|path| DataDirectory::open(path, config.cluster, config.me))
+            .transpose()?;
+        let agreed_settings = config.agreed_settings();
+        let hello = Hello::new(config.cluster, agreed_settings);
+
+        let mut peers = Transport::new(peer_transport(config, &membership)).map_err(StartError::Peers)?;
+        let links = PeerLinks::new(membership.clone(), config.me, hello, &config.members, &mut peers)
+            .map_err(StartError::Peers)?;
+        let clients = Transport::new(client_transport(config)).map_err(StartError::Clients)?;
+        let (peer_address, client_address) = (listening(&peers), listening(&clients));
+
+        let limits = &config.limits;
+        let ordering_inbox =
+            Arc::new(OrderingInbox::new(limits.queued_requests_max, limits.queued_bytes_max, peers.waker()));
+        let client_inbox = Arc::new(ClientInbox::new(clients.waker()));
+        let sink = Sink { ordering: Arc::clone(&ordering_inbox), clients: Arc::clone(&client_inbox) };
+        let executor =
+            Arc::new(Executor::start(service, &config.execution, Arc::new(sink)).map_err(StartError::Thread)?);
+
+        let origin = Instant::now();
+        let mut core =
+            Core::new(config.ordering.clone(), membership.clone(), config.me, config.secret.clone(), clocks(origin))
+                .map_err(ConfigError::from)?;
+        if directory.as_ref().is_some_and(DataDirectory::has_voted) {
+            tracing::warn!(
+                replica = %config.me,
+                "this replica has voted before and does not remember what: it only learns from now on"
+            );
+            core.set_learner(true);
+        }
+        let shown = OrderingState { core: core.status(), peers: links.status(&[]), counters: Counters::default() };
+        let state = Arc::new(State::new(config.me, membership.clone(), hello, observer, shown));
+
+        let client_thread = ClientThread::new(clients::Parts {
+            hello,
+            me: config.me,
+            membership: &membership,
+            payload_bytes_max: config.payload_bytes_max(),
+            result_bytes_max: limits.result_bytes_max,
+            cached_bytes_per_session_max: limits.cached_bytes_per_session_max,
+            ordering: Arc::clone(&ordering_inbox),
+            inbox: Arc::clone(&client_inbox),
+            executor: Arc::clone(&executor),
+            state: Arc::clone(&state),
+        });
+        let ordering_thread = OrderingThread::new(ordering::Parts {
+            core,
+            links,
+            promises: Promises::new(directory),
+            executor: Arc::clone(&executor),
+            inbox: Arc::clone(&ordering_inbox),
+            clients: Arc::clone(&client_inbox),
+            state: Arc::clone(&state),
+            limits: config.ordering.limits,
+            epoch: membership.epoch(),
+            unexecuted_slots_max: config.ordering.unexecuted_slots_max,
+            origin,
+        });
+        let replica = Self {
+            peer_address,
+            client_address,
+            agreed_settings,
+            ordering_inbox,
+            client_inbox,
+            executor,
+            state,
+            threads: Mutex::default(),
+        };
+        // If one of them can't be started, dropping the replica ends the rest.
+        let mut threads = replica.threads.lock();
+        let started = || thread::Builder::new();
+        let clients = started().name("pssmr-clients".to_owned()).spawn(move || client_thread.run(clients));
+        threads.clients = Some(clients.map_err(StartError::Thread)?);
+        let ordering = started().name("pssmr-order".to_owned()).spawn(move || ordering_thread.run(peers));
+        threads.ordering = Some(ordering.map_err(StartError::Thread)?);
+        drop(threads);
+        tracing::info!(replica = %config.me, peers = %peer_address, clients = %client_address, "replica started");
+        Ok(replica)
+    }
+
+    /// Where it listens for other replicas.
+    pub fn peer_address(&self) -> SocketAddr {
+        self.peer_address
+    }
+
+    /// Where it listens for clients.
+    pub fn client_address(&self) -> SocketAddr {
+        self.client_address
+    }
+
+    /// The digest of the settings that all replicas must agree on, for clients that want to check them.
+    pub fn agreed_settings(&self) -> Digest {
+        self.agreed_settings
+    }
+
+    /// How it is. Some milliseconds old at most.
+    pub fn status(&self) -> ReplicaStatus {
+        self.state.status(&self.executor)
+    }
+
+    /// Why it has stopped for good, if it has.
+    pub fn halted(&self) -> Option<String> {
+        self.state.halted()
+    }
+
+    /// Waits until the replica has stopped for good, and returns why; or `None`, if somebody stopped it.
+    pub fn wait(&self) -> Option<String> {
+        self.state.wait()
+    }
+
+    /// Stops the replica and waits until its threads are gone, its ports closed and its data directory unlocked.
+    /// Commands that have begun are finished. May be called twice.
+    ///
+    /// Never call it while holding what a command needs to finish (a Python thread state, say). From an [`Observer`]
+    /// it only begins the end.
+    pub fn stop(&self) {
+        let Threads { ordering, clients } = std::mem::take(&mut *self.threads.lock());
+        self.ordering_inbox.stop();
+        join(ordering);
+        self.executor.shutdown(Pending::Drop);
+        self.client_inbox.stop();
+        join(clients);
+        self.state.stopped();
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    if let Some(thread) = thread
+        && thread.thread().id() != thread::current().id()
+        && thread.join().is_err()
+    {
+        tracing::error!("a thread of the replica panicked");
+    }
+}
+
+fn listening(transport: &Transport) -> SocketAddr {
+    transport.local_addr().expect("the transport listens")
+}
+
+fn peer_transport(config: &ReplicaConfig, membership: &Membership) -> TransportConfig {
+    let mut transport = TransportConfig::new(config.secret.clone(), PEER_ALPN);
+    let dialers = membership.replicas().filter(|id| *id > config.me).filter_map(|id| membership.key(id));
+    transport.accept_keys = AcceptKeys::only(dialers.copied());
+    transport.listen = Some(config.listen_peers);
+    transport.frame_bytes_max = config.peer_frame_bytes_max();
+    transport.send_queue_bytes_max = 4 * config.peer_frame_bytes_max();
+    transport.links_per_key_max = 1;
+    transport
+}
+
+fn client_transport(config: &ReplicaConfig) -> TransportConfig {
+    let limits = &config.limits;
+    let mut transport = TransportConfig::new(config.secret.clone(), CLIENT_ALPN);
+    transport.accept_keys = config.clients.clone();
+    transport.listen = Some(config.listen_clients);
+    transport.frame_bytes_max = config.client_frame_bytes_max();
+    transport.send_queue_bytes_max = limits.client_send_queue_bytes_max;
+    transport.links_max = limits.client_links_max;
+    transport.links_per_key_max = limits.links_per_client_max;
+    transport
+}

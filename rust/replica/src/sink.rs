@@ -1,0 +1,27 @@
+//! Where the workers report to.
+
+use std::sync::Arc;
+
+use pssmr_execution::{Completion, CompletionSink, Fatal, Watermark};
+
+use crate::inbox::{ClientInbox, OrderingInbox};
+
+/// Hands results to the client thread, and progress to the ordering thread.
+pub(crate) struct Sink {
+    pub(crate) ordering: Arc<OrderingInbox>,
+    pub(crate) clients: Arc<ClientInbox>,
+}
+
+impl CompletionSink for Sink {
+    fn completed(&self, completions: &mut Vec<Completion>) {
+        self.clients.completed(completions);
+    }
+
+    fn executed(&self, watermark: Watermark) {
+        self.ordering.executed(watermark.slot);
+    }
+
+    fn failed(&self, fatal: Fatal) {
+        self.ordering.fail(fatal.to_string());
+    }
+}
