@@ -1,34 +1,143 @@
 //! The simulator and the explorer, for runs longer than tests may take.
+//!
+//! ```text
+//! pssmr-simulation run --profile bft4 --seed 17 [--trace]
+//! pssmr-simulation search --profile bft4 --seeds 1000 [--from 0] [--failures 5]
+//! pssmr-simulation explore --runs 100000 [--from 0]
+//! ```
 
 use std::process::ExitCode;
 use std::time::Instant;
 
+use pssmr_simulation::cluster::{Counters, Profile, run};
 use pssmr_simulation::explorer::{Chains, Setting, Summary, explore};
 
+const USAGE: &str = "usage:
+  pssmr-simulation run --profile bft4|bft7|cft3|cft5|one --seed N [--trace]
+  pssmr-simulation search --profile P|all --seeds N [--from N] [--failures N]
+  pssmr-simulation explore --runs N [--from N]";
+
+struct Arguments(Vec<String>);
+
+impl Arguments {
+    fn value(&self, name: &str) -> Option<&str> {
+        let place = self.0.iter().position(|argument| argument == name)?;
+        self.0.get(place + 1).map(String::as_str)
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u64>, String> {
+        let parse = |text: &str| text.parse().map_err(|_| format!("{name} {text}: not a number"));
+        self.value(name).map(parse).transpose()
+    }
+
+    fn needed(&self, name: &str) -> Result<u64, String> {
+        self.number(name)?.ok_or_else(|| format!("{name} is missing"))
+    }
+
+    fn profiles(&self) -> Result<Vec<Profile>, String> {
+        match self.value("--profile") {
+            None => Err("--profile is missing".into()),
+            Some("all") => Ok(Profile::ALL.to_vec()),
+            Some(name) => {
+                Ok(vec![Profile::named(name).ok_or_else(|| format!("--profile {name}: there is none of this name"))?])
+            }
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number = |name: &str| -> Option<u64> {
-        let place = arguments.iter().position(|argument| argument == name)?;
-        arguments.get(place + 1)?.parse().ok()
+    let arguments = Arguments(std::env::args().skip(1).collect());
+    let outcome = match arguments.0.first().map(String::as_str) {
+        Some("run") => run_one(&arguments),
+        Some("search") => search(&arguments),
+        Some("explore") => explore_all(&arguments),
+        _ => Err("what to do?".into()),
     };
-    let (runs, from) = (number("--runs").unwrap_or(10000), number("--from").unwrap_or(0));
-    for setting in Setting::all().into_iter().chain(Setting::mutants()) {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(problem) => {
+            eprintln!("{problem}\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run_one(arguments: &Arguments) -> Result<bool, String> {
+    let seed = arguments.needed("--seed")?;
+    let traced = arguments.0.iter().any(|argument| argument == "--trace");
+    let mut clean = true;
+    for profile in arguments.profiles()? {
+        match run(profile, seed, traced) {
+            Ok(report) => println!("{} seed {seed}: {report:#?}", profile.name),
+            Err(failure) => {
+                println!("FAILED {} seed {seed}: {failure}", profile.name);
+                clean = false;
+            }
+        }
+    }
+    Ok(clean)
+}
+
+fn search(arguments: &Arguments) -> Result<bool, String> {
+    let (seeds, from) = (arguments.needed("--seeds")?, arguments.number("--from")?.unwrap_or(0));
+    let most = arguments.number("--failures")?.unwrap_or(5);
+    let mut clean = true;
+    for profile in arguments.profiles()? {
         let start = Instant::now();
+        let (mut events, mut virtual_time, mut failures) = (0, 0, 0);
+        let mut counters = Counters::default();
+        for seed in from..from + seeds {
+            match run(profile, seed, false) {
+                Ok(report) => {
+                    events += report.events;
+                    virtual_time += report.nanoseconds;
+                    counters.add(&report.counters);
+                }
+                Err(failure) => {
+                    println!("FAILED {} seed {seed}: {failure}", profile.name);
+                    failures += 1;
+                    if failures >= most {
+                        break;
+                    }
+                }
+            }
+        }
+        clean &= failures == 0;
+        let seconds = start.elapsed().as_secs_f64();
+        println!(
+            "{}: seeds {from}.. {failures} failures, {events} events, {:.0} events/s, {:.0}x real time, {seconds:.1} s\n{counters}",
+            profile.name,
+            events as f64 / seconds,
+            virtual_time as f64 / 1e9 / seconds,
+        );
+    }
+    Ok(clean)
+}
+
+fn explore_all(arguments: &Arguments) -> Result<bool, String> {
+    let (runs, from) = (arguments.needed("--runs")?, arguments.number("--from")?.unwrap_or(0));
+    let mut as_expected = true;
+    let mutants = Setting::mutants();
+    for (setting, is_mutant) in
+        Setting::all().into_iter().map(|setting| (setting, false)).chain(mutants.into_iter().map(|setting| (setting, true)))
+    {
         let mut chains = Chains::default();
-        let (mut total, mut violations, mut first) = (Summary::default(), 0, String::new());
+        let (mut total, mut violations, mut first) = (Summary::default(), 0, None);
         for seed in from..from + runs {
             match explore(&setting, seed, &mut chains) {
                 Ok(summary) => total.add(&summary),
                 Err(violation) => {
-                    if violations == 0 {
-                        first = format!("seed {seed} {violation:?}");
-                    }
                     violations += 1;
+                    first.get_or_insert((seed, violation));
                 }
             }
         }
-        first.truncate(3000);
-        println!("{setting}: {runs} runs {:?} violations {violations} {total:?} {first}", start.elapsed());
+        as_expected &= (violations > 0) == is_mutant;
+        println!("{setting}: {runs} runs, {violations} violations, {total:?}");
+        if let Some((seed, violation)) = first {
+            println!("  first: seed {seed}, {violation:?}");
+        }
     }
-    ExitCode::SUCCESS
+    Ok(as_expected)
 }

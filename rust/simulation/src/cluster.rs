@@ -1,0 +1,69 @@
+//! Whole clusters in one thread, in virtual time: real cores, simulated machines, networks, clients and adversaries.
+//!
+//! A run has two phases. First anything goes wrong that the seed has drawn: messages are lost, late, doubled or out of
+//! order, links break, replicas are cut off from each other in all shapes, stand still, are slow, have wrong clocks,
+//! stop for good, or are Byzantine. Then all of that ends, but for replicas that stopped or are Byzantine, and all
+//! that clients wait for has to be done within a bounded virtual time, with all correct replicas at one place.
+//!
+//! What must hold all the time, `checker` says. A run is a function of its profile and seed.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `profile` | what the seed draws beforehand |
+//! | `world` | the event loop |
+//! | `weather`, `faults`, `network` | what goes wrong with machines and links |
+//! | `adversary`, `tamper` | Byzantine replicas |
+//! | `host`, `service`, `client` | machines, their application, and who uses it |
+//! | `checker`, `counters` | what must hold, and what must have happened |
+
+mod adversary;
+mod checker;
+mod client;
+mod counters;
+mod faults;
+mod host;
+mod network;
+mod profile;
+mod queue;
+mod service;
+mod tamper;
+mod trace;
+mod weather;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pssmr_types::Digest;
+
+pub use counters::{Counters, Sometimes};
+pub use profile::Profile;
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Events handled.
+    pub events: u64,
+    /// Virtual time that passed.
+    pub nanoseconds: u64,
+    /// Slots decided.
+    pub slots: u64,
+    /// The last view of any correct replica.
+    pub views: u64,
+    /// The chain digest at the last slot decided.
+    pub digest: Digest,
+    /// What happened.
+    pub counters: Counters,
+}
+
+/// A run of `profile`, a function of `seed`. With `traced`, all that happens is printed.
+///
+/// # Errors
+/// What went wrong, a panic of a core included.
+pub fn run(profile: Profile, seed: u64, traced: bool) -> Result<Report, String> {
+    let attempt = catch_unwind(AssertUnwindSafe(|| world::World::new(profile, seed, traced).run()));
+    attempt.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        Err(format!("panic: {}", text.unwrap_or_default()))
+    })
+}

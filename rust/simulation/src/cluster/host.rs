@@ -1,0 +1,151 @@
+//! One simulated machine: a core, the execution of what it delivers, and the replies that are kept.
+
+use std::collections::VecDeque;
+
+use pssmr_ordering::{Config, Core, Delivery, Input, Now, ReplyCache};
+use pssmr_types::{ClientId, Membership, Outcome, ReplicaId, Reply, SecretKey};
+
+use super::profile::{Machine, SECOND};
+use super::service::Service;
+
+/// What the wall clock of a host without skew says at the beginning, in nanoseconds since the Unix epoch.
+const WALL_START: u64 = 1_700_000_000 * SECOND;
+
+/// What waits for execution.
+#[derive(Debug)]
+pub(super) enum Work {
+    Slot(Delivery),
+    Evict(ClientId),
+}
+
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) id: ReplicaId,
+    pub(super) core: Core,
+    pub(super) byzantine: bool,
+    pub(super) crashed: bool,
+    /// It stands still until then.
+    pub(super) paused_until: u64,
+    pub(super) machine: Machine,
+    /// Added to each step's delay for a while.
+    pub(super) slowness: u64,
+    monotonic_offset: u64,
+    pub(super) inbox: Vec<Input>,
+    pub(super) step_scheduled: bool,
+    /// When its next tick is scheduled; what comes at another time is an old one.
+    pub(super) tick_at: u64,
+    pub(super) work: VecDeque<Work>,
+    pub(super) executing: bool,
+    pub(super) service: Service,
+    replies: ReplyCache,
+}
+
+impl Host {
+    pub(super) fn new(
+        id: ReplicaId,
+        config: &Config,
+        membership: &Membership,
+        secret: &SecretKey,
+        machine: Machine,
+        monotonic_offset: u64,
+    ) -> Self {
+        let now = Now { monotonic: monotonic_offset, wall: WALL_START };
+        let core = Core::new(config.clone(), membership.clone(), id, secret.clone(), now)
+            .expect("the settings are drawn within their bounds");
+        Self {
+            id,
+            core,
+            byzantine: false,
+            crashed: false,
+            paused_until: 0,
+            machine,
+            slowness: 0,
+            monotonic_offset,
+            inbox: Vec::new(),
+            step_scheduled: false,
+            tick_at: 0,
+            work: VecDeque::new(),
+            executing: false,
+            service: Service::default(),
+            replies: ReplyCache::new(1 << 20),
+        }
+    }
+
+    /// The host's two clocks at a virtual time.
+    pub(super) fn clocks(&self, now: u64) -> Now {
+        Now { monotonic: now + self.monotonic_offset, wall: (WALL_START + now).saturating_add_signed(self.machine.skew) }
+    }
+
+    /// A wall clock that is `ahead` of the true time.
+    pub(super) fn wall_ahead(now: u64, ahead: u64) -> u64 {
+        WALL_START + now + ahead
+    }
+
+    /// When the core wants to be woken, as a virtual time.
+    pub(super) fn deadline(&self) -> Option<u64> {
+        self.core.deadline().map(|deadline| deadline.saturating_sub(self.monotonic_offset))
+    }
+
+    pub(super) fn is_up(&self, now: u64) -> bool {
+        !self.crashed && self.paused_until <= now
+    }
+
+    /// A correct replica that has not crashed: one that has to keep all promises.
+    pub(super) fn is_correct(&self) -> bool {
+        !self.byzantine && !self.crashed
+    }
+
+    /// What it remembers of a request that was executed.
+    pub(super) fn remembered(&self, client: ClientId, sequence: u64) -> Option<Reply> {
+        let result = self.replies.get(client, sequence)?.clone();
+        Some(Reply { session: client.session, sequence, outcome: Outcome::Result(result) })
+    }
+
+    /// Executes the next slot that waits; its number, and the replies to send.
+    pub(super) fn execute(&mut self) -> Option<(pssmr_types::Slot, Vec<(ClientId, Reply)>)> {
+        loop {
+            match self.work.pop_front()? {
+                Work::Evict(client) => self.replies.evict(client),
+                Work::Slot(delivery) => {
+                    let mut replies = Vec::with_capacity(delivery.commands.len());
+                    for command in &delivery.commands {
+                        let result = self.service.execute(&delivery, command);
+                        self.replies.acknowledge(command.client, command.acknowledged);
+                        self.replies.insert(command.client, command.sequence, result.clone());
+                        let (session, sequence) = (command.client.session, command.sequence);
+                        replies.push((command.client, Reply { session, sequence, outcome: Outcome::Result(result) }));
+                    }
+                    return Some((delivery.slot, replies));
+                }
+            }
+        }
+    }
+
+    /// Whether a slot waits for execution.
+    pub(super) fn has_slot_to_execute(&self) -> bool {
+        self.work.iter().any(|work| matches!(work, Work::Slot(_)))
+    }
+
+    /// Where it is, as text.
+    pub(super) fn show(&self) -> String {
+        let status = self.core.status();
+        let state = if self.crashed {
+            "crashed"
+        } else if self.byzantine {
+            "byzantine"
+        } else {
+            "correct"
+        };
+        format!(
+            "{} {state}: {} {} decided {} head {} executed {} pending {} sessions {}",
+            self.id,
+            status.view,
+            if status.active { "active" } else { "not active" },
+            status.decided,
+            status.head,
+            status.executed,
+            status.pending,
+            status.sessions
+        )
+    }
+}

@@ -1,0 +1,192 @@
+//! What is simulated: the profile says which cluster, and the seed draws everything else (swarm testing: Groce et al.,
+//! ISSTA'12). Most faults are absent from most runs, and where one is present, how bad it is differs by orders of
+//! magnitude.
+
+use std::time::Duration;
+
+use pssmr_ordering::Config;
+use pssmr_types::{BatchLimits, FaultModel, Quorums};
+
+use super::adversary::Character;
+use super::faults::FaultKind;
+use super::network::Weather;
+use crate::random::Random;
+
+/// A kind of cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name.
+    pub name: &'static str,
+    /// What faulty replicas may do.
+    pub model: FaultModel,
+    /// How many replicas there are.
+    pub replicas: usize,
+}
+
+impl Profile {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self { name: "bft4", model: FaultModel::Byzantine, replicas: 4 },
+        Self { name: "bft7", model: FaultModel::Byzantine, replicas: 7 },
+        Self { name: "cft3", model: FaultModel::Crash, replicas: 3 },
+        Self { name: "cft5", model: FaultModel::Crash, replicas: 5 },
+        Self { name: "one", model: FaultModel::Byzantine, replicas: 1 },
+    ];
+
+    /// The profile of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|profile| profile.name == name)
+    }
+
+    pub(super) fn quorums(&self) -> Quorums {
+        Quorums::new(self.model, self.replicas).expect("the profiles are memberships")
+    }
+}
+
+pub(super) const MILLISECOND: u64 = 1_000_000;
+pub(super) const SECOND: u64 = 1000 * MILLISECOND;
+
+/// What one client does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Habits {
+    /// How many commands it sends in all.
+    pub(super) commands: u64,
+    /// How many may be under way.
+    pub(super) pipeline: usize,
+    /// How long it waits between two.
+    pub(super) gap: u64,
+    /// How long it waits before it sends one again.
+    pub(super) retry: u64,
+    /// Bytes of a command.
+    pub(super) payload: usize,
+    /// It sends different commands under one number, and nobody need answer it.
+    pub(super) faulty: bool,
+}
+
+/// How one replica's machine is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Machine {
+    /// How its clock differs from the true time, in nanoseconds.
+    pub(super) skew: i64,
+    /// How long inputs wait to be taken together.
+    pub(super) step_delay: u64,
+    /// The longest that a slot takes to execute.
+    pub(super) execution_max: u64,
+}
+
+/// Everything that the seed decides about a run beforehand.
+#[derive(Clone, Debug)]
+pub(super) struct Draw {
+    pub(super) config: Config,
+    pub(super) weather: Weather,
+    /// No faults at all.
+    pub(super) calm: bool,
+    /// When all faults end.
+    pub(super) heal_at: u64,
+    pub(super) clients: Vec<Habits>,
+    pub(super) machines: Vec<Machine>,
+    /// The mean time between two faults of a kind.
+    pub(super) faults: Vec<(FaultKind, u64)>,
+    /// Replicas that stop for good, and when.
+    pub(super) crashes: Vec<(usize, u64)>,
+    /// Byzantine replicas.
+    pub(super) adversaries: Vec<(usize, Character)>,
+}
+
+impl Draw {
+    pub(super) fn new(profile: Profile, random: &mut Random) -> Self {
+        let quorums = profile.quorums();
+        let calm = random.chance(1, 10);
+        let heal_at = if calm { SECOND } else { random.magnitude(SECOND, 8 * SECOND) };
+        let config = Self::config(random, calm);
+        let weather = Self::weather(random, &config, calm);
+        let mut suspects: Vec<usize> = (0..profile.replicas).collect();
+        random.shuffle(&mut suspects);
+        // Leaders of the first views are the more interesting ones.
+        if random.chance(1, 2) {
+            suspects.sort_unstable();
+        }
+        let mut crashes = Vec::new();
+        let mut adversaries = Vec::new();
+        for suspect in suspects.into_iter().take(if calm { 0 } else { quorums.faults() }) {
+            match random.below(4) {
+                0 => {}
+                1 => crashes.push((suspect, random.below(heal_at))),
+                _ if profile.model == FaultModel::Byzantine => {
+                    adversaries.push((suspect, Character::new(random)));
+                }
+                _ => crashes.push((suspect, random.below(heal_at))),
+            }
+        }
+        let skew_max = config.clock_skew_max.as_nanos() as u64 / 2 - MILLISECOND;
+        let all_fast = random.chance(1, 2);
+        let machines = (0..profile.replicas)
+            .map(|_| Machine {
+                skew: random.below(2 * skew_max) as i64 - skew_max as i64,
+                step_delay: if all_fast || random.chance(1, 2) { 0 } else { random.magnitude(10_000, 5 * MILLISECOND) },
+                execution_max: if all_fast { 0 } else { random.magnitude(1, 30 * MILLISECOND) },
+            })
+            .collect();
+        let clients = Self::clients(random, heal_at, calm);
+        let mut faults = Vec::new();
+        for kind in FaultKind::ALL {
+            if !calm && random.chance(2, 5) {
+                faults.push((kind, random.magnitude(100 * MILLISECOND, 4 * SECOND)));
+            }
+        }
+        Self { config, weather, calm, heal_at, clients, machines, faults, crashes, adversaries }
+    }
+
+    fn config(random: &mut Random, calm: bool) -> Config {
+        let request_timeout = random.magnitude(100, 800);
+        let rarely = |random: &mut Random| !calm && random.chance(1, 8);
+        Config {
+            window: *random.pick(&[1, 2, 4, 8, 16]),
+            limits: BatchLimits { requests_max: *random.pick(&[1, 3, 16, 4096]), bytes_max: 64 << 10 },
+            request_timeout: Duration::from_millis(request_timeout),
+            request_timeout_max: Duration::from_millis(request_timeout * random.between(1, 8)),
+            heartbeat_interval: Duration::from_millis(random.magnitude(50, 400)),
+            retransmit_interval: Duration::from_millis(random.magnitude(20, 100)),
+            clock_skew_max: Duration::from_millis(random.magnitude(100, 10_000)),
+            sessions_per_client_max: if rarely(random) { random.between(1, 3) as usize } else { 1024 },
+            pending_requests_max: if rarely(random) { random.between(16, 64) as usize } else { 100_000 },
+            unexecuted_slots_max: if rarely(random) { random.between(1, 8) as usize } else { 256 },
+            ..Config::default()
+        }
+    }
+
+    fn weather(random: &mut Random, config: &Config, calm: bool) -> Weather {
+        let timeout = config.request_timeout.as_nanos() as u64;
+        let delay_max = random.magnitude(50_000, if calm { timeout / 40 } else { timeout / 4 });
+        let or_none = |random: &mut Random, most| {
+            if calm || random.chance(1, 2) { 0 } else { random.magnitude(1000, most) as u32 }
+        };
+        Weather {
+            streams: random.chance(1, 2),
+            delay_min: random.between(10_000, delay_max.min(MILLISECOND)),
+            delay_max,
+            spikes: or_none(random, 100_000),
+            spike_max: 2 * timeout,
+            loss: or_none(random, 300_000),
+            duplicates: or_none(random, 300_000),
+        }
+    }
+
+    fn clients(random: &mut Random, heal_at: u64, calm: bool) -> Vec<Habits> {
+        let clients = random.between(1, 4);
+        let slow = random.chance(1, 2);
+        (0..clients)
+            .map(|number| {
+                let commands = random.magnitude(2, if slow { 20 } else { 80 });
+                Habits {
+                    commands,
+                    pipeline: random.magnitude(1, 16) as usize,
+                    gap: random.below(2 * heal_at / commands),
+                    retry: random.magnitude(200 * MILLISECOND, 3 * SECOND),
+                    payload: random.magnitude(1, 200) as usize,
+                    faulty: !calm && number > 0 && random.chance(1, 8),
+                }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,194 @@
+//! Changes to a message that a Byzantine replica sends: structured ones, since random bytes get no further than the
+//! decoder. What bears its own signature is signed anew.
+
+use pssmr_types::{
+    Batch, ClientId, ClusterId, Digest, Entry, Lock, Operation, PeerMessage, Propose, Request, SecretKey, Slot, Status,
+    StopData, Sync, View, Vote,
+};
+
+use crate::random::Random;
+
+/// A message of the same kind that says something else, or now and then another one.
+pub(super) fn tamper(
+    random: &mut Random,
+    message: &PeerMessage,
+    cluster: ClusterId,
+    secret: &SecretKey,
+) -> PeerMessage {
+    match message {
+        PeerMessage::Propose(propose) => PeerMessage::Propose(self::propose(random, propose)),
+        PeerMessage::Write(vote) if random.chance(1, 4) => PeerMessage::Accept(*vote),
+        PeerMessage::Write(vote) => PeerMessage::Write(self::vote(random, vote)),
+        PeerMessage::Accept(vote) => PeerMessage::Accept(self::vote(random, vote)),
+        PeerMessage::Stop(view) => PeerMessage::Stop(View(near(random, view.0))),
+        PeerMessage::StopData(state) => PeerMessage::StopData(self::state(random, state, cluster, secret)),
+        PeerMessage::Sync(sync) => PeerMessage::Sync(self::sync(random, sync, cluster, secret)),
+        PeerMessage::Forward(requests) => {
+            PeerMessage::Forward(requests.iter().map(|request| forge(random, request)).collect())
+        }
+        PeerMessage::Status(status) => PeerMessage::Status(Status {
+            view: View(near(random, status.view.0)),
+            synced: random.chance(1, 2),
+            decided: Slot(near(random, status.decided.0)),
+            digest: digest(random, status.digest),
+            head: Slot(near(random, status.head.0)),
+        }),
+        PeerMessage::Fetch { slot, digest: known, floor } => {
+            let (slot, floor) = (Slot(near(random, slot.0)), Slot(near(random, floor.0)));
+            PeerMessage::Fetch { slot, digest: digest(random, *known), floor }
+        }
+        PeerMessage::Entry(entry) => PeerMessage::Entry(Entry {
+            slot: Slot(near(random, entry.slot.0)),
+            parent: digest(random, entry.parent),
+            batch: self::batch(random, &entry.batch),
+        }),
+        PeerMessage::Truncated { oldest } => PeerMessage::Truncated { oldest: Slot(near(random, oldest.0)) },
+        PeerMessage::DigestRequest(slot) => PeerMessage::DigestRequest(Slot(near(random, slot.0))),
+        PeerMessage::DigestReply { slot, digest: known } => {
+            PeerMessage::DigestReply { slot: *slot, digest: digest(random, *known) }
+        }
+    }
+}
+
+/// A number not far from this one, or at an end of the range.
+fn near(random: &mut Random, number: u64) -> u64 {
+    match random.below(8) {
+        0 => 0,
+        1 => u64::MAX,
+        2 => u64::MAX / 2,
+        3 => number,
+        4 => number.saturating_sub(1),
+        5 => number.saturating_add(1),
+        6 => number.saturating_add(random.below(300)),
+        _ => number.saturating_sub(random.below(300)),
+    }
+}
+
+fn digest(random: &mut Random, known: Digest) -> Digest {
+    if random.chance(1, 2) {
+        return known;
+    }
+    Digest::of("pssmr simulation 1", &random.below(4).to_le_bytes())
+}
+
+/// A request that its client did not send.
+fn forge(random: &mut Random, request: &Request) -> Request {
+    let ClientId { principal, session } = request.client;
+    let (sequence, acknowledged) = (request.sequence, request.acknowledged);
+    match random.below(5) {
+        0 => request.clone(),
+        1 if request.operation == Operation::Command => {
+            Request::new(request.client, sequence, acknowledged, Operation::Command, b"forged")
+        }
+        2 if session > 0 => {
+            let sequence = sequence + random.between(1, 5000);
+            Request::new(request.client, sequence, sequence, Operation::Command, b"forged, to move the window")
+        }
+        3 => {
+            let none = ClientId { principal, session: 0 };
+            Request::new(none, random.next(), 0, Operation::OpenSession, b"")
+        }
+        _ => {
+            let other = ClientId { principal, session: session + random.between(1, 3) };
+            Request::new(other, 1, 1, Operation::Command, b"forged, for another session")
+        }
+    }
+}
+
+fn batch(random: &mut Random, batch: &Batch) -> Batch {
+    let mut requests = batch.requests().to_vec();
+    let mut timestamp = batch.timestamp();
+    match random.below(6) {
+        0 => random.shuffle(&mut requests),
+        1 => {
+            requests.pop();
+        }
+        2 if !requests.is_empty() => {
+            let again = random.pick(&requests).clone();
+            requests.push(again);
+        }
+        3 if !requests.is_empty() => {
+            let place = random.index(requests.len());
+            requests[place] = forge(random, &requests[place]);
+        }
+        4 => {
+            timestamp = match random.below(3) {
+                0 => 0,
+                1 => u64::MAX,
+                _ => timestamp.saturating_add_signed(random.below(20_000_000_000) as i64 - 10_000_000_000),
+            }
+        }
+        _ => timestamp += 1,
+    }
+    Batch::new(timestamp, requests)
+}
+
+fn propose(random: &mut Random, propose: &Propose) -> Propose {
+    let mut other = propose.clone();
+    match random.below(6) {
+        0 => other.view = View(near(random, propose.view.0)),
+        1 => other.slot = Slot(near(random, propose.slot.0)),
+        2 => other.parent = digest(random, propose.parent),
+        _ => other.batch = batch(random, &propose.batch),
+    }
+    other
+}
+
+/// Slots and bases stay in the order that the decoder insists on, most of the time.
+fn vote(random: &mut Random, vote: &Vote) -> Vote {
+    let mut other = *vote;
+    match random.below(5) {
+        0 => other.view = View(near(random, vote.view.0)),
+        1 => other.base = Slot(near(random, vote.base.0)),
+        2 => other.slot = Slot(near(random, vote.slot.0)),
+        3 => other.base = Slot(random.below(vote.slot.0)),
+        _ => other.digest = digest(random, vote.digest),
+    }
+    other
+}
+
+fn state(random: &mut Random, state: &StopData, cluster: ClusterId, secret: &SecretKey) -> StopData {
+    let (mut lock, mut writeset) = (state.lock, state.writeset.clone());
+    match random.below(6) {
+        0 => lock = None,
+        1 if state.view.0 > 0 => {
+            let view = View(random.below(state.view.0));
+            let known = writeset.last().and_then(|written| written.digests.last().copied());
+            lock = Some(Lock { view, slot: Slot(random.between(1, 20)), digest: digest(random, known.unwrap_or_default()) });
+        }
+        2 => writeset.clear(),
+        3 => {
+            if let Some(lock) = &mut lock {
+                lock.view = View(near(random, lock.view.0));
+                lock.slot = Slot(near(random, lock.slot.0));
+            }
+        }
+        4 => {
+            for written in &mut writeset {
+                written.base = Slot(random.below(written.last().0));
+            }
+        }
+        _ => {
+            for written in &mut writeset {
+                let place = random.index(written.digests.len());
+                written.digests[place] = digest(random, written.digests[place]);
+            }
+        }
+    }
+    StopData::sign(cluster, state.epoch, state.view, state.replica, lock, writeset, secret)
+}
+
+fn sync(random: &mut Random, sync: &Sync, cluster: ClusterId, secret: &SecretKey) -> Sync {
+    let mut states = sync.states.clone();
+    random.shuffle(&mut states);
+    if random.chance(1, 3) {
+        states.pop();
+    } else {
+        let own = secret.public();
+        for own in states.iter_mut().filter(|state| state.is_signed_by(cluster, &own)) {
+            *own = state(random, own, cluster, secret);
+        }
+    }
+    let view = if random.chance(1, 4) { View(near(random, sync.view.0)) } else { sync.view };
+    Sync::sign(cluster, view, states, secret)
+}

@@ -1,0 +1,134 @@
+//! Faults as they happen to a run, and their end.
+
+use pssmr_types::ReplicaId;
+
+use super::counters::Sometimes;
+use super::faults::{Fault, FaultKind, Partition, duration, interval};
+use super::profile::MILLISECOND;
+use super::queue::Event;
+use super::world::World;
+
+impl World {
+    pub(super) fn on_fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::Crash { host } => {
+                self.note(|| "fault", |world| format!("{} stops for good", world.hosts[host].id));
+                self.counters.count(Sometimes::Crashed);
+                let target = &mut self.hosts[host];
+                target.crashed = true;
+                target.inbox.clear();
+            }
+            Fault::Recurring { .. } if self.healed => {}
+            Fault::Recurring { kind, mean } => {
+                self.begin_fault(kind);
+                let next = self.now + interval(&mut self.random, mean);
+                self.queue.schedule(next, Event::Fault(fault));
+            }
+        }
+    }
+
+    fn begin_fault(&mut self, kind: FaultKind) {
+        let host = self.random.index(self.hosts.len());
+        match kind {
+            FaultKind::Partition => self.begin_partition(),
+            FaultKind::Pause => {
+                let until = self.now + duration(&mut self.random);
+                self.note(|| "fault", |world| format!("{} stands still to {until}", world.hosts[host].id));
+                self.counters.count(Sometimes::Paused);
+                self.hosts[host].paused_until = self.hosts[host].paused_until.max(until);
+                self.queue.schedule(until, Event::Resume { host });
+            }
+            FaultKind::Slow => {
+                let until = self.now + duration(&mut self.random);
+                let slowness = self.random.magnitude(MILLISECOND, 100 * MILLISECOND);
+                self.note(|| "fault", |world| format!("{} is slow to {until}", world.hosts[host].id));
+                self.counters.count(Sometimes::Slowed);
+                self.hosts[host].slowness = slowness;
+                self.queue.schedule(until, Event::SlownessEnds { host });
+            }
+            FaultKind::Reset => self.reset_a_link(),
+            FaultKind::Clock => {
+                let skew_max = self.draw.config.clock_skew_max.as_nanos() as u64 / 2 - MILLISECOND;
+                let skew = self.random.below(2 * skew_max) as i64 - skew_max as i64;
+                self.note(|| "fault", |world| format!("{} clock is off by {skew}", world.hosts[host].id));
+                self.counters.count(Sometimes::ClockSet);
+                self.hosts[host].machine.skew = skew;
+            }
+            FaultKind::Regroup => {
+                for adversary in &mut self.adversaries {
+                    adversary.regroup();
+                    if adversary.hosts.len() > 1 {
+                        self.counters.count(Sometimes::TwinsRegrouped);
+                    }
+                }
+            }
+        }
+    }
+
+    fn reset_a_link(&mut self) {
+        let replicas = self.draw.machines.len();
+        let one = self.random.index(replicas);
+        let other = self.random.index(replicas);
+        if one == other || !self.network.has_streams() {
+            return;
+        }
+        let (one, other) = (ReplicaId(one as u16), ReplicaId(other as u16));
+        self.note(|| "fault", |_| format!("the connection of {one} and {other} breaks"));
+        self.counters.count(Sometimes::LinkReset);
+        self.network.reset(one, other);
+        let until = self.now + self.random.magnitude(MILLISECOND, 200 * MILLISECOND);
+        self.network.block(one, other, true);
+        self.network.block(other, one, true);
+        self.queue.schedule(until, Event::LinkUp { one, other });
+    }
+
+    pub(super) fn on_link_up(&mut self, one: ReplicaId, other: ReplicaId) {
+        self.network.block(one, other, false);
+        self.network.block(other, one, false);
+        self.connected(one, other);
+    }
+
+    fn begin_partition(&mut self) {
+        self.end_partition();
+        let partition = Partition::new(&mut self.random, self.draw.machines.len());
+        self.note(|| "fault", |_| format!("partition: {:?}", partition.blocked));
+        if partition.one_way {
+            self.counters.count(Sometimes::OneWayPartition);
+        }
+        for (from, to) in &partition.blocked {
+            self.network.block(*from, *to, true);
+            self.network.reset(*from, *to);
+        }
+        self.partition += 1;
+        let number = self.partition;
+        let until = self.now + duration(&mut self.random);
+        self.queue.schedule(until, Event::PartitionEnds { number });
+    }
+
+    pub(super) fn end_partition(&mut self) {
+        let pairs = self.network.blocked_pairs();
+        if pairs.is_empty() {
+            return;
+        }
+        self.note(|| "fault", |_| "the partition ends".into());
+        self.counters.count(Sometimes::PartitionHealed);
+        for (one, other) in pairs {
+            self.on_link_up(one, other);
+        }
+    }
+
+    /// All faults but those of crashed and Byzantine replicas end.
+    pub(super) fn heal(&mut self) {
+        self.note(|| "heal", |_| "all faults end".into());
+        self.healed = true;
+        self.end_partition();
+        self.network.heal();
+        for host in 0..self.hosts.len() {
+            self.hosts[host].slowness = 0;
+            if self.hosts[host].paused_until > self.now {
+                self.hosts[host].paused_until = self.now;
+                self.queue.schedule(self.now, Event::Resume { host });
+            }
+        }
+    }
+}

@@ -1,0 +1,598 @@
+//! One run: the event loop, and what each event does.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use pssmr_ordering::{Core, Effect, Event as Reported, Input};
+use pssmr_types::{
+    ClientId, ClusterId, Digest, Epoch, Membership, Outcome, PeerMessage, ReplicaId, Reply, Request, SecretKey,
+};
+
+use super::adversary::Adversary;
+use super::checker::Checker;
+use super::client::Client;
+use super::counters::{Counters, Sometimes};
+use super::faults::Fault;
+use super::host::{Host, Work};
+use super::network::Network;
+use super::profile::{Draw, MILLISECOND, Profile, SECOND};
+use super::queue::{Event, Queue};
+use super::trace;
+use super::{Report, faults};
+use crate::random::Random;
+
+const EPOCH: Epoch = Epoch(1);
+const CLUSTER: ClusterId = ClusterId(*b"simulated pssmr!");
+
+/// A run with more events than this does not come to rest.
+const EVENTS_MAX: u64 = 2_000_000;
+
+/// More ticks than this at one instant, and time would stand still.
+const TICKS_AT_ONCE_MAX: u32 = 100;
+
+fn secrets() -> &'static [SecretKey] {
+    static SECRETS: OnceLock<Vec<SecretKey>> = OnceLock::new();
+    SECRETS.get_or_init(|| (1..=7).map(|number| SecretKey::from_seed([number; 32])).collect())
+}
+
+pub(super) struct World {
+    profile: Profile,
+    pub(super) draw: Draw,
+    pub(super) now: u64,
+    pub(super) queue: Queue,
+    pub(super) hosts: Vec<Host>,
+    pub(super) adversaries: Vec<Adversary>,
+    pub(super) network: Network,
+    pub(super) clients: Vec<Client>,
+    pub(super) checker: Checker,
+    pub(super) counters: Counters,
+    pub(super) random: Random,
+    /// Counts partitions; only the last one is in force.
+    pub(super) partition: u64,
+    pub(super) healed: bool,
+    traced: bool,
+    events: u64,
+    ticks_at_once: (u64, u32),
+    effects: Vec<Effect>,
+}
+
+impl World {
+    pub(super) fn new(profile: Profile, seed: u64, traced: bool) -> Self {
+        let mut random = Random::new(seed);
+        let draw = Draw::new(profile, &mut random);
+        let keys = secrets()[..profile.replicas].iter().map(SecretKey::public).collect();
+        let membership = Membership::new(CLUSTER, EPOCH, profile.model, keys).expect("seven different keys");
+        let mut hosts: Vec<Host> = Vec::new();
+        let boot = |id: usize, random: &mut Random| {
+            let id = ReplicaId(id as u16);
+            let machine = draw.machines[id.index()];
+            Host::new(id, &draw.config, &membership, &secrets()[id.index()], machine, random.below(1000 * SECOND))
+        };
+        for id in 0..profile.replicas {
+            hosts.push(boot(id, &mut random));
+        }
+        let mut adversaries = Vec::new();
+        for (id, character) in &draw.adversaries {
+            hosts[*id].byzantine = true;
+            let mut selves = vec![*id];
+            if character.twins {
+                let mut twin = boot(*id, &mut random);
+                twin.byzantine = true;
+                selves.push(hosts.len());
+                hosts.push(twin);
+            }
+            let (id, secret) = (ReplicaId(*id as u16), secrets()[*id].clone());
+            adversaries.push(Adversary::new(id, selves, *character, membership.clone(), secret, random.fork()));
+        }
+        let weak = profile.quorums().weak();
+        let clients = draw.clients.iter().enumerate();
+        let clients =
+            clients.map(|(number, habits)| Client::new(number, *habits, weak, random.fork())).collect();
+        let sessions_are_few = draw.config.sessions_per_client_max < 100;
+        Self {
+            profile,
+            now: 0,
+            queue: Queue::default(),
+            checker: Checker::new(hosts.len(), sessions_are_few),
+            network: Network::new(profile.replicas, draw.weather, random.fork()),
+            hosts,
+            adversaries,
+            clients,
+            counters: Counters::default(),
+            random,
+            partition: 0,
+            healed: false,
+            traced,
+            events: 0,
+            ticks_at_once: (0, 0),
+            effects: Vec::new(),
+            draw,
+        }
+    }
+
+    /// Runs until all is done, or something is wrong.
+    pub(super) fn run(mut self) -> Result<Report, String> {
+        self.note(|| "run", |world| format!("{:#?}", world.draw));
+        self.begin();
+        let give_up_at = self.give_up_at();
+        while let Some((at, event)) = self.queue.next() {
+            self.now = at;
+            self.events += 1;
+            self.handle(event);
+            if let Some(failure) = self.checker.failure() {
+                return Err(format!("at {} ms: {failure}", self.now / MILLISECOND));
+            }
+            if self.healed && self.events.is_multiple_of(8) && self.is_done() {
+                return self.finish();
+            }
+            if self.now > give_up_at || self.events > EVENTS_MAX {
+                return Err(self.no_progress());
+            }
+        }
+        Err(format!("nothing is left to happen; {}", self.no_progress()))
+    }
+
+    fn begin(&mut self) {
+        for host in 0..self.hosts.len() {
+            let at = self.random.below(20 * MILLISECOND);
+            self.hosts[host].tick_at = at;
+            self.queue.schedule(at, Event::Tick { host });
+        }
+        for client in 0..self.clients.len() {
+            let at = self.random.below(200 * MILLISECOND);
+            self.queue.schedule(at, Event::ClientWork { client });
+            self.queue.schedule(at, Event::ClientTimer { client });
+        }
+        for (host, at) in self.draw.crashes.clone() {
+            self.queue.schedule(at, Event::Fault(Fault::Crash { host }));
+        }
+        for (kind, mean) in self.draw.faults.clone() {
+            let at = faults::interval(&mut self.random, mean);
+            self.queue.schedule(at, Event::Fault(Fault::Recurring { kind, mean }));
+        }
+        self.queue.schedule(self.draw.heal_at, Event::Heal);
+    }
+
+    /// By when all must be done: enough for time-outs that have grown to their limit, once for each leader that may
+    /// be faulty and once for a good one, and for requests that nobody can prove to be forgotten.
+    fn give_up_at(&self) -> u64 {
+        let timeout = self.draw.config.request_timeout_max.as_nanos() as u64;
+        let bad_leaders = self.profile.quorums().faults() as u64;
+        let forgotten = if self.draw.clients.iter().any(|client| client.faulty) { 40 * SECOND } else { 0 };
+        self.draw.heal_at + 20 * SECOND + forgotten + 8 * (bad_leaders + 2) * timeout
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Message { host, from, generation, bytes } => self.on_message(host, from, generation, bytes),
+            Event::Request { host, request } => self.on_request(host, request),
+            Event::Reply { client, from, reply } => self.on_reply(client, from, &reply),
+            Event::Step { host } => {
+                self.hosts[host].step_scheduled = false;
+                if self.hosts[host].is_up(self.now) {
+                    self.step(host);
+                }
+            }
+            Event::Tick { host } => {
+                if self.hosts[host].tick_at == self.now && self.hosts[host].is_up(self.now) {
+                    self.watch_time(host);
+                    self.step(host);
+                }
+            }
+            Event::Executed { host } => self.on_executed(host),
+            Event::Resume { host } => {
+                if self.hosts[host].is_up(self.now) {
+                    self.step(host);
+                    self.execute_later(host);
+                }
+            }
+            Event::ClientWork { client } => self.on_client_work(client),
+            Event::ClientTimer { client } => self.on_client_timer(client),
+            Event::LinkUp { one, other } => self.on_link_up(one, other),
+            Event::Fault(fault) => self.on_fault(fault),
+            Event::PartitionEnds { number } => {
+                if number == self.partition {
+                    self.end_partition();
+                }
+            }
+            Event::SlownessEnds { host } => self.hosts[host].slowness = 0,
+            Event::Heal => self.heal(),
+        }
+    }
+
+    /// A core that wants to be woken at once, again and again, does not let time pass.
+    fn watch_time(&mut self, host: usize) {
+        if self.ticks_at_once.0 != self.now {
+            self.ticks_at_once = (self.now, 0);
+        }
+        self.ticks_at_once.1 += 1;
+        if self.ticks_at_once.1 > TICKS_AT_ONCE_MAX {
+            let id = self.hosts[host].id;
+            self.checker.fail(format!("{id} wants to be woken for ever at one instant"));
+        }
+    }
+
+    fn on_message(&mut self, host: usize, from: ReplicaId, generation: u32, bytes: Bytes) {
+        let to = self.hosts[host].id;
+        if self.hosts[host].crashed
+            || self.network.has_streams() && !self.network.is_current(from, to, generation)
+        {
+            return;
+        }
+        match PeerMessage::decode(bytes, &self.draw.config.limits) {
+            Ok((epoch, message)) => {
+                self.note(|| "arrives", |_| format!("{to} <- {from} {}", trace::message(&message)));
+                self.give(host, Input::Message { from, epoch, message });
+            }
+            Err(error) => {
+                self.counters.count(Sometimes::Undecodable);
+                if !self.is_byzantine(from) {
+                    self.checker.fail(format!("{to} can't decode a message of {from}: {error}"));
+                }
+            }
+        }
+    }
+
+    fn on_request(&mut self, host: usize, request: Request) {
+        if self.hosts[host].crashed {
+            return;
+        }
+        if let Some(reply) = self.hosts[host].remembered(request.client, request.sequence) {
+            self.counters.count(Sometimes::ReplyFromCache);
+            self.reply(host, request.client, reply);
+        } else {
+            self.give(host, Input::Request(request));
+        }
+    }
+
+    /// An input arrives at a host, which takes it at once or together with others.
+    fn give(&mut self, host: usize, input: Input) {
+        let target = &mut self.hosts[host];
+        if target.crashed {
+            return;
+        }
+        target.inbox.push(input);
+        let delay = target.machine.step_delay + target.slowness;
+        if !target.is_up(self.now) || target.step_scheduled {
+            return;
+        }
+        if delay == 0 {
+            self.step(host);
+        } else {
+            target.step_scheduled = true;
+            self.queue.schedule(self.now + delay, Event::Step { host });
+        }
+    }
+
+    /// The host's core takes what has arrived.
+    fn step(&mut self, host: usize) {
+        let target = &mut self.hosts[host];
+        let clocks = target.clocks(self.now);
+        let inputs = std::mem::take(&mut target.inbox);
+        if inputs.len() > 1 {
+            self.counters.count(Sometimes::Burst);
+        }
+        let mut effects = std::mem::take(&mut self.effects);
+        target.core.step(clocks, inputs, &mut effects);
+        for effect in effects.drain(..) {
+            self.perform(host, effect);
+        }
+        self.effects = effects;
+        self.schedule_tick(host);
+        self.execute_later(host);
+    }
+
+    fn schedule_tick(&mut self, host: usize) {
+        let target = &mut self.hosts[host];
+        if let Some(deadline) = target.deadline() {
+            let at = deadline.max(self.now);
+            if at != target.tick_at {
+                target.tick_at = at;
+                self.queue.schedule(at, Event::Tick { host });
+            } else if at == self.now {
+                self.queue.schedule(at, Event::Tick { host });
+            }
+        }
+    }
+
+    fn perform(&mut self, host: usize, effect: Effect) {
+        let (id, byzantine) = (self.hosts[host].id, self.hosts[host].byzantine);
+        match effect {
+            Effect::Send { to, message } => self.transmit(host, Some(to), &message),
+            Effect::Broadcast(message) => self.transmit(host, None, &message),
+            Effect::Deliver(delivery) => {
+                self.note(|| "decides", |_| format!("{id} {}", trace::delivery(&delivery)));
+                if !byzantine {
+                    let skew_max = self.draw.config.clock_skew_max.as_nanos() as u64;
+                    let latest = Host::wall_ahead(self.now, skew_max + skew_max / 2);
+                    let known = self.checker.slots();
+                    self.checker.on_delivered(host, &delivery, latest);
+                    if self.checker.slots() > known {
+                        self.counters.count(Sometimes::SlotDecided);
+                        if delivery.commands.is_empty() {
+                            self.counters.count(Sometimes::EmptySlotDecided);
+                        }
+                    }
+                }
+                self.hosts[host].work.push_back(Work::Slot(delivery));
+            }
+            Effect::Reply { client, sequence, outcome } => {
+                match &outcome {
+                    Outcome::SessionOpened(session) if !byzantine => {
+                        self.checker.on_session_opened(*session, client.principal);
+                    }
+                    Outcome::Busy => self.counters.count(Sometimes::Busy),
+                    _ => {}
+                }
+                self.reply(host, client, Reply { session: client.session, sequence, outcome });
+            }
+            Effect::SessionEvicted(client) => self.hosts[host].work.push_back(Work::Evict(client)),
+            Effect::Event(event) => self.on_reported(host, event),
+            Effect::Halt(reason) => {
+                self.note(|| "halts", |_| format!("{id}: {reason}"));
+                if !byzantine {
+                    self.checker.fail(format!("{id} halts: {reason}"));
+                }
+            }
+        }
+    }
+
+    fn on_reported(&mut self, host: usize, event: Reported) {
+        let (id, byzantine) = (self.hosts[host].id, self.hosts[host].byzantine);
+        self.note(|| "event", |_| format!("{id} {event:?}"));
+        if byzantine {
+            return;
+        }
+        match event {
+            Reported::LeaderSuspected { .. } => self.counters.count(Sometimes::LeaderSuspected),
+            Reported::ViewActive { base, .. } => {
+                self.counters.count(Sometimes::ViewActivated);
+                if base.0 > 0 {
+                    self.counters.count(Sometimes::BaseAboveGenesis);
+                }
+                if self.draw.calm {
+                    self.checker.fail(format!("{id} changed views though nothing went wrong"));
+                }
+            }
+            Reported::CatchingUp { .. } => self.counters.count(Sometimes::CaughtUp),
+            Reported::Misbehaviour { replica, what } => {
+                self.counters.count(Sometimes::MisbehaviourSeen);
+                if !self.is_byzantine(replica) {
+                    self.checker.fail(format!("{id} accuses {replica}, which is correct, of {what}"));
+                }
+            }
+            Reported::BeyondRetention { decided, oldest } => {
+                self.checker.fail(format!("{id} is at {decided} and others keep from {oldest}: more is kept here"));
+            }
+            Reported::ViewEntered { .. } => {}
+        }
+    }
+
+    pub(super) fn is_byzantine(&self, replica: ReplicaId) -> bool {
+        self.adversaries.iter().any(|adversary| adversary.id == replica)
+    }
+
+    /// A host's core sends a message, to one replica or to all others.
+    fn transmit(&mut self, host: usize, to: Option<ReplicaId>, message: &PeerMessage) {
+        let from = self.hosts[host].id;
+        self.note(
+            || "sends",
+            |_| format!("{from} -> {} {}", to.map_or("all".into(), |to| to.to_string()), trace::message(message)),
+        );
+        if matches!(message, PeerMessage::Fetch { .. }) && !self.hosts[host].core.is_active() {
+            self.counters.count(Sometimes::BaseFetched);
+        }
+        if let Some(adversary) = self.adversaries.iter_mut().find(|adversary| adversary.id == from) {
+            for (to, message) in adversary.send(host, to, message, &mut self.counters) {
+                self.send_bytes(from, to, encode(&message));
+            }
+            return;
+        }
+        let bytes = encode(message);
+        match to {
+            Some(to) if to == from => self.checker.fail(format!("{from} sends to itself")),
+            Some(to) => self.send_bytes(from, to, bytes),
+            None => {
+                for to in (0..self.profile.replicas as u16).map(ReplicaId).filter(|to| *to != from) {
+                    self.send_bytes(from, to, bytes.clone());
+                }
+            }
+        }
+    }
+
+    fn send_bytes(&mut self, from: ReplicaId, to: ReplicaId, bytes: Bytes) {
+        let host = self.host_for(from, to);
+        for (at, generation) in self.network.send(self.now, from, to, &mut self.counters) {
+            let bytes = bytes.clone();
+            self.queue.schedule(at, Event::Message { host, from, generation, bytes });
+        }
+    }
+
+    /// The host that hears what `from` says to `to`: one of two, if that one has two selves.
+    fn host_for(&self, from: ReplicaId, to: ReplicaId) -> usize {
+        let adversary = self.adversaries.iter().find(|adversary| adversary.id == to);
+        adversary.map_or(to.index(), |adversary| adversary.host_for(from))
+    }
+
+    fn on_executed(&mut self, host: usize) {
+        let target = &mut self.hosts[host];
+        target.executing = false;
+        if !target.is_up(self.now) {
+            return;
+        }
+        let Some((slot, replies)) = target.execute() else { return };
+        for (client, reply) in replies {
+            self.reply(host, client, reply);
+        }
+        self.give(host, Input::Executed(slot));
+        self.execute_later(host);
+    }
+
+    /// Execution of the next slot begins, if one waits and the host is not at it already.
+    fn execute_later(&mut self, host: usize) {
+        let target = &mut self.hosts[host];
+        if target.executing || !target.is_up(self.now) || !target.has_slot_to_execute() {
+            return;
+        }
+        target.executing = true;
+        let most = target.machine.execution_max;
+        let delay = self.random.below(most + 1);
+        self.queue.schedule(self.now + delay, Event::Executed { host });
+    }
+
+    fn reply(&mut self, host: usize, client: ClientId, mut reply: Reply) {
+        let from = self.hosts[host].id;
+        let adversary = self.adversaries.iter().find(|adversary| adversary.id == from);
+        if adversary.is_some_and(|adversary| adversary.character.lies) && self.random.chance(1, 2) {
+            self.counters.count(Sometimes::LiedToClient);
+            reply.outcome = match self.random.below(4) {
+                0 => Outcome::Result(Bytes::from_static(b"a lie")),
+                1 => Outcome::SessionExpired,
+                2 => Outcome::SessionOpened(77),
+                _ => Outcome::OutsideWindow,
+            };
+        }
+        let Some(client) = Client::number(client.principal).filter(|number| *number < self.clients.len()) else {
+            return;
+        };
+        if let Some(at) = self.network.send_to_or_from_client(self.now, &mut self.counters) {
+            self.queue.schedule(at, Event::Reply { client, from, reply });
+        }
+    }
+
+    fn on_reply(&mut self, client: usize, from: ReplicaId, reply: &Reply) {
+        let Some(answer) = self.clients[client].on_reply(from, reply) else { return };
+        self.note(|| "answer", |_| format!("client {client} {} {:?}", answer.sequence, answer.outcome));
+        self.checker.on_answer(&answer, self.clients[client].habits.faulty);
+        match answer.outcome {
+            Outcome::SessionOpened(_) => self.counters.count(Sometimes::SessionOpened),
+            Outcome::SessionExpired => self.counters.count(Sometimes::SessionExpired),
+            _ => self.counters.count(Sometimes::RequestCompleted),
+        }
+    }
+
+    fn on_client_work(&mut self, client: usize) {
+        let sender = &mut self.clients[client];
+        let requests = sender.work(self.now, self.checker.completed);
+        let gap = if self.healed { sender.habits.gap.min(20 * MILLISECOND) } else { sender.habits.gap };
+        if !sender.has_no_more() {
+            let gap = gap / 2 + self.random.below(gap + MILLISECOND);
+            self.queue.schedule(self.now + gap, Event::ClientWork { client });
+        }
+        if requests.len() > 1 {
+            self.counters.count(Sometimes::ClientEquivocated);
+        }
+        for request in &requests {
+            self.note(|| "client", |_| format!("{client} sends {} of session {}", request.sequence, request.client.session));
+            self.checker.on_sent(request);
+        }
+        self.send_requests(&requests, false);
+    }
+
+    fn on_client_timer(&mut self, client: usize) {
+        let again = self.clients[client].overdue(self.now);
+        for request in &again {
+            self.note(|| "client", |_| format!("{client} sends {} again", request.sequence));
+            self.counters.count(Sometimes::RequestRetried);
+            self.send_requests(std::slice::from_ref(request), true);
+        }
+        let retry = self.clients[client].habits.retry;
+        if !self.clients[client].is_done() {
+            self.queue.schedule(self.now + retry / 2, Event::ClientTimer { client });
+        }
+    }
+
+    /// A client sends a request to all replicas; where crashes are all that can happen, to one of them, and to all if
+    /// that does not help. Of several requests, each replica gets one.
+    fn send_requests(&mut self, requests: &[Request], again: bool) {
+        if requests.is_empty() {
+            return;
+        }
+        let one = if self.profile.quorums().must_authenticate_requests() || again {
+            None
+        } else {
+            Some(self.random.index(self.profile.replicas))
+        };
+        for host in 0..self.hosts.len() {
+            if one.is_some_and(|one| one != self.hosts[host].id.index()) {
+                continue;
+            }
+            let request = self.random.pick(requests).clone();
+            if let Some(at) = self.network.send_to_or_from_client(self.now, &mut self.counters) {
+                self.queue.schedule(at, Event::Request { host, request });
+            }
+        }
+    }
+
+    /// Whether every client has what it is owed, and all correct replicas are at the same place.
+    fn is_done(&self) -> bool {
+        if !self.clients.iter().all(Client::is_done) {
+            return false;
+        }
+        let slots = self.checker.slots() as u64;
+        self.hosts.iter().filter(|host| host.is_correct()).all(|host| {
+            host.core.decided().0 == slots && host.work.is_empty() && !host.executing && host.inbox.is_empty()
+        })
+    }
+
+    fn finish(mut self) -> Result<Report, String> {
+        for host in self.hosts.iter().filter(|host| host.is_correct()) {
+            if host.service != *self.checker.service() {
+                self.checker.fail(format!("{} has another state than the agreed history gives", host.id));
+            }
+        }
+        let views = self.hosts.iter().filter(|host| host.is_correct()).map(|host| host.core.view().0).max();
+        match self.checker.failure() {
+            Some(failure) => Err(failure),
+            None => Ok(Report {
+                events: self.events,
+                nanoseconds: self.now,
+                slots: self.checker.slots() as u64,
+                views: views.unwrap_or(0),
+                digest: self.hosts.iter().find(|host| host.is_correct()).map_or(Digest::default(), digest_of),
+                counters: self.counters,
+            }),
+        }
+    }
+
+    fn no_progress(&self) -> String {
+        let hosts: Vec<String> = self.hosts.iter().map(Host::show).collect();
+        let clients: Vec<String> = self.clients.iter().map(Client::show).collect();
+        format!(
+            "no rest by {} ms, after {} events, {} slots:\n  {}\n  {}",
+            self.now / MILLISECOND,
+            self.events,
+            self.checker.slots(),
+            hosts.join("\n  "),
+            clients.join("\n  ")
+        )
+    }
+
+    /// Prints a line of the trace, if one is wanted.
+    pub(super) fn note(&self, kind: impl FnOnce() -> &'static str, text: impl FnOnce(&Self) -> String) {
+        if self.traced {
+            println!("{:>12.3} ms {:8} {}", self.now as f64 / MILLISECOND as f64, kind(), text(self));
+        }
+    }
+
+    pub(super) fn connected(&mut self, one: ReplicaId, other: ReplicaId) {
+        for host in 0..self.hosts.len() {
+            let id = self.hosts[host].id;
+            if id == one {
+                self.give(host, Input::Connected(other));
+            } else if id == other {
+                self.give(host, Input::Connected(one));
+            }
+        }
+    }
+}
+
+fn digest_of(host: &Host) -> Digest {
+    Core::status(&host.core).digest
+}
+
+fn encode(message: &PeerMessage) -> Bytes {
+    let mut bytes = Vec::with_capacity(128);
+    message.encode(EPOCH, &mut bytes);
+    bytes.into()
+}
