@@ -144,9 +144,10 @@ impl Core {
         slot <= self.window_end() && self.execution_keeps_up()
     }
 
-    /// Whether there is room for more decided slots that are not executed yet.
+    /// Whether there is room for more decided slots that are not executed yet. Undecided ones don't count: were they to
+    /// keep out the slot that decides a view's base, they would stay undecided for ever.
     pub(crate) fn execution_keeps_up(&self) -> bool {
-        self.chain.head().0 - self.executed.0.min(self.chain.head().0) < self.config.unexecuted_slots_max as u64
+        self.chain.decided().0 - self.executed.0 < self.config.unexecuted_slots_max as u64
     }
 
     fn last_timestamp(&self) -> u64 {
