@@ -42,12 +42,14 @@ pub(super) struct Network {
     replicas: usize,
     links: Vec<Link>,
     weather: Weather,
+    /// Messages on one link keep their order.
+    ordered: bool,
     random: Random,
 }
 
 impl Network {
     pub(super) fn new(replicas: usize, weather: Weather, random: Random) -> Self {
-        Self { replicas, links: vec![Link::default(); replicas * replicas], weather, random }
+        Self { replicas, links: vec![Link::default(); replicas * replicas], weather, ordered: weather.streams, random }
     }
 
     fn link(&mut self, from: ReplicaId, to: ReplicaId) -> &mut Link {
@@ -82,8 +84,9 @@ impl Network {
         let mut at = now + self.delay();
         let twice = !weather.streams && self.random.parts_per_million(weather.duplicates);
         let again = if twice { Some(now + self.delay()) } else { None };
+        let ordered = self.ordered;
         let link = self.link(from, to);
-        if weather.streams {
+        if ordered {
             at = at.max(link.last_arrival);
         } else if at < link.last_arrival {
             counters.count(Sometimes::MessageReordered);
@@ -131,8 +134,9 @@ impl Network {
         pairs.into_iter().filter(|(a, b)| self.link(*a, *b).blocked || self.link(*b, *a).blocked).collect()
     }
 
-    /// Ends all faults.
+    /// Ends all faults. From now on messages keep their order, as they do on real links.
     pub(super) fn heal(&mut self) {
+        self.ordered = true;
         self.weather = self.weather.fair();
         for link in &mut self.links {
             link.blocked = false;

@@ -146,7 +146,8 @@ impl Draw {
             request_timeout: Duration::from_millis(request_timeout),
             request_timeout_max: Duration::from_millis(request_timeout * random.between(1, 8)),
             heartbeat_interval: Duration::from_millis(random.magnitude(50, 400)),
-            retransmit_interval: Duration::from_millis(random.magnitude(20, 100)),
+            // The core looks at its time-outs this often.
+            retransmit_interval: Duration::from_millis(random.magnitude(20, request_timeout / 4)),
             clock_skew_max: Duration::from_millis(random.magnitude(100, 10_000)),
             sessions_per_client_max: if rarely(random) { random.between(1, 3) as usize } else { 1024 },
             pending_requests_max: if rarely(random) { random.between(16, 64) as usize } else { 100_000 },

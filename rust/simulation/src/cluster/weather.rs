@@ -2,6 +2,7 @@
 
 use pssmr_types::ReplicaId;
 
+use super::client::Client;
 use super::counters::Sometimes;
 use super::faults::{Fault, FaultKind, Partition, duration, interval};
 use super::profile::MILLISECOND;
@@ -123,6 +124,7 @@ impl World {
         self.healed = true;
         self.end_partition();
         self.network.heal();
+        self.clients.iter_mut().for_each(Client::hurry);
         for host in 0..self.hosts.len() {
             self.hosts[host].slowness = 0;
             if self.hosts[host].paused_until > self.now {
