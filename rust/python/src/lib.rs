@@ -1,1 +1,38 @@
-//! pssmr._core: conversions between Python and the Rust crates, nothing else.
+//! `pssmr._core`: conversions between Python and the Rust crates, nothing else.
+
+mod codec;
+mod context;
+mod errors;
+mod executor;
+mod failure;
+mod instance;
+mod interface;
+mod method;
+mod running;
+mod service;
+mod state;
+mod table;
+mod table_iterator;
+
+use pyo3::prelude::*;
+
+/// The core of pssmr. Use the names that the package `pssmr` exports.
+#[pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use super::codec::Schema;
+    #[pymodule_export]
+    use super::context::Context;
+    #[pymodule_export]
+    use super::executor::Executor;
+    #[pymodule_export]
+    use super::instance::Instance;
+    #[pymodule_export]
+    use super::interface::Interface;
+    #[pymodule_export]
+    use super::method::Method;
+    #[pymodule_export]
+    use super::table::Table;
+    #[pymodule_export]
+    use super::table_iterator::TableIterator;
+}

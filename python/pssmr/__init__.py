@@ -1,0 +1,62 @@
+"""Parallel state machine replication: fault-tolerant replicated applications in Python on a Rust core.
+
+Write a `Service` whose methods are commands, say which state each one touches, and run it on several replicas.
+"""
+
+from pssmr._core import Context
+from pssmr.encoding import decode, encode
+from pssmr.errors import (
+    ApplicationError,
+    ArgumentError,
+    Busy,
+    Closed,
+    CommandError,
+    ConfigError,
+    DeclarationError,
+    Error,
+    HandlerFailed,
+    NoQuorum,
+    OutcomeUnknown,
+    Refused,
+    ReplicaStopped,
+    RequestTooLarge,
+    SessionExpired,
+    Unavailable,
+    UndeclaredAccess,
+    UnknownCommand,
+    WrongKey,
+)
+from pssmr.service import Command, Query, Service, command, query
+from pssmr.state import Map, Resource
+
+__all__ = [
+    "ApplicationError",
+    "ArgumentError",
+    "Busy",
+    "Closed",
+    "Command",
+    "CommandError",
+    "ConfigError",
+    "Context",
+    "DeclarationError",
+    "Error",
+    "HandlerFailed",
+    "Map",
+    "NoQuorum",
+    "OutcomeUnknown",
+    "Query",
+    "Refused",
+    "ReplicaStopped",
+    "RequestTooLarge",
+    "Resource",
+    "Service",
+    "SessionExpired",
+    "Unavailable",
+    "UndeclaredAccess",
+    "UnknownCommand",
+    "WrongKey",
+    "command",
+    "decode",
+    "encode",
+    "query",
+]

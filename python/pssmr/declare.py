@@ -1,0 +1,206 @@
+"""From a function to a compiled command: its arguments, its result, and the keys that it touches."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any, get_args, get_origin
+
+from pssmr._core import Context, Method, Schema
+from pssmr.errors import DeclarationError
+from pssmr.schema import schema_of
+from pssmr.state import Access, Claim, Map, Resource
+
+Conflicts = Callable[..., Iterable[Access | Claim]]
+
+NAME_BYTES_MAX = 255
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What `@command(...)` was given beside the annotations."""
+
+    query: bool = False
+    reads: Sequence[Map[Any, Any] | Resource[Any]] = ()
+    writes: Sequence[Map[Any, Any] | Resource[Any]] = ()
+    exclusive: bool = False
+    conflicts: Conflicts | None = None
+
+    @property
+    def decorator(self) -> str:
+        """How the user wrote it."""
+        return "@pssmr.query" if self.query else "@pssmr.command"
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """A key that a command touches."""
+
+    argument: int
+    path: tuple[int, ...]
+    access: Access
+
+
+@dataclasses.dataclass(frozen=True)
+class Declared:
+    """A command, read from its function."""
+
+    method: Method
+    keys: tuple[Key, ...]
+    tables: tuple[Access, ...]
+    """Whole tables that it touches."""
+
+
+def declare(owner: type, name: str, function: Callable[..., Any], options: Options) -> Declared:
+    """Reads and checks the declaration of one command.
+
+    Raises:
+        DeclarationError: If it makes no sense.
+    """
+    where = f"{owner.__name__}.{name}"
+    _check_function(where, function, options)
+    hints = _hints_of(where, owner, function)
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    context = bool(parameters) and hints.get(parameters[0].name) is Context
+    if context:
+        parameters = parameters[1:]
+    compiled, keys = [], list[Key]()
+    for index, parameter in enumerate(parameters):
+        place = f"{where}: argument '{parameter.name}'"
+        annotation = _checked_annotation(place, parameter, hints)
+        schema = _schema_at(place, annotation)
+        default = None if parameter.default is parameter.empty else (parameter.default,)
+        compiled.append((parameter.name, schema, default, parameter.kind is parameter.KEYWORD_ONLY))
+        keys += _keys_of(place, index, schema, annotation, options)
+    if "return" not in hints:
+        raise DeclarationError(f"{where}: the result has no annotation; write -> None if there is none")
+    result = _schema_at(f"{where}: the result", hints["return"])
+    try:
+        method = Method(name, function, options.query, context, compiled, result)
+    except TypeError as error:
+        raise DeclarationError(f"{where}: {error}") from None
+    return Declared(method, tuple(keys), _tables_of(where, options, bool(keys)))
+
+
+def _check_function(where: str, function: Callable[..., Any], options: Options) -> None:
+    if not inspect.isfunction(function):
+        raise DeclarationError(f"{where}: {options.decorator} needs a plain method, and comes before other decorators")
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise DeclarationError(
+            f"{where} is async, but replicas run commands to their end, in order; write a plain def, "
+            "and do input and output at the client"
+        )
+    if inspect.isgeneratorfunction(function):
+        raise DeclarationError(f"{where} is a generator; return a list")
+    if len(where.partition(".")[2].encode()) > NAME_BYTES_MAX:
+        raise DeclarationError(f"{where}: the name is longer than {NAME_BYTES_MAX} bytes")
+    if not inspect.signature(function).parameters:
+        raise DeclarationError(f"{where} has no parameters; the first one is self")
+
+
+def _hints_of(where: str, owner: type, function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, localns=dict(vars(owner)), include_extras=True)
+    except NameError as error:
+        raise DeclarationError(
+            f"{where}: an annotation can't be read: {error}; names in annotations must be known in the class or at the "
+            "top level of the module"
+        ) from error
+    except TypeError as error:
+        raise DeclarationError(f"{where}: an annotation can't be read: {error}") from error
+
+
+def _checked_annotation(place: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> object:
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        raise DeclarationError(f"{place}: *args and **kwargs can't be checked; use a list or a dict")
+    if parameter.name not in hints:
+        raise DeclarationError(f"{place} has no annotation, so that it can't be checked; add its type")
+    annotation: object = hints[parameter.name]
+    if annotation is Context:
+        raise DeclarationError(f"{place}: a context is the first parameter after self")
+    return annotation
+
+
+def _schema_at(place: str, annotation: object) -> Schema:
+    try:
+        return schema_of(annotation)
+    except TypeError as error:
+        raise DeclarationError(f"{place}: {error}") from None
+
+
+def _keys_of(place: str, index: int, schema: Schema, annotation: object, options: Options) -> list[Key]:
+    """The keys that an argument's annotation declares."""
+    outer, metadata = annotation, ()
+    if get_origin(annotation) is Annotated:
+        outer, *rest = get_args(annotation)
+        metadata = tuple(rest)
+    if _mentions_access(outer):
+        raise DeclarationError(
+            f"{place}: a key inside of {schema} can't be declared by an annotation; name a field, as in "
+            'Annotated[Order, accounts.write("account")], or declare the whole map, or use conflicts='
+        )
+    keys = []
+    for access in metadata:
+        if isinstance(access, Map | Resource):
+            raise DeclarationError(f"{place}: says which map but not how; write {access.name}.read or .write")
+        if not isinstance(access, Access):
+            continue
+        _check_mode(f"{place}: {access}", access, options)
+        keys.append(Key(index, _path_of(place, schema, access), access))
+    return keys
+
+
+def _mentions_access(annotation: object) -> bool:
+    if get_origin(annotation) is Annotated:
+        inner, *metadata = get_args(annotation)
+        return any(isinstance(item, Access) for item in metadata) or _mentions_access(inner)
+    return any(_mentions_access(argument) for argument in get_args(annotation))
+
+
+def _path_of(place: str, schema: Schema, access: Access) -> tuple[int, ...]:
+    """The way to the key as indices of fields, if it leads to a key of the table's type."""
+    path, at, reached = [], schema, ""
+    for name in access.path:
+        field = at.field(name)
+        if field is None:
+            raise DeclarationError(f"{place}{reached}: {at} is no dataclass with a field {name!r}")
+        index, at = field
+        path.append(index)
+        reached += f".{name}"
+    try:
+        expected = access.table.schemas[0]
+    except TypeError as error:
+        raise DeclarationError(f"{place}: the map {access.table.name}: {error}") from None
+    if at != expected:
+        raise DeclarationError(
+            f"{place}{reached} is {at}, but {access.table.name} has keys of {expected}; make the types the same"
+        )
+    return tuple(path)
+
+
+def _check_mode(place: str, access: Access, options: Options) -> None:
+    if options.query and access.mode != "read":
+        raise DeclarationError(f"{place}: a query only reads; make it a @pssmr.command, or declare read")
+    if options.exclusive:
+        raise DeclarationError(f"{place}: exclusive=True means everything already; leave one of them out")
+    if access.mode == "commute" and isinstance(access.table, Map) and str(access.table.schemas[1]) != "int":
+        raise DeclarationError(f"{place}: only a map with int values has a commuting change, which is add")
+
+
+def _tables_of(where: str, options: Options, has_keys: bool) -> tuple[Access, ...]:
+    """The whole tables that the options declare."""
+    tables = []
+    for option, mode, named in (("reads", "read", options.reads), ("writes", "write", options.writes)):
+        if isinstance(named, Map | Resource):
+            raise DeclarationError(f"{where}: {option}= takes a list; write {option}=[{named.name}]")
+        for table in named:
+            if not isinstance(table, Map | Resource):
+                raise DeclarationError(f"{where}: {option}= takes maps and resources, not {table!r}")
+            access: Access = getattr(table, mode)
+            _check_mode(f"{where}: {option}=[{table.name}]", access, options)
+            tables.append(access)
+    if options.exclusive and (tables or has_keys or options.conflicts):
+        raise DeclarationError(f"{where}: exclusive=True means everything already; leave the rest out")
+    return tuple(tables)

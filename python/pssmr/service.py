@@ -1,0 +1,209 @@
+"""Services: classes whose methods are replicated commands."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
+
+from pssmr._core import Context, Instance, Interface, Schema
+from pssmr.declare import Conflicts, Declared, Options, declare
+from pssmr.declare_service import Tables, claims_of, commands_of, compile_interface, tables_of
+from pssmr.errors import DeclarationError
+from pssmr.state import Access, Claim, Map, Resource
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Command(Generic[P, R]):
+    """A method of a service that runs at every replica, in the agreed order.
+
+    Made by `@pssmr.command`. `Bank.transfer` names the command, for clients; `bank.transfer(...)` on an instance calls
+    it right here, without a cluster.
+    """
+
+    def __init__(self, function: Callable[..., R], options: Options) -> None:
+        self.function = function
+        self.options = options
+        self.name = ""
+        self._declared: Declared | None = None
+        functools.update_wrapper(self, function)
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = self.name or name
+
+    @property
+    def declared(self) -> Declared:
+        """What was read from the function.
+
+        Raises:
+            DeclarationError: If the command is not part of a service.
+        """
+        if self._declared is None:
+            raise DeclarationError(f"{self.__qualname__} is not in a class; commands are methods of a pssmr.Service")
+        return self._declared
+
+    def declare(self, owner: type) -> None:
+        """Reads the function, once, for the class that it is defined in."""
+        if self._declared is None:
+            self._declared = declare(owner, self.name, self.function, self.options)
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, instance: Service, owner: type) -> Callable[P, R]: ...
+    def __get__(self, instance: Service | None, owner: type) -> Self | Callable[P, R]:
+        if instance is None:
+            return self
+        return functools.partial(self._call, instance)
+
+    def _call(self, service: Service, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        result: R = service._instance.call(self.declared.method, service, args, kwargs)
+        return result
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        """Refused: a command runs on a service, or through a client."""
+        raise TypeError(
+            f"{self.__qualname__} names the command; call it on an instance, or as client.call({self.__qualname__}, ...)"
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__.lower()} {self.__qualname__}>"
+
+
+class Query(Command[P, R]):
+    """A command that changes nothing. Made by `@pssmr.query`."""
+
+
+class _CommandDecorator(Protocol):
+    @overload
+    def __call__(self, function: Callable[Concatenate[Any, Context, P], R], /) -> Command[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Any, P], R], /) -> Command[P, R]: ...
+
+
+class _QueryDecorator(Protocol):
+    @overload
+    def __call__(self, function: Callable[Concatenate[Any, Context, P], R], /) -> Query[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[Any, P], R], /) -> Query[P, R]: ...
+
+
+@overload
+def command(function: Callable[Concatenate[Any, Context, P], R], /) -> Command[P, R]: ...
+@overload
+def command(function: Callable[Concatenate[Any, P], R], /) -> Command[P, R]: ...
+@overload
+def command(
+    *,
+    reads: Sequence[Map[Any, Any] | Resource[Any]] = (),
+    writes: Sequence[Map[Any, Any] | Resource[Any]] = (),
+    exclusive: bool = False,
+    conflicts: Conflicts | None = None,
+) -> _CommandDecorator: ...
+def command(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    reads: Sequence[Map[Any, Any] | Resource[Any]] = (),
+    writes: Sequence[Map[Any, Any] | Resource[Any]] = (),
+    exclusive: bool = False,
+    conflicts: Conflicts | None = None,
+) -> Any:
+    """Makes a method a command: `@command`, or `@command(...)` with what annotations of arguments don't say.
+
+    A command that declares nothing at all may touch everything, and so runs alone.
+
+    Args:
+        function: The method. Its arguments and its result are annotated. A first parameter that is annotated
+            `pssmr.Context` gets what the replicas agree on: time, random numbers, the client.
+        reads: Maps and resources of which it may read any key.
+        writes: Maps and resources of which it may write any key.
+        exclusive: Says that it may touch everything, for a command that declares nothing on purpose.
+        conflicts: Computes what it touches: gets the service class and the command's arguments, and returns a list of
+            `bank.accounts.write[key]` (a key) and `bank.accounts.read` (a whole map). It must depend on the arguments
+            alone. Slower than annotations.
+    """
+    options = Options(reads=reads, writes=writes, exclusive=exclusive, conflicts=conflicts)
+    return Command(function, options) if function else lambda function: Command(function, options)
+
+
+@overload
+def query(function: Callable[Concatenate[Any, Context, P], R], /) -> Query[P, R]: ...
+@overload
+def query(function: Callable[Concatenate[Any, P], R], /) -> Query[P, R]: ...
+@overload
+def query(
+    *, reads: Sequence[Map[Any, Any] | Resource[Any]] = (), conflicts: Conflicts | None = None
+) -> _QueryDecorator: ...
+def query(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    reads: Sequence[Map[Any, Any] | Resource[Any]] = (),
+    conflicts: Conflicts | None = None,
+) -> Any:
+    """Makes a method a query, a command that changes nothing: `@query`, or `@query(...)`.
+
+    A query that declares nothing at all may read everything.
+
+    Args:
+        function: The method, as for `command`.
+        reads: Maps and resources of which it may read any key.
+        conflicts: Computes what it reads, as for `command`.
+    """
+    options = Options(query=True, reads=reads, conflicts=conflicts)
+    return Query(function, options) if function else lambda function: Query(function, options)
+
+
+class Service:
+    """The base of replicated applications.
+
+    Subclasses have maps, resources, commands and queries. They are read and checked when the class is made. An
+    instance is a service of its own: its commands can be called right away, without a cluster.
+
+    A service that keeps state in attributes of its own, beside its maps, defines `snapshot(self) -> bytes`, which
+    returns that state in a form that is the same at every replica: `pssmr.encode` makes such bytes. The digest that
+    replicas compare covers the maps and the snapshot, and no other attributes.
+    """
+
+    _tables: ClassVar[Tables] = {}
+    _interface: ClassVar[Interface]
+    _instance: Instance
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Reads the declarations of a new service class.
+
+        Raises:
+            DeclarationError: If one of them makes no sense.
+        """
+        super().__init_subclass__(**kwargs)
+        cls._tables = tables_of(cls)
+        commands = commands_of(cls, Command)
+        for declared in commands.values():
+            declared.declare(cls)
+        cls._interface = compile_interface(cls, cls._tables, commands.values())
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        """A service with empty maps."""
+        if cls is Service:
+            raise TypeError("pssmr.Service is a base class; make a subclass with commands")
+        self = super().__new__(cls)
+        self._instance = Instance(cls._interface)
+        for index, (name, table) in enumerate(cls._tables.items()):
+            if isinstance(table, Map):
+                bound: Map[Any, Any] = Map.__new__(Map, self._instance, index, *table.schemas)
+                bound.name = name
+                vars(self)[name] = bound
+        return self
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in self._tables:
+            raise AttributeError(f"{name} is a map; change its entries, as in self.{name}[key] = value")
+        super().__setattr__(name, value)
+
+    @classmethod
+    def _claims(cls, claims: Iterable[Access | Claim]) -> list[tuple[int, str, tuple[object, Schema] | None]]:
+        """What a `conflicts` callable returned, as the core takes it."""
+        return claims_of(cls._tables, claims)

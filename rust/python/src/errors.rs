@@ -1,0 +1,90 @@
+//! The exceptions that the core raises. The classes are Python's, in `pssmr.errors`; each is looked up once.
+
+use pyo3::exceptions::{PyException, PyMemoryError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyTuple, PyType};
+
+use pssmr_execution::Refusal;
+
+macro_rules! exception {
+    ($(#[$doc:meta])* $function:ident, $class:literal) => {
+        $(#[$doc])*
+        pub(crate) fn $function(py: Python<'_>, message: impl Into<String>) -> PyErr {
+            static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+            match CLASS.import(py, "pssmr.errors", $class) {
+                Ok(class) => PyErr::from_type(class.clone(), (message.into(),)),
+                Err(error) => error,
+            }
+        }
+    };
+}
+
+exception! {
+    /// A value that does not fit a command's argument.
+    argument_error, "ArgumentError"
+}
+exception! {
+    /// A command that is refused for another reason.
+    command_error, "CommandError"
+}
+exception! {
+    /// A command that nobody knows.
+    unknown_command, "UnknownCommand"
+}
+exception! {
+    /// A service that can't be.
+    declaration_error, "DeclarationError"
+}
+exception! {
+    /// A handler that failed; the text is the name of the exception's type.
+    handler_failed, "HandlerFailed"
+}
+exception! {
+    /// A handler that touched what its command does not declare.
+    undeclared_access, "UndeclaredAccess"
+}
+exception! {
+    /// A replica that has stopped for good.
+    replica_stopped, "ReplicaStopped"
+}
+exception! {
+    /// What was closed.
+    closed, "Closed"
+}
+
+/// The application's own error with this name.
+pub(crate) fn application_error(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyErr {
+    static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let made = MAKE.import(py, "pssmr.errors", "application_error").and_then(|make| make.call1((name, arguments)));
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// Whether it is an error that commands may answer with.
+pub(crate) fn is_application_error(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    error.value(py).is_instance(CLASS.import(py, "pssmr.errors", "ApplicationError")?)
+}
+
+/// The error that a refused command is at the client.
+pub(crate) fn refused(py: Python<'_>, code: u8, message: String) -> PyErr {
+    let is = |refusal: &Refusal| refusal.code() == code;
+    if is(&Refusal::UnknownCommand) {
+        unknown_command(py, message)
+    } else if is(&Refusal::Argument(String::new())) || is(&Refusal::ArgumentCount { required: 0, most: 0, given: 0 }) {
+        argument_error(py, message)
+    } else {
+        command_error(py, message)
+    }
+}
+
+/// Whether an exception says something about this process rather than about the command: replicas would differ if they
+/// went on after it, so this one stops.
+pub(crate) fn is_fatal(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyMemoryError>(py) || !error.is_instance_of::<PyException>(py)
+}
+
+/// The name of an exception's type: what replicas say of it, because messages can differ between them.
+pub(crate) fn type_name(py: Python<'_>, error: &PyErr) -> String {
+    error.get_type(py).name().map_or_else(|_| "Exception".to_owned(), |name| name.to_string())
+}

@@ -1,0 +1,153 @@
+//! `_core.Executor`: parallel execution in this process, without replicas. For tests of services.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+use pssmr_execution::{
+    Command, CommandKind, Completion, CompletionSink, Executor as Core, ExecutorConfig, Fatal, Pending, Watermark,
+};
+use pssmr_types::{ClientId, Slot};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::errors;
+use crate::service::PythonService;
+
+/// Most workers.
+const WORKERS_MAX: usize = 1024;
+
+/// Executes commands of a service object on worker threads, ordered by what they declare.
+#[pyclass(frozen, module = "pssmr._core")]
+pub(crate) struct Executor {
+    core: Core,
+    replies: Arc<Replies>,
+    /// The position of the latest command.
+    position: Mutex<u64>,
+}
+
+/// The replies to one run of commands.
+#[derive(Default)]
+struct Replies {
+    state: Mutex<Arrived>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Arrived {
+    completions: Vec<Completion>,
+    executed: u64,
+    failed: Option<String>,
+}
+
+impl CompletionSink for Replies {
+    fn completed(&self, completions: &mut Vec<Completion>) {
+        self.state.lock().completions.append(completions);
+    }
+
+    fn executed(&self, watermark: Watermark) {
+        let mut state = self.state.lock();
+        state.executed = state.executed.max(watermark.position);
+        self.changed.notify_all();
+    }
+
+    fn failed(&self, fatal: Fatal) {
+        self.state.lock().failed = Some(fatal.to_string());
+        self.changed.notify_all();
+    }
+}
+
+#[pymethods]
+impl Executor {
+    #[new]
+    fn new(service: &Bound<'_, PyAny>, workers: usize) -> PyResult<Self> {
+        if workers == 0 || workers > WORKERS_MAX {
+            return Err(PyValueError::new_err(format!("workers is {workers}, expected 1 to {WORKERS_MAX}")));
+        }
+        let service = Arc::new(PythonService::new(service)?);
+        let replies = Arc::new(Replies::default());
+        let config = ExecutorConfig { workers, ..ExecutorConfig::default() };
+        let core = Core::start(service, &config, replies.clone())?;
+        Ok(Self { core, replies, position: Mutex::new(0) })
+    }
+
+    /// Executes these payloads as commands of one slot, in the order of the list wherever they conflict, and returns
+    /// their replies in that order.
+    ///
+    /// Raises pssmr.ReplicaStopped if one of them stops a replica.
+    #[pyo3(signature = (payloads, *, time_ns=0, seed=[0; 32]))]
+    fn execute<'py>(
+        &self,
+        py: Python<'py>,
+        payloads: Vec<Vec<u8>>,
+        time_ns: u64,
+        seed: [u8; 32],
+    ) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+        let outcome = py.detach(|| self.run(CommandKind::Application, payloads, time_ns, seed));
+        let replies = outcome.map_err(|message| errors::replica_stopped(py, message))?;
+        Ok(replies.iter().map(|reply| PyBytes::new(py, reply)).collect())
+    }
+
+    /// The digest of the state.
+    ///
+    /// Raises pssmr.ReplicaStopped if the executor has stopped.
+    fn state_digest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let outcome = py.detach(|| self.run(CommandKind::StateDigest, vec![Vec::new()], 0, [0; 32]));
+        let replies = outcome.map_err(|message| errors::replica_stopped(py, message))?;
+        Ok(PyBytes::new(py, &replies[0]))
+    }
+
+    /// Ends the workers. The executor can't be used afterwards.
+    fn close(&self, py: Python<'_>) {
+        self.replies.state.lock().failed.get_or_insert_with(|| "the executor was closed".to_owned());
+        py.detach(|| self.core.shutdown(Pending::Drop));
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        // The workers may have to attach before they end.
+        Python::attach(|py| self.close(py));
+    }
+}
+
+impl Executor {
+    /// Runs commands to their end; one caller at a time.
+    fn run(
+        &self,
+        kind: CommandKind,
+        payloads: Vec<Vec<u8>>,
+        timestamp: u64,
+        seed: [u8; 32],
+    ) -> Result<Vec<Bytes>, String> {
+        let mut position = self.position.lock();
+        let first = *position + 1;
+        let slot = Slot(first);
+        let commands: Vec<_> = (first..)
+            .zip(payloads)
+            .map(|(position, payload)| Command {
+                position,
+                slot,
+                client: ClientId::default(),
+                sequence: position,
+                timestamp,
+                seed,
+                kind,
+                payload: payload.into(),
+            })
+            .collect();
+        *position += commands.len() as u64;
+        self.core.submit(commands, slot);
+        let mut state = self.replies.state.lock();
+        while state.executed < *position && state.failed.is_none() {
+            self.replies.changed.wait(&mut state);
+        }
+        if let Some(message) = &state.failed {
+            return Err(message.clone());
+        }
+        let mut completions = std::mem::take(&mut state.completions);
+        completions.sort_unstable_by_key(|completion| completion.position);
+        Ok(completions.into_iter().map(|completion| completion.reply).collect())
+    }
+}

@@ -1,0 +1,273 @@
+//! `_core.Method`: one command or query, compiled. Binds and encodes calls, decodes them, and decodes replies.
+
+use bytes::Bytes;
+use pssmr_execution::messagepack::write_array;
+use pssmr_execution::{ArgumentSpec, Reply, reply};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+
+use crate::codec::{self, CodecError, Decoder, Schema};
+use crate::errors;
+use crate::running;
+use crate::state::State;
+
+/// One command or query of a service, compiled.
+#[pyclass(frozen, module = "pssmr._core")]
+#[derive(Debug)]
+pub(crate) struct Method {
+    pub(crate) name: String,
+    pub(crate) query: bool,
+    /// Whether the function takes a context as its first argument.
+    pub(crate) context: bool,
+    pub(crate) function: Py<PyAny>,
+    parameters: Vec<Parameter>,
+    /// How many of the parameters can be given by position.
+    positional: usize,
+    result: Schema,
+}
+
+#[derive(Debug)]
+struct Parameter {
+    name: String,
+    keyword: Py<PyString>,
+    schema: Schema,
+    /// The encoding of the default.
+    default: Option<Bytes>,
+}
+
+/// A parameter as Python gives it: name, type, default in a tuple of one, whether it is keyword-only.
+type ParameterSpec<'py> = (Bound<'py, PyString>, PyRef<'py, Schema>, Option<(Bound<'py, PyAny>,)>, bool);
+
+/// The arguments of one call, decoded.
+pub(crate) struct Arguments<'py> {
+    pub(crate) positional: Vec<Bound<'py, PyAny>>,
+    pub(crate) keywords: Option<Bound<'py, PyDict>>,
+}
+
+#[pymethods]
+impl Method {
+    #[new]
+    fn new(
+        name: String,
+        function: Py<PyAny>,
+        query: bool,
+        context: bool,
+        parameters: Vec<ParameterSpec<'_>>,
+        result: &Schema,
+    ) -> PyResult<Self> {
+        let positional = parameters.iter().take_while(|(_, _, _, keyword_only)| !keyword_only).count();
+        let mut compiled = Vec::with_capacity(parameters.len());
+        for (keyword, schema, default, _) in parameters {
+            let default = match default {
+                Some((value,)) => {
+                    let mut out = Vec::new();
+                    codec::encode(&schema.0, &value, &mut out)
+                        .map_err(|error| error.raise(PyTypeError::new_err, &format!("the default of '{keyword}'")))?;
+                    Some(Bytes::from(out))
+                }
+                None => None,
+            };
+            let (name, schema) = (keyword.to_string(), schema.clone());
+            compiled.push(Parameter { name, keyword: keyword.unbind(), schema, default });
+        }
+        Ok(Self { name, query, context, function, parameters: compiled, positional, result: result.clone() })
+    }
+
+    /// The command's name.
+    #[getter(name)]
+    fn get_name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is a query.
+    #[getter(query)]
+    fn get_query(&self) -> bool {
+        self.query
+    }
+
+    /// The payload of a request that calls the command with these arguments.
+    ///
+    /// Raises pssmr.ArgumentError if they don't fit.
+    #[pyo3(signature = (args, kwargs=None))]
+    pub(crate) fn encode_call<'py>(
+        &self,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(args.py(), &self.payload(args, kwargs)?))
+    }
+
+    /// The result that a reply carries.
+    ///
+    /// Raises what the command raised, or why it was refused.
+    fn decode_reply<'py>(&self, py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        let malformed = || PyValueError::new_err("the replicas' reply is malformed");
+        match Reply::decode(&Bytes::copy_from_slice(data)).map_err(|_| malformed())? {
+            Reply::Result(result) => self.decode_result(py, &result),
+            Reply::ApplicationError { name, arguments } => {
+                let arguments = codec::decode_plain(py, &arguments)
+                    .map_err(|error| error.raise(|_| malformed(), ""))?
+                    .cast_into::<PyTuple>()
+                    .map_err(|_| malformed())?;
+                Err(errors::application_error(py, &name, &arguments))
+            }
+            Reply::HandlerFailed { exception } => Err(errors::handler_failed(py, exception)),
+            Reply::Refused { code, message } => Err(errors::refused(py, code, format!("{}: {message}", self.name))),
+        }
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Method {}>", self.name)
+    }
+}
+
+impl Method {
+    pub(crate) fn argument_specs(&self) -> Vec<ArgumentSpec> {
+        let spec =
+            |parameter: &Parameter| ArgumentSpec { name: parameter.name.clone(), default: parameter.default.clone() };
+        self.parameters.iter().map(spec).collect()
+    }
+
+    /// `u8 length of the name ‖ name ‖ array of arguments`.
+    pub(crate) fn payload(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<u8>> {
+        let py = args.py();
+        if args.len() > self.positional {
+            let (most, given) = (self.positional, args.len());
+            let message = format!("{} takes {most} arguments by position, {given} were given", self.name);
+            return Err(errors::argument_error(py, message));
+        }
+        let mut out = Vec::with_capacity(64);
+        out.push(self.name.len() as u8);
+        out.extend_from_slice(self.name.as_bytes());
+        write_array(&mut out, self.parameters.len() as u32);
+        let mut keywords_used = 0;
+        for (index, parameter) in self.parameters.iter().enumerate() {
+            let keyword = match kwargs {
+                Some(kwargs) => kwargs.get_item(&parameter.keyword)?,
+                None => None,
+            };
+            keywords_used += usize::from(keyword.is_some());
+            let value = if index < args.len() {
+                if keyword.is_some() {
+                    let message = format!("{}: argument '{}' is given twice", self.name, parameter.name);
+                    return Err(errors::argument_error(py, message));
+                }
+                Some(args.get_item(index)?)
+            } else {
+                keyword
+            };
+            match (value, &parameter.default) {
+                (Some(value), _) => codec::encode(&parameter.schema.0, &value, &mut out).map_err(|error| {
+                    let whole = format!("{}: argument '{}'", self.name, parameter.name);
+                    error.raise(|text| errors::argument_error(py, text), &whole)
+                })?,
+                (None, Some(default)) => out.extend_from_slice(default),
+                (None, None) => {
+                    let message = format!("{}: argument '{}' is missing", self.name, parameter.name);
+                    return Err(errors::argument_error(py, message));
+                }
+            }
+        }
+        if let Some(kwargs) = kwargs
+            && kwargs.len() > keywords_used
+        {
+            let known = |name: &str| self.parameters.iter().any(|parameter| parameter.name == name);
+            let names: Vec<_> = kwargs.keys().iter().map(|name| name.to_string()).filter(|name| !known(name)).collect();
+            let message = format!("{} has no argument '{}'", self.name, names.join("', '"));
+            return Err(errors::argument_error(py, message));
+        }
+        Ok(out)
+    }
+
+    /// Decodes an array of arguments. Those that are missing at the end take their defaults.
+    ///
+    /// # Errors
+    /// A mismatch with its place, as text that is the same at every replica; or what Python raised.
+    pub(crate) fn decode_arguments<'py>(
+        &self,
+        py: Python<'py>,
+        arguments: &[u8],
+    ) -> Result<Arguments<'py>, ArgumentsError> {
+        let mut decoder = Decoder::new(py, arguments);
+        let whole = |error| ArgumentsError::of(error, "the arguments");
+        let given = decoder.array("an array").map_err(whole)?;
+        if given > self.parameters.len() {
+            return Err(whole(CodecError::mismatch("there are too many")));
+        }
+        let mut positional = Vec::with_capacity(self.positional);
+        let mut keywords = None;
+        for (index, parameter) in self.parameters.iter().enumerate() {
+            let error = |error| ArgumentsError::of(error, &format!("argument '{}'", parameter.name));
+            let value = if index < given {
+                decoder.value(&parameter.schema.0).map_err(error)?
+            } else if let Some(default) = &parameter.default {
+                codec::decode(&parameter.schema.0, py, default).map_err(error)?
+            } else {
+                return Err(error(CodecError::mismatch("is missing")));
+            };
+            if index < self.positional {
+                positional.push(value);
+            } else {
+                let keywords = keywords.get_or_insert_with(|| PyDict::new(py));
+                keywords.set_item(&parameter.keyword, value).map_err(ArgumentsError::Raised)?;
+            }
+        }
+        decoder.finish().map_err(whole)?;
+        Ok(Arguments { positional, keywords })
+    }
+
+    /// Runs the handler, as the command that runs on this thread.
+    pub(crate) fn run<'py>(
+        &self,
+        py: Python<'py>,
+        state: &State,
+        service: Bound<'py, PyAny>,
+        mut arguments: Arguments<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if self.context
+            && let Some(context) = running::context(py, state)?
+        {
+            arguments.positional.insert(0, context.into_bound(py).into_any());
+        }
+        arguments.positional.insert(0, service);
+        arguments.call(self.function.bind(py))
+    }
+
+    /// The reply with this result.
+    pub(crate) fn encode_result(&self, result: &Bound<'_, PyAny>) -> Result<Bytes, CodecError> {
+        let mut out = Vec::with_capacity(16);
+        codec::encode(&self.result.0, result, &mut out)?;
+        Ok(reply::result(&out))
+    }
+
+    /// The result in a reply that holds one.
+    pub(crate) fn decode_result<'py>(&self, py: Python<'py>, result: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        codec::decode(&self.result.0, py, result)
+            .map_err(|error| error.raise(PyTypeError::new_err, &format!("{}: the result", self.name)))
+    }
+}
+
+impl<'py> Arguments<'py> {
+    /// Calls a function with the arguments.
+    pub(crate) fn call(self, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        function.call(PyTuple::new(function.py(), self.positional)?, self.keywords.as_ref())
+    }
+}
+
+/// Why a command's arguments were not decoded.
+pub(crate) enum ArgumentsError {
+    /// They don't fit: the same at every replica.
+    Mismatch(String),
+    /// Python raised something else.
+    Raised(PyErr),
+}
+
+impl ArgumentsError {
+    fn of(error: CodecError, whole: &str) -> Self {
+        match error {
+            CodecError::Mismatch(mismatch) => Self::Mismatch(mismatch.describe(whole)),
+            CodecError::Raised(error) => Self::Raised(error),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The command that a thread is executing. Tables find it here, so that they know what it may touch.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use pssmr_execution::{Access, AccessError, Footprint};
+use pyo3::prelude::*;
+
+use crate::context::{Context, Facts};
+use crate::state::State;
+
+/// A command in execution.
+pub(crate) struct Running {
+    access: Access,
+    /// The command's name.
+    command: Arc<str>,
+    facts: Facts,
+    /// What the handler was given, if it asked. The functions that it calls get the same.
+    context: Option<Py<Context>>,
+}
+
+thread_local! {
+    static RUNNING: RefCell<Option<Running>> = const { RefCell::new(None) };
+}
+
+/// Makes a command the running one of this thread. Ends it with [`Scope::commit`], or else its writes are undone.
+pub(crate) struct Scope {
+    outer: Option<Running>,
+}
+
+impl Scope {
+    /// Begins a command. A command of another service may be running on this thread: it is the running one again
+    /// afterwards.
+    pub(crate) fn enter(mut access: Access, footprint: &Footprint, command: Arc<str>, facts: Facts) -> Self {
+        access.begin(footprint);
+        Self { outer: RUNNING.replace(Some(Running { access, command, facts, context: None })) }
+    }
+
+    /// Keeps what the command has written.
+    pub(crate) fn commit(self) -> Access {
+        self.end(Access::commit)
+    }
+
+    /// Undoes what the command has written.
+    pub(crate) fn rollback(self) -> Access {
+        self.end(Access::rollback)
+    }
+
+    fn end(mut self, how: impl FnOnce(&mut Access)) -> Access {
+        let running = RUNNING.replace(self.outer.take());
+        let mut access = running.expect("the command that was begun is running").access;
+        how(&mut access);
+        std::mem::forget(self);
+        access
+    }
+}
+
+/// A handler that unwinds leaves nothing behind.
+impl Drop for Scope {
+    fn drop(&mut self) {
+        drop(RUNNING.replace(self.outer.take()));
+    }
+}
+
+/// Why state was not touched.
+#[derive(Debug)]
+pub(crate) enum Denied {
+    /// The running command does not declare it.
+    Undeclared { command: Arc<str>, error: AccessError },
+    /// No command is running, and the state belongs to a replica.
+    Held,
+}
+
+/// Touches `state` as the command that runs on this thread, or, with no command of this state running, directly.
+pub(crate) fn with_access<R>(
+    state: &State,
+    touch: impl FnOnce(&mut Access) -> Result<R, AccessError>,
+) -> Result<R, Denied> {
+    RUNNING.with_borrow_mut(|running| match running {
+        Some(running) if Arc::ptr_eq(running.access.tables(), &state.tables) => {
+            touch(&mut running.access).map_err(|error| Denied::Undeclared { command: running.command.clone(), error })
+        }
+        _ if state.is_held() => Err(Denied::Held),
+        _ => touch(&mut Access::unguarded(state.tables.clone()))
+            .map_err(|error| Denied::Undeclared { command: "".into(), error }),
+    })
+}
+
+/// Whether a command of this state runs on this thread.
+pub(crate) fn is_running(state: &State) -> bool {
+    with_running(state, |_| ()).is_some()
+}
+
+/// The context of the command of this state that runs on this thread.
+pub(crate) fn context(py: Python<'_>, state: &State) -> PyResult<Option<Py<Context>>> {
+    let known =
+        with_running(state, |running| (running.facts, running.context.as_ref().map(|known| known.clone_ref(py))));
+    match known {
+        None => Ok(None),
+        Some((_, Some(known))) => Ok(Some(known)),
+        Some((facts, None)) => {
+            // Made while nothing is borrowed: an allocation can run other Python code.
+            let made = Py::new(py, Context::new(facts))?;
+            let kept = made.clone_ref(py);
+            with_running(state, |running| running.context = Some(kept));
+            Ok(Some(made))
+        }
+    }
+}
+
+fn with_running<R>(state: &State, read: impl FnOnce(&mut Running) -> R) -> Option<R> {
+    RUNNING.with_borrow_mut(|running| {
+        let running = running.as_mut().filter(|running| Arc::ptr_eq(running.access.tables(), &state.tables))?;
+        Some(read(running))
+    })
+}

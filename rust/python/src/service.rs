@@ -1,0 +1,177 @@
+//! A Python service as the executor sees it.
+
+use std::cell::Cell;
+
+use bytes::Bytes;
+use pssmr_execution::{Access, Extraction, FootprintBuilder, Refusal, Service, Task, Worker, WorkerId, reply};
+use pssmr_types::Digest;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+
+use crate::codec;
+use crate::context::Facts;
+use crate::errors;
+use crate::failure;
+use crate::instance::Instance;
+use crate::interface::{Handler, Interface};
+use crate::method::ArgumentsError;
+use crate::running::Scope;
+
+/// A Python service, executed by worker threads that keep their thread state for life and attach once for a whole run
+/// of commands.
+pub(crate) struct PythonService {
+    instance: Py<Instance>,
+    /// The service object.
+    object: Py<PyAny>,
+    /// Whether the class has a `snapshot` of its own.
+    has_snapshot: bool,
+}
+
+thread_local! {
+    /// A worker's access to the tables, from one command to the next.
+    static ACCESS: Cell<Option<Access>> = const { Cell::new(None) };
+}
+
+/// What became of a command.
+enum Ended {
+    /// Its writes are kept.
+    Well(Bytes),
+    /// Its writes are undone.
+    Badly(Bytes),
+}
+
+impl PythonService {
+    /// Takes over a service object: from here on only its commands touch its tables.
+    pub(crate) fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = object.py();
+        let instance: Py<Instance> = object.getattr(intern!(py, "_instance"))?.extract()?;
+        if !instance.get().state.hold() {
+            return Err(errors::closed(py, "the service object belongs to another replica: make a new one"));
+        }
+        let has_snapshot = object.hasattr(intern!(py, "snapshot"))?;
+        Ok(Self { instance, object: object.clone().unbind(), has_snapshot })
+    }
+
+    fn interface(&self) -> &Interface {
+        self.instance.get().interface.get()
+    }
+
+    fn execute_one(&self, py: Python<'_>, task: &mut Task) {
+        let interface = self.interface();
+        let handler = &interface.handlers[task.handler as usize];
+        let instance = self.instance.get();
+        let call = match interface.commands.call(&task.command.payload) {
+            Ok(call) => call,
+            Err(refusal) => {
+                task.reply = reply::refused(&refusal);
+                return;
+            }
+        };
+        let access = ACCESS.take().filter(|access| std::sync::Arc::ptr_eq(access.tables(), &instance.state.tables));
+        let access = access.unwrap_or_else(|| Access::new(instance.state.tables.clone()));
+        let scope = Scope::enter(access, &task.footprint, handler.name.clone(), Facts::of(&task.command));
+        let ended = self.run(py, handler, call.arguments);
+        let (reply, access) = match ended {
+            Ended::Well(reply) => (reply, scope.commit()),
+            Ended::Badly(reply) => (reply, scope.rollback()),
+        };
+        task.reply = reply;
+        ACCESS.set(Some(access));
+    }
+
+    fn run(&self, py: Python<'_>, handler: &Handler, arguments: &[u8]) -> Ended {
+        let method = handler.method.get();
+        let arguments = match method.decode_arguments(py, arguments) {
+            Ok(arguments) => arguments,
+            Err(ArgumentsError::Mismatch(text)) => return Ended::Badly(reply::refused(&Refusal::Argument(text))),
+            Err(ArgumentsError::Raised(error)) => return self.failed(py, handler, error),
+        };
+        let service = self.object.bind(py).clone();
+        match method.run(py, &self.instance.get().state, service, arguments) {
+            Ok(result) => match method.encode_result(&result) {
+                Ok(reply) => Ended::Well(reply),
+                Err(error) => {
+                    let whole = format!("{}.{}: the result", self.interface().name, handler.name);
+                    self.failed(py, handler, error.raise(pyo3::exceptions::PyTypeError::new_err, &whole))
+                }
+            },
+            Err(error) => self.failed(py, handler, error),
+        }
+    }
+
+    /// What an exception becomes at the client.
+    fn failed(&self, py: Python<'_>, handler: &Handler, error: PyErr) -> Ended {
+        match declared(py, &error) {
+            Ok(Some(reply)) => Ended::Badly(reply),
+            Ok(None) => self.undeclared(py, handler, error),
+            Err(second) => self.undeclared(py, handler, second),
+        }
+    }
+
+    fn undeclared(&self, py: Python<'_>, handler: &Handler, error: PyErr) -> Ended {
+        let reply = reply::handler_failed(&errors::type_name(py, &error));
+        failure::log(py, &format!("{}.{}", self.interface().name, handler.name), error);
+        Ended::Badly(reply)
+    }
+}
+
+/// The reply with an error that the application declares; `None` for any other.
+fn declared(py: Python<'_>, error: &PyErr) -> PyResult<Option<Bytes>> {
+    if !errors::is_application_error(py, error)? {
+        return Ok(None);
+    }
+    let arguments = error.value(py).getattr(intern!(py, "args"))?.cast_into::<PyTuple>()?;
+    let mut out = Vec::new();
+    match codec::encode_plain(&arguments, &mut out) {
+        Ok(()) => Ok(Some(reply::application_error(&errors::type_name(py, error), &out))),
+        Err(error) => {
+            let whole = "the arguments of an application error";
+            Err(error.raise(pyo3::exceptions::PyTypeError::new_err, whole))
+        }
+    }
+}
+
+impl Service for PythonService {
+    fn footprint(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<Extraction, Refusal> {
+        self.interface().commands.extract(payload, out)
+    }
+
+    fn compute_footprint(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<(), Refusal> {
+        Python::attach(|py| self.interface().compute_footprint(py, payload, out))
+    }
+
+    fn execute(&self, _: WorkerId, run: &mut [Task]) {
+        Python::attach(|py| run.iter_mut().for_each(|task| self.execute_one(py, task)));
+    }
+
+    /// Of the tables, and of what `snapshot` returns if the class has it. State in other attributes is not seen.
+    fn state_digest(&self) -> Digest {
+        let mut state = self.instance.get().state.tables.digest().0.to_vec();
+        if self.has_snapshot {
+            Python::attach(|py| {
+                let snapshot = self.object.bind(py).call_method0(intern!(py, "snapshot"));
+                let snapshot = snapshot.and_then(|snapshot| Ok(snapshot.cast_into::<PyBytes>()?));
+                match snapshot {
+                    Ok(snapshot) => state.extend_from_slice(snapshot.as_bytes()),
+                    Err(error) => {
+                        // A digest that says so differs from that of every replica whose snapshot worked.
+                        state.extend_from_slice(b"snapshot failed");
+                        failure::log(py, &format!("{}.snapshot", self.interface().name), error);
+                    }
+                }
+            });
+        }
+        Digest::of("pssmr python state 1", &state)
+    }
+
+    fn work(&self, worker: &mut Worker) {
+        // Attached once for the thread's life: a fresh thread state costs ten times an attach to a kept one.
+        Python::attach(|py| {
+            while py.detach(|| worker.wait()) {
+                worker.execute();
+            }
+            ACCESS.set(None);
+        });
+    }
+}
