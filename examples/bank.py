@@ -52,9 +52,7 @@ class Bank(pssmr.Service):
         return left
 
     @pssmr.command
-    def deposit(
-        self, owner: Annotated[str, accounts.write], amount: int, order: Annotated[int, journal.write]
-    ) -> int:
+    def deposit(self, owner: Annotated[str, accounts.write], amount: int, order: Annotated[int, journal.write]) -> int:
         """Puts money into an account, and returns what is in it then."""
         balance = self.accounts.get(owner, 0) + amount
         self.accounts[owner] = balance

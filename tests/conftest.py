@@ -16,7 +16,7 @@ def cluster_directory(tmp_path: Path) -> Iterator[Path]:
     """A directory with the configuration and keys of four replicas that nobody runs."""
     directory = tmp_path / "cluster"
     create_cluster(directory, address=lambda i: (f"127.0.0.1:{17100 + i}", f"127.0.0.1:{17200 + i}"))
-    yield directory
+    return directory
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ _T = TypeVar("_T")
 
 
 def read(path: Path) -> ClusterConfig:
-    """Reads the configuration at `path`: a TOML file, a Python file, or a directory that holds `cluster.toml` or
-    `cluster.py`.
+    """Reads a TOML file, a Python file, or the `cluster.toml` or `cluster.py` of a directory.
 
     Raises:
         ConfigError: If there is none, or one that can't be used. It names the file.
@@ -149,8 +148,10 @@ _MISSING_REMEDIES = {
 
 
 def render(config: ClusterConfig) -> str:
-    """The configuration as the text of a `cluster.toml`, with what every setting means. Settings that have their
-    default are commented out."""
+    """The configuration as the text of a `cluster.toml`, with what every setting means.
+
+    Settings that have their default are commented out.
+    """
     lines = [
         "# A pssmr cluster. Every replica and every client has the same copy of this file; private keys are not in it.",
         "",

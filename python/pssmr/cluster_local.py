@@ -153,8 +153,10 @@ def start_temporary(
 def make_local(
     directory: Path, *, replicas: int, fault_model: FaultModel, settings: Settings | None = None, base_port: int = 0
 ) -> Path:
-    """Makes a cluster on the loopback interface in `directory`, at free ports or from `base_port` on, and returns the
-    path of its `cluster.toml`."""
+    """Makes a cluster on the loopback interface, and returns the path of its `cluster.toml`.
+
+    Its ports are free ones, or those from `base_port` on.
+    """
     count = 2 * max(1, min(replicas, 64))
     ports = list(range(base_port, base_port + count)) if base_port else free_ports(count)
     create_cluster(

@@ -84,18 +84,22 @@ class ReplicaProcess:
         command += ["--parent", str(os.getpid())]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path), "PYTHONUNBUFFERED": "1"}
         # A session of its own, so that a Ctrl-C at the terminal is this process's to act on.
-        self._process: subprocess.Popen[str] = _spawner().submit(
-            lambda: subprocess.Popen(  # noqa: S603 - our own interpreter, with arguments of its own
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                env=environment,
-                start_new_session=True,
+        self._process: subprocess.Popen[str] = (
+            _spawner()
+            .submit(
+                lambda: subprocess.Popen(  # noqa: S603 - our own interpreter, with arguments of its own
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                    env=environment,
+                    start_new_session=True,
+                )
             )
-        ).result()
+            .result()
+        )
         self._pumps = [
             threading.Thread(target=pump, args=(stream,), name=f"pssmr-log-{replica}", daemon=True)
             for pump, stream in ((self._pump_log, self._process.stderr), (self._pump_output, self._process.stdout))

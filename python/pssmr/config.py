@@ -121,7 +121,7 @@ class Settings:
     def _not_below(self, name: str, other: str, *, times: int = 1, plus: int = 0) -> None:
         value, least = getattr(self, name), getattr(self, other) * times + plus
         if value < least:
-            formula = f"{f'{times} × ' if times > 1 else ''}{other}{f' + {plus}' if plus else ''}"
+            formula = f"{f'{times} * ' if times > 1 else ''}{other}{f' + {plus}' if plus else ''}"
             raise ConfigError(
                 f"is {value}, but has to be at least {formula}, which is {least}",
                 field=name,

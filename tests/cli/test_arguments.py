@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -86,24 +87,29 @@ def test_what_is_no_value_of_the_type_is_refused(text: str, annotation: Any) -> 
         parse(text, annotation)
 
 
-def transfer(self: object, source: str, amount: int = 1) -> None:
+def transfer(source: str, amount: int = 1) -> None:
     """A command to parse arguments for."""
 
 
+def parse_transfer(*texts: str) -> list[Any]:
+    parameters = list(inspect.signature(transfer).parameters.values())
+    return parse_arguments("transfer", parameters, {"source": str, "amount": int}, texts)
+
+
 def test_arguments_go_by_position_and_defaults_may_be_left_out() -> None:
-    assert parse_arguments(transfer, ["source", "amount"], ["ann"]) == ["ann"]
-    assert parse_arguments(transfer, ["source", "amount"], ["ann", "5"]) == ["ann", 5]
+    assert parse_transfer("ann") == ["ann"]
+    assert parse_transfer("ann", "5") == ["ann", 5]
 
 
 @pytest.mark.parametrize("texts", [[], ["ann", "5", "6"]])
 def test_too_few_or_too_many_are_refused_with_what_it_takes(texts: list[str]) -> None:
-    with pytest.raises(ConfigError, match=f"{len(texts)} arguments for transfer; it takes source: str amount: int"):
-        parse_arguments(transfer, ["source", "amount"], texts)
+    with pytest.raises(ConfigError, match=f"{len(texts)} arguments for transfer; it takes source: str, amount: int"):
+        parse_transfer(*texts)
 
 
 def test_a_bad_argument_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match="amount: 'much' is not an int"):
-        parse_arguments(transfer, ["source", "amount"], ["ann", "much"])
+        parse_transfer("ann", "much")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A configuration is refused with the field, the value, what was expected and what to do; a good one means one thing."""
+"""A bad configuration is refused with field, value, what was expected and what to do; a good one means one thing."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ BROKEN: list[tuple[str, Callable[[Document], None], str, list[str]]] = [
     ("a key that is a number", replica(0, "key", 12), "replicas[0].key", ["12 (int)"]),
     ("a key of zeros", replica(0, "key", "0" * 64), "replicas[0].key", ["zeros"]),
     ("one key for two replicas", replica(2, "key", key(0)), "replicas[2].key", ["also replicas[0].key"]),
-    ("one key for a replica and a client", put("clients", 0, "key", key(3)), "clients[0].key", ["also replicas[3].key"]),
+    ("a replica's key for a client", put("clients", 0, "key", key(3)), "clients[0].key", ["also replicas[3].key"]),
     ("one address twice", replica(1, "peers", "127.0.0.1:7100"), "replicas[1].peers", ["also replicas[0].peers"]),
     ("localhost for the same", replica(1, "peers", "LocalHost:7100"), "replicas[1].peers", ["also replicas[0].peers"]),
     ("peers' address for clients", replica(0, "clients", "127.0.0.1:7100"), "replicas[0].clients", ["also"]),
@@ -135,11 +135,12 @@ BROKEN: list[tuple[str, Callable[[Document], None], str, list[str]]] = [
     ("a queue smaller than a batch", setting("pending_bytes_max", 2000), "settings.pending_bytes_max",
      ["at least batch_bytes_max"]),
     ("retention smaller than two windows", setting("retained_slots_max", 20), "settings.retained_slots_max",
-     ["2 × window", "32"]),
+     ["2 * window", "32"]),
     ("a batch smaller than a request", setting("batch_bytes_max", 4096), "settings.batch_bytes_max",
      ["request_bytes_max + 512"]),
     ("an unknown scheduler", setting("scheduler", "keyd"), "settings.scheduler", ["did you mean 'keyed'?"]),
-    ("durability that is not there yet", setting("durability", "sync"), "settings.durability", ["not there yet", '"memory"']),
+    ("durability that is not there yet", setting("durability", "sync"), "settings.durability",
+     ["not there yet", '"memory"']),
     ("unknown durability", setting("durability", "disk"), "settings.durability", ["'disk'", '"memory"']),
     ("keys that are no path", put("keys", 3), "keys", ["3 (int)", "path"]),
 ]  # fmt: skip
@@ -302,7 +303,7 @@ def test_an_error_in_a_file_names_the_file(cluster_directory: Path) -> None:
 def test_toml_that_is_broken_is_refused_with_its_place(tmp_path: Path) -> None:
     file = tmp_path / "cluster.toml"
     file.write_text('name = "bank\n')
-    with pytest.raises(ConfigError, match="is not TOML: .*line 1"):
+    with pytest.raises(ConfigError, match=r"is not TOML: .*line 1"):
         ClusterConfig.load(file)
     file.write_bytes(b"name = '\xff'")
     with pytest.raises(ConfigError, match="is not UTF-8"):
@@ -312,7 +313,7 @@ def test_toml_that_is_broken_is_refused_with_its_place(tmp_path: Path) -> None:
 def test_a_place_without_a_configuration_is_refused(tmp_path: Path, cluster_directory: Path) -> None:
     with pytest.raises(ConfigError, match="no such file or directory"):
         ClusterConfig.load(tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="holds no cluster.toml and no cluster.py; `pssmr init"):
+    with pytest.raises(ConfigError, match=r"holds no cluster\.toml and no cluster\.py; `pssmr init"):
         ClusterConfig.load(tmp_path)
     with pytest.raises(ConfigError, match=r"neither a \.toml nor a \.py file"):
         ClusterConfig.load(cluster_directory / "keys" / "client.pem")
@@ -419,3 +420,9 @@ def test_the_first_client_whose_key_is_there_is_taken(cluster_config: ClusterCon
 def test_a_configuration_without_a_key_directory_says_so() -> None:
     with pytest.raises(ConfigError, match="names no directory of private keys"):
         ClusterConfig.load(document()).replica_key(0)
+
+
+def test_the_example_configuration_loads() -> None:
+    config = ClusterConfig.load(Path(__file__).parents[2] / "config")
+    assert config.faults == 1
+    assert config.replicas[0].clients_listener == "0.0.0.0:7101"

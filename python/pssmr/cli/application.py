@@ -29,7 +29,7 @@ _EPILOG = (
 
 app = typer.Typer(
     help="Fault-tolerant replicated applications in Python: runs replicas, talks to them, measures them.",
-    epilog="\n\n".join(_EPILOG),
+    epilog="\n".join(_EPILOG),
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -65,7 +65,9 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def common(
     context: typer.Context,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more, and show where errors come from.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log more, and show where errors come from.")
+    ] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -126,9 +128,7 @@ def replica(
     from pssmr.cli.replica import run_replica
 
     options: Options = context.obj
-    raise typer.Exit(
-        run_replica(application, cluster, replica_id, key=key, parent=parent, verbose=options.verbose)
-    )
+    raise typer.Exit(run_replica(application, cluster, replica_id, key=key, parent=parent, verbose=options.verbose))
 
 
 @app.command()
@@ -146,6 +146,9 @@ def up(
     base_port: Annotated[
         int | None, typer.Option(help="Ports from here on; free ones by default.", show_default=False)
     ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start a cluster that ran before anew, with empty state.")
+    ] = False,
 ) -> None:
     """Runs a whole cluster on this machine, a process a replica, until Ctrl-C.
 
@@ -160,6 +163,7 @@ def up(
         fault_model=fault_model,
         cluster=cluster,
         base_port=base_port,
+        fresh=fresh,
         verbose=options.verbose,
     )
     raise typer.Exit(code)
@@ -243,5 +247,3 @@ def bench(
         workers=workers,
     )
     run_and_print(plan, json_file)
-
-

@@ -8,7 +8,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pssmr.errors import ConfigError
@@ -18,31 +18,30 @@ class Mismatch(ValueError):
     """A text that is no value of the type."""
 
 
-def parse_arguments(command: Callable[..., Any], parameters: Sequence[str], texts: Sequence[str]) -> list[Any]:
-    """The arguments that `texts` stand for, by the annotations of the command.
+def parse_arguments(
+    command: str, parameters: Sequence[inspect.Parameter], hints: Mapping[str, Any], texts: Sequence[str]
+) -> list[Any]:
+    """The arguments that `texts` stand for.
 
     Args:
-        command: The method.
-        parameters: The names of its arguments that a client gives, in order.
+        command: The command's name.
+        parameters: What a client gives to it, in order.
+        hints: The types of the parameters, by name.
         texts: What was written.
 
     Raises:
         ConfigError: If there are too many or too few, or one is no value of its type. It says how to write it.
     """
-    signature = inspect.signature(command)
-    hints = typing.get_type_hints(command)
-    required = [each for each in parameters if signature.parameters[each].default is inspect.Parameter.empty]
-    usage = " ".join(f"{each}: {describe(hints[each])}" for each in parameters) or "no arguments"
+    required = [each for each in parameters if each.default is each.empty]
+    usage = ", ".join(f"{each.name}: {describe(hints[each.name])}" for each in parameters) or "no arguments"
     if not len(required) <= len(texts) <= len(parameters):
-        raise ConfigError(
-            f"{len(texts)} arguments for {command.__name__}", field="ARG", remedy=f"it takes {usage}"
-        )
+        raise ConfigError(f"{len(texts)} arguments for {command}", field="ARG", remedy=f"it takes {usage}")
     values = []
-    for name, text in zip(parameters, texts, strict=False):
+    for each, text in zip(parameters, texts, strict=False):
         try:
-            values.append(parse(text, hints[name]))
+            values.append(parse(text, hints[each.name]))
         except Mismatch as error:
-            raise ConfigError(f"{text!r} is not {error}", field=name, remedy=f"it takes {usage}") from None
+            raise ConfigError(f"{text!r} is not {error}", field=each.name, remedy=f"it takes {usage}") from None
     return values
 
 
@@ -54,8 +53,9 @@ def describe(annotation: Any) -> str:
 
 
 def parse(text: str, annotation: Any) -> Any:
-    """The value of this type that the text stands for: text as it is, bytes as `hex:00ff`, an enumeration's member by
-    its name, everything else as JSON.
+    """The value of this type that the text stands for.
+
+    Text is taken as it is, bytes as `hex:00ff` or text, an enumeration's member by its name, all else as JSON.
 
     Raises:
         Mismatch: If it stands for none.

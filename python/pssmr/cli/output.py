@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.traceback import Traceback
 
 from pssmr import errors
 from pssmr.cluster_processes import ReplicaFailed
@@ -43,6 +42,8 @@ def exit_code_of(error: BaseException) -> ExitCode:
 def report(error: Exception, options: Options) -> ExitCode:
     """Says an error in one line, with `--verbose` also where it came from, and returns the exit code for it."""
     if options.verbose:
+        from rich.traceback import Traceback
+
         messages.print(Traceback.from_exception(type(error), error, error.__traceback__))
     kind = "" if isinstance(error, errors.Error) else f"{type(error).__name__}: "
     more = "" if options.verbose or isinstance(error, errors.Error) else " (--verbose shows where)"

@@ -38,7 +38,19 @@ def show_status(cluster: Path, *, key: str | None, as_json: bool, timeout: float
 def status_table(config: ClusterConfig, statuses: Statuses) -> Table:
     """All replicas, a line each."""
     table = Table(title=f"{config.name}: {len(config.replicas)} replicas, {config.fault_model}", title_justify="left")
-    for name in ("id", "role", "view", "decided", "executed", "lag", "peers", "clients", "pending", "commands", "up for"):
+    for name in (
+        "id",
+        "role",
+        "view",
+        "decided",
+        "executed",
+        "lag",
+        "peers",
+        "clients",
+        "pending",
+        "commands",
+        "up for",
+    ):
         table.add_column(name, justify="left" if name in ("role", "up for") else "right")
     highest = max((each["decided"] for each in statuses if each), default=0)
     for replica, status in zip(config.replicas, statuses, strict=True):

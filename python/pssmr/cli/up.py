@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import shutil
 import signal
 import time
 from pathlib import Path
 
 from rich.text import Text
 
+from pssmr import Query, Service
 from pssmr.cli.output import messages
-from pssmr.cli.services import load_service_class
+from pssmr.cli.services import commands_of, load_service_class, parameters_of
 from pssmr.cluster_fields import check_integer
 from pssmr.cluster_local import LocalProcesses, make_local, start_temporary
 from pssmr.cluster_processes import describe_exit
 from pssmr.cluster_temporary import TemporaryDirectory
-from pssmr.config import FaultModel
+from pssmr.config import ClusterConfig, FaultModel
 from pssmr.errors import ConfigError
 from pssmr.exit_codes import ExitCode
 
@@ -29,6 +32,7 @@ def run_cluster(
     fault_model: FaultModel,
     cluster: Path | None,
     base_port: int | None,
+    fresh: bool,
     verbose: bool,
 ) -> ExitCode:
     """Runs a cluster until a signal, or until no replica is left."""
@@ -37,6 +41,8 @@ def run_cluster(
         raise ConfigError(
             "the cluster's configuration has its ports", field="--base-port", remedy="give one of the two"
         )
+    if cluster is not None:
+        _check_that_it_can_vote(ClusterConfig.load(cluster), fresh=fresh)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as closing:
         running = _start(
@@ -52,11 +58,10 @@ def run_cluster(
         for note in config.notes:
             messages.print(f"note: {note}")
         place = running.cluster if cluster is not None else running.cluster.parent
-        query = next(iter(service_class.commands()), "COMMAND")
         messages.print(
             f"{len(config.replicas)} replicas run ({config.fault_model}, survive {config.faults} faulty). "
             f"Clients find them in {place}\n"
-            f"Try: pssmr call {application} {query} ... --cluster {place}\n"
+            f"Try: pssmr call {application} {_example(service_class)} --cluster {place}\n"
             "Ctrl-C stops them.",
             markup=False,
         )
@@ -93,6 +98,50 @@ def _start(
         running.start_all()
     closing.callback(_stop, running)
     return running
+
+
+def _example(service_class: type[Service]) -> str:
+    """A command of the service as one writes it; a query without arguments, if there is one."""
+
+    def words(name: str) -> list[str]:
+        parameters, _ = parameters_of(service_class, commands[name])
+        return [name, *(each.name.upper() for each in parameters if each.default is each.empty)]
+
+    commands = commands_of(service_class)
+    written = sorted(
+        (words(name) for name in commands), key=lambda each: (not isinstance(commands[each[0]], Query), len(each))
+    )
+    return " ".join(written[0]) if written else "COMMAND"
+
+
+def _check_that_it_can_vote(config: ClusterConfig, *, fresh: bool) -> None:
+    """Refuses a cluster whose replicas have voted before, or lets them forget it with `fresh`.
+
+    They kept nothing in memory of what they voted for. So they would not vote again, and no command would ever be
+    executed.
+
+    To forget is safe here and nowhere else: all replicas run on this machine, so all of the state is gone, and with it
+    everything that a forgotten vote could contradict.
+    """
+    directories = [path for each in config.replicas if (path := config.replica_data(each.id)) is not None]
+    if not any((path / "voted").exists() for path in directories):
+        return
+    if not fresh:
+        raise ConfigError(
+            f'the replicas of {config.name!r} ran before, and their state is gone: durability is "memory"',
+            field="--cluster",
+            remedy="`pssmr up --fresh` starts the cluster again with empty state",
+        )
+    for path in directories:
+        with contextlib.suppress(FileNotFoundError), (path / "lock").open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(
+                    "a replica that runs uses this directory", source=str(path), remedy="stop it first"
+                ) from None
+    for path in directories:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _watch(running: LocalProcesses) -> ExitCode:

@@ -200,8 +200,9 @@ class LocalCluster:
 
 
 def application_of(service: type[Service]) -> str:
-    """How another process finds a service class: `module:Class`, or `path/file.py:Class` where the module can't be
-    imported by its name.
+    """How another process finds a service class.
+
+    That is `module:Class`, or `path/file.py:Class` where the module can't be imported by its name.
 
     Raises:
         ConfigError: If it can't be found at all.

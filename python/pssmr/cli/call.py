@@ -1,0 +1,33 @@
+"""`pssmr call`: one command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pssmr.cli.arguments import parse_arguments, to_text
+from pssmr.cli.output import results
+from pssmr.cli.services import commands_of, load_service_class, parameters_of
+from pssmr.client import Client
+from pssmr.cluster_fields import nearest
+from pssmr.config import ClusterConfig
+from pssmr.errors import ConfigError
+
+
+def call_command(
+    application: str, command: str, texts: Sequence[str], *, cluster: Path, key: str | None, timeout: float
+) -> None:
+    """Sends one command of a service, and prints its result."""
+    service_class = load_service_class(application)
+    commands = commands_of(service_class)
+    if command not in commands:
+        raise ConfigError(
+            f"the service has no command {command!r}{nearest(command, commands)}",
+            field="COMMAND",
+            remedy=f"it has {', '.join(commands) or 'none'}",
+        )
+    parameters, hints = parameters_of(service_class, commands[command])
+    arguments = parse_arguments(command, parameters, hints, texts)
+    config = ClusterConfig.load(cluster)
+    with Client(config, key=key, timeout=timeout) as client:
+        results.print(to_text(client.call(commands[command], *arguments)))
