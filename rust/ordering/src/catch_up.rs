@@ -106,7 +106,31 @@ impl Core {
             asked: from,
             entries_when_asked: 0,
         });
+        self.take_from_shelf();
+        if self.end_fetch_if_complete(effects) {
+            return;
+        }
         if from == self.me { self.ask_next(effects) } else { self.ask(effects) }
+    }
+
+    /// What is being fetched may have been on this replica's own chain before.
+    fn take_from_shelf(&mut self) {
+        let Some(fetch) = &mut self.catch_up.fetch else { return };
+        while fetch.next.0 > fetch.floor {
+            let (slot, digest) = fetch.next;
+            let Some((parent, batch)) = self.shelf.get(slot, digest) else { return };
+            fetch.entries.push((digest, Entry { slot, parent, batch: batch.clone() }));
+            fetch.next = (Slot(slot.0 - 1), parent);
+        }
+    }
+
+    fn end_fetch_if_complete(&mut self, effects: &mut Vec<Effect>) -> bool {
+        let complete = self.catch_up.fetch.take_if(|fetch| fetch.next.0 <= fetch.floor);
+        let is_complete = complete.is_some();
+        if let Some(fetch) = complete {
+            self.end_fetch(fetch, effects);
+        }
+        is_complete
     }
 
     fn ask(&mut self, effects: &mut Vec<Effect>) {
@@ -196,31 +220,38 @@ impl Core {
         }
     }
 
-    /// Another replica asks for a part of a chain.
+    /// Another replica asks for a part of a chain: ours, or one that was ours.
     pub(crate) fn on_fetch(&self, from: ReplicaId, slot: Slot, digest: Digest, floor: Slot, effects: &mut Vec<Effect>) {
-        if slot > self.chain.head() || floor >= slot {
-            return;
-        }
-        if slot < self.chain.oldest() {
+        if slot.0 > 0 && slot < self.chain.oldest() && floor < slot {
             effects.push(Effect::Send { to: from, message: PeerMessage::Truncated { oldest: self.chain.oldest() } });
             return;
         }
-        if self.chain.digest_at(slot) != Some(digest) {
-            return;
-        }
+        let (mut slot, mut digest) = (slot, digest);
         let mut bytes = 0;
-        let lowest = floor.next().max(self.chain.oldest());
-        for number in (lowest.0..=slot.0).rev().take(BASE_SPAN as usize) {
-            let slot = Slot(number);
-            let link = self.chain.get(slot).expect("kept slots were asked for");
-            let parent = self.chain.digest_at(Slot(number - 1)).expect("the digest before a kept slot is known");
-            bytes += link.batch.bytes().len();
-            if bytes > ANSWER_BYTES_MAX && number != lowest.0 {
+        for _ in 0..BASE_SPAN {
+            if slot <= floor {
                 return;
             }
-            let entry = Entry { slot, parent, batch: link.batch.clone() };
+            let Some(entry) = self.entry(slot, digest) else { return };
+            bytes += entry.batch.bytes().len();
+            if bytes > ANSWER_BYTES_MAX && bytes > entry.batch.bytes().len() {
+                return;
+            }
+            (slot, digest) = (Slot(slot.0 - 1), entry.parent);
             effects.push(Effect::Send { to: from, message: PeerMessage::Entry(entry) });
         }
+    }
+
+    /// A slot of the chain or of the shelf.
+    fn entry(&self, slot: Slot, digest: Digest) -> Option<Entry> {
+        if let Some(link) = self.chain.get(slot)
+            && link.digest == digest
+        {
+            let parent = self.chain.digest_at(Slot(slot.0 - 1)).expect("the digest before a kept slot is known");
+            return Some(Entry { slot, parent, batch: link.batch.clone() });
+        }
+        let (parent, batch) = self.shelf.get(slot, digest)?;
+        Some(Entry { slot, parent, batch: batch.clone() })
     }
 
     /// One entry of what is being fetched. Anybody's will do: it proves itself.
@@ -233,10 +264,8 @@ impl Core {
         }
         fetch.next = (Slot(slot.0 - 1), entry.parent);
         fetch.entries.push((digest, entry));
-        if fetch.next.0 <= fetch.floor {
-            let fetch = self.catch_up.fetch.take().expect("checked above");
-            self.end_fetch(fetch, effects);
-        }
+        self.take_from_shelf();
+        self.end_fetch_if_complete(effects);
     }
 
     fn end_fetch(&mut self, fetch: Fetch, effects: &mut Vec<Effect>) {
@@ -278,6 +307,7 @@ impl Core {
             self.deliver_next(effects);
         }
         self.writeset.decided(self.chain.decided(), None);
+        self.tidy_shelf();
         if self.leader() == self.me && self.phase == Phase::Active {
             self.requeue();
         }

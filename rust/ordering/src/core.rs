@@ -12,6 +12,7 @@ use crate::chain::Chain;
 use crate::interface::{Config, ConfigError, Effect, Event, Input, Now};
 use crate::pool::{Key, Pool};
 use crate::sessions::Sessions;
+use crate::shelf::Shelf;
 use crate::view_change::ViewChange;
 use crate::votes::VoteSet;
 use crate::writeset::Writeset;
@@ -60,6 +61,7 @@ pub struct Core {
     pub(crate) accepted: Option<Tip>,
     pub(crate) lock: Option<Lock>,
     pub(crate) writeset: Writeset,
+    pub(crate) shelf: Shelf,
     /// Proposals of this view's leader that the chain has not reached yet.
     pub(crate) early: BTreeMap<Slot, Propose>,
 
@@ -124,6 +126,7 @@ impl Core {
             accepted: None,
             lock: None,
             writeset: Writeset::default(),
+            shelf: Shelf::default(),
             early: BTreeMap::new(),
             change: ViewChange::new(n, now.monotonic),
             catch_up: CatchUp::new(n),
@@ -287,7 +290,7 @@ impl Core {
     /// When a step is due at the latest, even if nothing happens; in [`Now::monotonic`]'s nanoseconds. `None` if never:
     /// the replica has halted.
     pub fn deadline(&self) -> Option<u64> {
-        (!self.halted).then(|| self.next_timer())
+        (!self.halted).then(|| self.change.look_at.map_or(self.next_timer(), |at| at.min(self.next_timer())))
     }
 
     /// The leader of the view that the replica is in.

@@ -11,7 +11,7 @@
 //! | `view_change` | Stop, StopData, Sync |
 //! | `choice` | from what base a new view goes on |
 //! | `catch_up` | fetching what this replica lacks |
-//! | `votes`, `chain`, `writeset`, `pool`, `sessions`, `replies` | the data that these work on |
+//! | `votes`, `chain`, `shelf`, `writeset`, `pool`, `sessions`, `replies` | the data that these work on |
 
 mod catch_up;
 mod chain;
@@ -22,6 +22,7 @@ mod normal_case;
 mod pool;
 mod replies;
 mod sessions;
+mod shelf;
 mod view_change;
 mod votes;
 mod writeset;

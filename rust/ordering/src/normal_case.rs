@@ -139,13 +139,14 @@ impl Core {
         Slot(end.min(decided + WINDOW_MAX as u64 - 1))
     }
 
-    /// Whether a slot is within the window, and execution keeps up with it.
+    /// Whether a slot is within the window, and execution keeps up with it. Execution does not keep out the slot that
+    /// decides a view's base, or the base could stay undecided for ever.
     fn has_room_for(&self, slot: Slot) -> bool {
-        slot <= self.window_end() && self.execution_keeps_up()
+        let is_executable = slot.0 - self.executed.0 <= self.config.unexecuted_slots_max as u64;
+        slot <= self.window_end() && (is_executable || slot == self.base.next())
     }
 
-    /// Whether there is room for more decided slots that are not executed yet. Undecided ones don't count: were they to
-    /// keep out the slot that decides a view's base, they would stay undecided for ever.
+    /// Whether there is room for more decided slots that are not executed yet.
     pub(crate) fn execution_keeps_up(&self) -> bool {
         self.chain.decided().0 - self.executed.0 < self.config.unexecuted_slots_max as u64
     }
@@ -225,7 +226,8 @@ impl Core {
     }
 
     fn write(&mut self, effects: &mut Vec<Effect>) -> bool {
-        if !self.quorums.has_write_phase() || self.learner || !self.writeset.has_room(self.view) {
+        let has_room = self.writeset.has_room(self.view) && self.shelf.bytes() <= self.config.pending_bytes_max;
+        if !self.quorums.has_write_phase() || self.learner || !has_room {
             return false;
         }
         let Some(slot) = self.votable(self.wrote) else { return false };
@@ -299,6 +301,7 @@ impl Core {
             self.deliver_next(effects);
         }
         self.writeset.decided(slot, Some(self.view));
+        self.tidy_shelf();
         self.change.progressed(self.me, self.view);
         true
     }
@@ -356,14 +359,26 @@ impl Core {
         }
     }
 
-    /// Cuts the chain back. The requests of the slots cut off are still pending.
+    /// Cuts the chain back. The requests of the slots cut off are still pending, and the slots that this replica's state
+    /// speaks of go onto the shelf.
     pub(crate) fn cut_back(&mut self, slot: Slot) {
         for number in slot.0 + 1..=self.chain.head().0 {
             self.forget_unproven(Slot(number));
         }
-        self.chain.truncate(slot);
+        let head = self.chain.head();
+        let cut = self.chain.truncate(slot);
+        for (depth, link) in cut.iter().enumerate() {
+            let parent = cut.get(depth + 1).map_or(self.chain.head_digest(), |below| below.digest);
+            self.shelf.put(Slot(head.0 - depth as u64), link.digest, parent, link.batch.clone());
+        }
+        self.tidy_shelf();
         self.writes.truncated(slot);
         self.accepts.truncated(slot);
+    }
+
+    /// What is decided, or no longer part of this replica's state, need not be kept off the chain.
+    pub(crate) fn tidy_shelf(&mut self) {
+        self.shelf.tidy(self.chain.decided(), &self.writeset, self.lock.as_ref());
     }
 
     /// Sends this view's last votes again, to one replica or to all: they stand for all those before.

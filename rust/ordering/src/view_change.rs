@@ -35,6 +35,8 @@ pub(crate) struct ViewChange {
     failed: u32,
     /// As a leader: the view has its base, and its first proposal is due even if nothing waits.
     pub(crate) must_open: bool,
+    /// When the leader has to be looked at again, if it goes on like this.
+    pub(crate) look_at: Option<u64>,
 }
 
 impl ViewChange {
@@ -47,6 +49,7 @@ impl ViewChange {
             entered: now,
             failed: 0,
             must_open: false,
+            look_at: None,
         }
     }
 
@@ -76,6 +79,7 @@ impl Core {
     /// half a time-out, and after a whole one the replica asks for the next leader. The same if a leader decides much
     /// but passes over a request. A view that does not get its base in time is given up.
     pub(crate) fn watch_leader(&mut self, effects: &mut Vec<Effect>) {
+        self.change.look_at = None;
         if self.learner {
             return;
         }
@@ -83,6 +87,8 @@ impl Core {
         if self.phase != Phase::Active {
             if now >= self.quiet_since() + timeout {
                 self.wish_for(self.view.next(), effects);
+            } else {
+                self.change.look_at = Some(self.quiet_since() + timeout);
             }
             return;
         }
@@ -104,6 +110,7 @@ impl Core {
                 effects.push(Effect::Broadcast(PeerMessage::Forward(requests)));
             }
         }
+        self.change.look_at = [quiet_since + timeout / 2, quiet_since + timeout].into_iter().find(|at| *at > now);
         if now >= quiet_since + timeout && self.pool.has_vouched(self.me, now - timeout / 2) {
             self.wish_for(self.view.next(), effects);
         }
