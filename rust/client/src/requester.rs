@@ -2,6 +2,8 @@
 
 mod opening;
 mod retry;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
