@@ -214,3 +214,18 @@ fn a_sync_must_prove_its_base() {
         "another cluster's"
     );
 }
+
+#[test]
+fn a_replica_wants_to_be_woken_when_the_leader_has_to_be_judged() {
+    // No heartbeat or retransmission is due anywhere near.
+    let long = std::time::Duration::from_secs(3600);
+    let config = pssmr_ordering::Config { heartbeat_interval: long, retransmit_interval: long, ..Default::default() };
+    let mut cluster = cluster::Cluster::new(pssmr_types::FaultModel::Byzantine, 4, &config);
+    cluster.down[0] = true;
+    cluster.send(&cluster::opening(1));
+    let (half, whole) = (250_000_000, 500_000_000);
+    assert_eq!(cluster.cores[1].deadline(), Some(half));
+    cluster.clock = half;
+    cluster.step(1, Input::Tick);
+    assert_eq!(cluster.cores[1].deadline(), Some(whole));
+}
