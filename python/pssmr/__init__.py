@@ -4,6 +4,9 @@ Write a `Service` whose methods are commands, say which state each one touches, 
 """
 
 from pssmr._core import Context
+from pssmr.async_client import AsyncClient
+from pssmr.client import Client
+from pssmr.config import ClusterConfig, Settings
 from pssmr.encoding import decode, encode
 from pssmr.errors import (
     ApplicationError,
@@ -26,14 +29,19 @@ from pssmr.errors import (
     UnknownCommand,
     WrongKey,
 )
-from pssmr.service import Command, Query, Service, command, query
+from pssmr.replica import Replica
+from pssmr.service import Call, Command, Query, Service, command, query
 from pssmr.state import Map, Resource
 
 __all__ = [
     "ApplicationError",
     "ArgumentError",
+    "AsyncClient",
     "Busy",
+    "Call",
+    "Client",
     "Closed",
+    "ClusterConfig",
     "Command",
     "CommandError",
     "ConfigError",
@@ -46,11 +54,13 @@ __all__ = [
     "OutcomeUnknown",
     "Query",
     "Refused",
+    "Replica",
     "ReplicaStopped",
     "RequestTooLarge",
     "Resource",
     "Service",
     "SessionExpired",
+    "Settings",
     "Unavailable",
     "UndeclaredAccess",
     "UnknownCommand",

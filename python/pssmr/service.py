@@ -58,6 +58,14 @@ class Command(Generic[P, R]):
             return self
         return functools.partial(self._call, instance)
 
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+        """The command with its arguments, for `call_many`.
+
+        Raises:
+            ArgumentError: If the arguments don't fit.
+        """
+        return Call(self, self.declared.method.encode_call(args, kwargs))
+
     def _call(self, service: Service, /, *args: P.args, **kwargs: P.kwargs) -> R:
         result: R = service._instance.call(self.declared.method, service, args, kwargs)
         return result
@@ -74,6 +82,17 @@ class Command(Generic[P, R]):
 
 class Query(Command[P, R]):
     """A command that changes nothing. Made by `@pssmr.query`."""
+
+
+class Call(Generic[R]):
+    """A command with its arguments, encoded. Made by `Command.bind`."""
+
+    def __init__(self, command: Command[Any, R], payload: bytes) -> None:
+        self.command = command
+        self.payload = payload
+
+    def __repr__(self) -> str:
+        return f"<call of {self.command.__qualname__}>"
 
 
 class _CommandDecorator(Protocol):
@@ -193,7 +212,7 @@ class Service:
         self._instance = Instance(cls._interface)
         for index, (name, table) in enumerate(cls._tables.items()):
             if isinstance(table, Map):
-                bound: Map[Any, Any] = Map.__new__(Map, self._instance, index, *table.schemas)
+                bound: Map[Any, Any] = Map.__new__(Map, self._instance, index)
                 bound.name = name
                 vars(self)[name] = bound
         return self

@@ -52,6 +52,34 @@ exception! {
     /// What was closed.
     closed, "Closed"
 }
+exception! {
+    /// A configuration that can't be used.
+    config_error, "ConfigError"
+}
+exception! {
+    /// Too many requests under way.
+    busy, "Busy"
+}
+exception! {
+    /// A request above the limit.
+    request_too_large, "RequestTooLarge"
+}
+exception! {
+    /// Too few replicas can be reached.
+    no_quorum, "NoQuorum"
+}
+exception! {
+    /// A key that the other side does not take.
+    wrong_key, "WrongKey"
+}
+exception! {
+    /// A command of which nobody knows whether it was executed.
+    outcome_unknown, "OutcomeUnknown"
+}
+exception! {
+    /// A session that the replicas have forgotten.
+    session_expired, "SessionExpired"
+}
 
 /// The application's own error with this name.
 pub(crate) fn application_error(py: Python<'_>, name: &str, arguments: &Bound<'_, PyTuple>) -> PyErr {

@@ -19,7 +19,7 @@ use crate::service::PythonService;
 const WORKERS_MAX: usize = 1024;
 
 /// Executes commands of a service object on worker threads, ordered by what they declare.
-#[pyclass(frozen, module = "pssmr._core")]
+#[pyclass(frozen, weakref, module = "pssmr._core")]
 pub(crate) struct Executor {
     core: Core,
     replies: Arc<Replies>,

@@ -30,7 +30,7 @@ pub(crate) struct Instance {
 impl Instance {
     #[new]
     fn new(interface: Py<Interface>) -> Self {
-        let state = Arc::new(State::new(&interface.get().tables));
+        let state = Arc::new(State::new(interface.get().tables.iter().map(|table| table.name.as_str())));
         Self { interface, state, calls: AtomicU64::new(0) }
     }
 

@@ -1,10 +1,12 @@
 //! `_core.Interface`: what a service class declares, compiled: its tables, its commands, and what each one touches.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use pssmr_execution::{
     CommandSpec, CommandTable, FootprintBuilder, KeyDeclaration, Mode, Refusal, ScopeDeclaration, Step, TableId,
 };
+use pssmr_types::Digest;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -20,12 +22,20 @@ use crate::method::{ArgumentsError, Method};
 #[derive(Debug)]
 pub(crate) struct Interface {
     pub(crate) name: String,
-    /// The names of the tables with storage; a table's id is its place here. Resources have the ids that follow.
-    pub(crate) tables: Vec<String>,
+    /// The tables with storage; a table's id is its place here. Resources have the ids that follow.
+    pub(crate) tables: Vec<TableDeclaration>,
     pub(crate) commands: CommandTable,
     pub(crate) handlers: Vec<Handler>,
     /// The service class: what callables are given to name tables by.
     class: Py<PyType>,
+}
+
+/// A table with storage.
+#[derive(Debug)]
+pub(crate) struct TableDeclaration {
+    pub(crate) name: String,
+    pub(crate) key: Schema,
+    pub(crate) value: Schema,
 }
 
 /// One command's handler, with the index of its declaration.
@@ -55,7 +65,7 @@ impl Interface {
     fn new(
         py: Python<'_>,
         class: Bound<'_, PyType>,
-        tables: Vec<String>,
+        tables: Vec<(String, PyRef<'_, Schema>, PyRef<'_, Schema>)>,
         commands: Vec<CommandDeclaration<'_>>,
     ) -> PyResult<Self> {
         let mut specs = Vec::with_capacity(commands.len());
@@ -75,6 +85,10 @@ impl Interface {
         let name = class.name()?.to_string();
         let commands = CommandTable::new(specs)
             .map_err(|error| errors::declaration_error(py, format!("{name}.{}: {}", error.command, error.problem)))?;
+        let tables = tables
+            .into_iter()
+            .map(|(name, key, value)| TableDeclaration { name, key: key.clone(), value: value.clone() })
+            .collect();
         Ok(Self { name, tables, commands, handlers, class: class.unbind() })
     }
 
@@ -112,6 +126,19 @@ fn scope_declaration((scope, table): &ScopeSpec) -> PyResult<ScopeDeclaration> {
 }
 
 impl Interface {
+    /// The digest of what decides, beside the handlers' code, what a command does: names, types, tables, keys.
+    pub(crate) fn digest(&self) -> Digest {
+        let mut text = format!("{}\n", self.name);
+        for table in &self.tables {
+            let (key, value) = (table.key.0.describe(), table.value.0.describe());
+            writeln!(text, "{} {key} {value}", table.name).expect("writing to a string");
+        }
+        for (spec, handler) in self.commands.commands().iter().zip(&self.handlers) {
+            writeln!(text, "{spec:?} {}", handler.method.get().describe()).expect("writing to a string");
+        }
+        Digest::of("pssmr python interface 1", text.as_bytes())
+    }
+
     /// Completes the footprint of a payload whose command declares a callable.
     ///
     /// # Errors

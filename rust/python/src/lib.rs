@@ -1,15 +1,21 @@
 //! `pssmr._core`: conversions between Python and the Rust crates, nothing else.
 
+mod client;
 mod codec;
+mod completions;
 mod context;
 mod errors;
 mod executor;
 mod failure;
 mod instance;
 mod interface;
+mod keys;
 mod method;
+mod process;
+mod replica;
 mod running;
 mod service;
+mod signal;
 mod state;
 mod table;
 mod table_iterator;
@@ -19,6 +25,8 @@ use pyo3::prelude::*;
 /// The core of pssmr. Use the names that the package `pssmr` exports.
 #[pymodule(gil_used = false)]
 mod _core {
+    #[pymodule_export]
+    use super::client::ClientCore;
     #[pymodule_export]
     use super::codec::Schema;
     #[pymodule_export]
@@ -30,7 +38,11 @@ mod _core {
     #[pymodule_export]
     use super::interface::Interface;
     #[pymodule_export]
+    use super::keys::{generate_key, public_key};
+    #[pymodule_export]
     use super::method::Method;
+    #[pymodule_export]
+    use super::replica::ReplicaCore;
     #[pymodule_export]
     use super::table::Table;
     #[pymodule_export]

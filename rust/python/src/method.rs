@@ -129,6 +129,12 @@ impl Method {
         self.parameters.iter().map(spec).collect()
     }
 
+    /// The types of arguments and result.
+    pub(crate) fn describe(&self) -> String {
+        let types: Vec<_> = self.parameters.iter().map(|parameter| parameter.schema.0.describe()).collect();
+        format!("({}) -> {}", types.join(", "), self.result.0.describe())
+    }
+
     /// `u8 length of the name ‖ name ‖ array of arguments`.
     pub(crate) fn payload(&self, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Vec<u8>> {
         let py = args.py();

@@ -53,6 +53,11 @@ impl PythonService {
         Ok(Self { instance, object: object.clone().unbind(), has_snapshot })
     }
 
+    /// The digest of what the service's commands are: replicas that differ in it don't talk to each other.
+    pub(crate) fn schema_digest(&self) -> Digest {
+        self.interface().digest()
+    }
+
     fn interface(&self) -> &Interface {
         self.instance.get().interface.get()
     }

@@ -14,7 +14,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(names: &[String]) -> Self {
+    /// Empty tables with these names.
+    pub(crate) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         Self { tables: Arc::new(Tables::new(names)), held: AtomicBool::new(false) }
     }
 

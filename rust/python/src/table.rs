@@ -40,16 +40,15 @@ struct Key<'a, 'py> {
 
 #[pymethods]
 impl Table {
-    /// A table that is only declared; or, with all arguments, the one with this index in an instance's state.
+    /// A table that is only declared; or the one with this index in an instance's state.
     #[new]
-    #[pyo3(signature = (instance=None, index=0, key=None, value=None))]
-    fn new(instance: Option<&Instance>, index: u16, key: Option<&Schema>, value: Option<&Schema>) -> PyResult<Self> {
-        let (Some(instance), Some(key), Some(value)) = (instance, key, value) else { return Ok(Self(None)) };
-        let state = instance.state.clone();
-        if usize::from(index) >= state.tables.count() {
-            return Err(PyTypeError::new_err("there is no such table"));
-        }
-        Ok(Self(Some(Place { state, id: TableId(index), key: key.clone(), value: value.clone() })))
+    #[pyo3(signature = (instance=None, index=0))]
+    fn new(instance: Option<&Instance>, index: u16) -> PyResult<Self> {
+        let Some(instance) = instance else { return Ok(Self(None)) };
+        let declared = instance.interface.get().tables.get(usize::from(index));
+        let declared = declared.ok_or_else(|| PyTypeError::new_err("there is no such table"))?;
+        let (state, key, value) = (instance.state.clone(), declared.key.clone(), declared.value.clone());
+        Ok(Self(Some(Place { state, id: TableId(index), key, value })))
     }
 
     #[classmethod]

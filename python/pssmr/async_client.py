@@ -1,0 +1,287 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+from collections.abc import Callable, Iterable
+from os import PathLike
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, ParamSpec, Self, TypeVar, overload
+
+from pssmr._core import ClientCore
+from pssmr.client_options import ClientOptions, ClusterSource, check_timeout, status_of
+from pssmr.closing import close_at_exit
+from pssmr.errors import Busy, Closed, Error, OutcomeUnknown
+from pssmr.service import Call, Command
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Request(NamedTuple):
+    """A command on its way."""
+
+    future: asyncio.Future[Any]
+    decode: Callable[[Any], Any]
+    payload: bytes
+    timeout: float
+
+
+class _Connection:
+    """A core, and the requests of one asyncio loop that it has."""
+
+    def __init__(self, options: ClientOptions) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.core: ClientCore = options.connect(for_loop=True)
+        self.room = asyncio.Semaphore(options.in_flight_max)
+        self.closed = False
+        self._sent: dict[int, _Request] = {}
+        self._unsent: list[_Request] = []
+        self._fileno = self.core.fileno()
+        self.loop.add_reader(self._fileno, self._drain)
+
+    def send(self, request: _Request) -> None:
+        """Sends a request together with all others of this turn of the loop. There must be room for it."""
+        if not self._unsent:
+            self.loop.call_soon(self._flush)
+        self._unsent.append(request)
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        by_timeout: dict[float, list[_Request]] = {}
+        for request in unsent:
+            if request.future.done():
+                self.room.release()
+            else:
+                by_timeout.setdefault(request.timeout, []).append(request)
+        for timeout, requests in by_timeout.items():
+            self._submit(requests, timeout)
+
+    def _submit(self, requests: list[_Request], timeout: float) -> None:
+        error: Exception = Busy("the client has as many bytes under way as it may: wait for some commands to complete")
+        tokens: list[int] = []
+        try:
+            tokens = self.core.submit([request.payload for request in requests], timeout)
+        except Exception as refused:
+            error = refused
+        self._sent.update(zip(tokens, requests, strict=False))
+        for request in requests[len(tokens) :]:
+            self.room.release()
+            _fail(request.future, error)
+
+    def ask(self, token: int, decode: Callable[[Any], Any]) -> asyncio.Future[Any]:
+        """The result of what was submitted beside the commands."""
+        future = self.loop.create_future()
+        self._sent[token] = _Request(future, decode, b"", 0.0)
+        return future
+
+    def _drain(self) -> None:
+        for token, value, failed in self.core.drain():
+            request = self._sent.pop(token)
+            if request.payload:
+                self.room.release()
+            if request.future.done():
+                continue
+            if failed:
+                request.future.set_exception(value)
+                continue
+            try:
+                request.future.set_result(request.decode(value))
+            except Exception as error:
+                request.future.set_exception(error)
+
+    async def close(self) -> None:
+        """Ends the core. What is under way ends with `OutcomeUnknown`."""
+        if self.closed:
+            return
+        self.closed = True
+        self._flush()
+        await asyncio.to_thread(self.core.close)
+        self._drain()
+        self.loop.remove_reader(self._fileno)
+        for request in self._sent.values():
+            _fail(request.future, OutcomeUnknown("the client was closed: whether the command is executed is not known"))
+        self._sent.clear()
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+class AsyncClient:
+    """A client of a cluster, for asyncio. All tasks of one loop may use one.
+
+    ```python
+    async with pssmr.AsyncClient("cluster.toml") as client:
+        await client.call(Bank.transfer, "ann", "bob", 5)
+    ```
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterSource,
+        *,
+        key: str | PathLike[str] | None = None,
+        timeout: float = 10.0,
+        in_flight_max: int = 1024,
+    ) -> None:
+        """Connects to nothing yet: that is for `async with`, or `open`.
+
+        Args:
+            cluster: The cluster, in any form that `ClusterConfig.load` takes.
+            key: Who the client is: a client's name in the configuration, or the path of a key file. By default the
+                first client of the configuration whose key file is there.
+            timeout: Seconds that a command may take, from when there is room for it in flight.
+            in_flight_max: Most commands that are sent and not answered at once, 1 to 4000. More wait here.
+
+        Raises:
+            ConfigError: If the configuration or the key can't be used.
+        """
+        self._options = ClientOptions.load(cluster, key, timeout, in_flight_max)
+        self._timeout = timeout
+        self._connection: _Connection | None = None
+
+    async def open(self) -> Self:
+        """Starts connecting. Commands wait until enough replicas are reached.
+
+        Raises:
+            Error: If the client is open already.
+        """
+        if self._connection is not None:
+            raise Error("the client was opened before; make a new one")
+        self._connection = _Connection(self._options)
+        close_at_exit(self._connection.core)
+        return self
+
+    async def close(self) -> None:
+        """Ends the client. What other tasks wait for ends with `OutcomeUnknown`. May be called twice."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def with_timeout(self, seconds: float) -> Self:
+        """The same client with another time-out: `client.with_timeout(2).call(...)`. Shares the connections.
+
+        Raises:
+            ConfigError: If the time-out is not above 0.
+        """
+        check_timeout(seconds)
+        self._open_connection()
+        view = copy.copy(self)
+        view._timeout = seconds
+        return view
+
+    async def call(self, command: Command[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Has a command executed, and returns its result: `await client.call(Bank.transfer, "ann", "bob", 5)`.
+
+        A task that is cancelled meanwhile gets its `CancelledError`, and leaves open whether the command is executed:
+        it may have been sent, and can't be called back.
+
+        Raises:
+            CommandError: If the command is refused; not executed.
+            ApplicationError: What the command itself raised; executed.
+            HandlerFailed: If its handler failed; executed, and undone as far as tables go.
+            Unavailable: If the cluster can't take it now; not executed.
+            OutcomeUnknown: If no answer came in time.
+            SessionExpired: If the replicas have forgotten this client.
+            Closed: If the client is not open.
+        """
+        method = command.declared.method
+        result: R = await (await self._send(command, method.encode_call(args, kwargs)))
+        return result
+
+    @overload
+    async def call_many(self, calls: Iterable[Call[R]], *, return_exceptions: Literal[False] = False) -> list[R]: ...
+    @overload
+    async def call_many(self, calls: Iterable[Call[R]], *, return_exceptions: Literal[True]) -> list[R | Exception]: ...
+    async def call_many(self, calls: Iterable[Call[Any]], *, return_exceptions: bool = False) -> list[Any]:
+        """Has many commands executed, without waiting for one before sending the next, and returns their results.
+
+        ```python
+        await client.call_many(Bank.deposit.bind(name, 10) for name in names)
+        ```
+
+        They may be executed in any order.
+
+        Args:
+            calls: Commands with their arguments, made by `bind`. Taken as far as there is room in flight.
+            return_exceptions: Whether errors take the place of results. If not, the first one is raised when all are
+                done.
+
+        Raises:
+            Exception: What `call` raises.
+        """
+        futures: list[asyncio.Future[Any]] = []
+        try:
+            for call in calls:
+                futures.append(await self._send(call.command, call.payload))
+            results: list[Any] = await asyncio.gather(*futures, return_exceptions=True)
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        if not return_exceptions:
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+        return results
+
+    async def status(self, *, timeout: float = 3.0) -> list[dict[str, Any] | None]:
+        """How each replica says it is, by id; `None` for one that does not answer.
+
+        Args:
+            timeout: Seconds to wait for each.
+        """
+        connection = self._open_connection()
+        asked = [
+            connection.ask(connection.core.submit_status(replica.id, timeout), status_of)
+            for replica in self._options.cluster.replicas
+        ]
+        statuses: list[dict[str, Any] | None] = []
+        for future in asked:
+            status = None
+            with contextlib.suppress(Error):
+                status = await future
+            statuses.append(status)
+        return statuses
+
+    async def state_digests(self) -> dict[int, bytes]:
+        """The digest of each replica's state at one position of the total order: of those that answer in time.
+
+        Equal digests mean equal states. They cover the maps, and what the service's `snapshot` returns.
+
+        Raises:
+            Unavailable: If the cluster can't do it now.
+            OutcomeUnknown: If too few replicas answered in time.
+        """
+        connection = self._open_connection()
+        token = connection.core.submit_state_digests(self._timeout)
+        digests: dict[int, bytes] = await connection.ask(token, dict)
+        return digests
+
+    async def _send(self, command: Command[Any, Any], payload: bytes) -> asyncio.Future[Any]:
+        """Sends a command as soon as there is room for it."""
+        self._options.check_size(command.name, payload)
+        connection = self._open_connection()
+        await connection.room.acquire()
+        if connection.closed:
+            connection.room.release()
+            raise Closed("the client was closed before the command was sent")
+        future = connection.loop.create_future()
+        connection.send(_Request(future, command.declared.method.decode_reply, payload, self._timeout))
+        return future
+
+    def _open_connection(self) -> _Connection:
+        if self._connection is None or self._connection.closed:
+            raise Closed("the client is not open: use it in `async with`, or call open()")
+        return self._connection

@@ -1,0 +1,197 @@
+"""Clients: they send commands, and believe a result when enough replicas agree on it. This one is without asyncio."""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Iterable
+from os import PathLike
+from types import TracebackType
+from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
+
+from pssmr._core import ClientCore
+from pssmr.async_client import AsyncClient
+from pssmr.client_options import ClientOptions, ClusterSource, check_timeout, status_of
+from pssmr.closing import close_at_exit
+from pssmr.errors import Closed, Error
+from pssmr.service import Call, Command
+
+__all__ = ["AsyncClient", "Client"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Client:
+    """A client of a cluster, for code without asyncio. Any number of threads may use one.
+
+    ```python
+    with pssmr.Client("cluster.toml") as client:
+        client.call(Bank.transfer, "ann", "bob", 5)
+    ```
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterSource,
+        *,
+        key: str | PathLike[str] | None = None,
+        timeout: float = 10.0,
+        in_flight_max: int = 1024,
+    ) -> None:
+        """Connects to nothing yet: that is for `with`, or `open`.
+
+        Args:
+            cluster: The cluster, in any form that `ClusterConfig.load` takes.
+            key: Who the client is: a client's name in the configuration, or the path of a key file. By default the
+                first client of the configuration whose key file is there.
+            timeout: Seconds that a command may take.
+            in_flight_max: Most commands that are sent and not answered at once, 1 to 4000. More wait here.
+
+        Raises:
+            ConfigError: If the configuration or the key can't be used.
+        """
+        self._options = ClientOptions.load(cluster, key, timeout, in_flight_max)
+        self._timeout = timeout
+        self._core: ClientCore | None = None
+
+    def open(self) -> Self:
+        """Starts connecting. Commands wait until enough replicas are reached.
+
+        Raises:
+            Error: If the client is open already.
+        """
+        if self._core is not None:
+            raise Error("the client was opened before; make a new one")
+        self._core = self._options.connect(for_loop=False)
+        close_at_exit(self)
+        return self
+
+    def close(self) -> None:
+        """Ends the client. What other threads wait for ends with `OutcomeUnknown`. May be called twice."""
+        if self._core is not None:
+            self._core.close()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def with_timeout(self, seconds: float) -> Self:
+        """The same client with another time-out: `client.with_timeout(2).call(...)`. Shares the connections.
+
+        Raises:
+            ConfigError: If the time-out is not above 0.
+        """
+        check_timeout(seconds)
+        self._open_core()
+        view = copy.copy(self)
+        view._timeout = seconds
+        return view
+
+    def call(self, command: Command[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Has a command executed, and returns its result: `client.call(Bank.transfer, "ann", "bob", 5)`.
+
+        Interrupted by Ctrl-C, it leaves open whether the command is executed.
+
+        Raises:
+            CommandError: If the command is refused; not executed.
+            ApplicationError: What the command itself raised; executed.
+            HandlerFailed: If its handler failed; executed, and undone as far as tables go.
+            Unavailable: If the cluster can't take it now; not executed.
+            OutcomeUnknown: If no answer came in time.
+            SessionExpired: If the replicas have forgotten this client.
+            Closed: If the client is not open.
+        """
+        method = command.declared.method
+        payload = method.encode_call(args, kwargs)
+        self._options.check_size(command.name, payload)
+        core = self._open_core()
+        (token,) = core.submit([payload], self._timeout)
+        result: R = method.decode_reply(core.wait(token))
+        return result
+
+    @overload
+    def call_many(self, calls: Iterable[Call[R]], *, return_exceptions: Literal[False] = False) -> list[R]: ...
+    @overload
+    def call_many(self, calls: Iterable[Call[R]], *, return_exceptions: Literal[True]) -> list[R | Exception]: ...
+    def call_many(self, calls: Iterable[Call[Any]], *, return_exceptions: bool = False) -> list[Any]:
+        """Has many commands executed, without waiting for one before sending the next, and returns their results.
+
+        ```python
+        client.call_many(Bank.deposit.bind(name, 10) for name in names)
+        ```
+
+        They may be executed in any order.
+
+        Args:
+            calls: Commands with their arguments, made by `bind`. Taken as far as there is room in flight.
+            return_exceptions: Whether errors take the place of results. If not, the first one is raised when all are
+                done.
+
+        Raises:
+            Exception: What `call` raises.
+        """
+        core = self._open_core()
+        results: list[Any] = []
+        waiting: deque[tuple[Call[Any], int]] = deque()
+
+        def take_oldest() -> None:
+            call, token = waiting.popleft()
+            try:
+                results.append(call.command.declared.method.decode_reply(core.wait(token)))
+            except Exception as error:
+                results.append(error)
+
+        try:
+            for call in calls:
+                self._options.check_size(call.command.name, call.payload)
+                if len(waiting) == self._options.in_flight_max:
+                    take_oldest()
+                waiting.append((call, *core.submit([call.payload], self._timeout)))
+            while waiting:
+                take_oldest()
+        finally:
+            core.forget([token for _, token in waiting])
+        if not return_exceptions:
+            for result in results:
+                if isinstance(result, Exception):
+                    raise result
+        return results
+
+    def status(self, *, timeout: float = 3.0) -> list[dict[str, Any] | None]:
+        """How each replica says it is, by id; `None` for one that does not answer.
+
+        Args:
+            timeout: Seconds to wait for each.
+        """
+        core = self._open_core()
+        tokens = [core.submit_status(replica.id, timeout) for replica in self._options.cluster.replicas]
+        statuses: list[dict[str, Any] | None] = []
+        for token in tokens:
+            try:
+                statuses.append(status_of(core.wait(token)))
+            except Error:
+                statuses.append(None)
+        return statuses
+
+    def state_digests(self) -> dict[int, bytes]:
+        """The digest of each replica's state at one position of the total order: of those that answer in time.
+
+        Equal digests mean equal states. They cover the maps, and what the service's `snapshot` returns.
+
+        Raises:
+            Unavailable: If the cluster can't do it now.
+            OutcomeUnknown: If too few replicas answered in time.
+        """
+        core = self._open_core()
+        digests: dict[int, bytes] = core.wait(core.submit_state_digests(self._timeout))
+        return digests
+
+    def _open_core(self) -> ClientCore:
+        if self._core is None:
+            raise Closed("the client is not open: use it in `with`, or call open()")
+        return self._core

@@ -1,0 +1,87 @@
+"""What both kinds of client are told, checked before anything is connected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+from pssmr._core import ClientCore
+from pssmr.config import ClusterConfig
+from pssmr.errors import ConfigError, RequestTooLarge
+
+ClusterSource = ClusterConfig | Mapping[str, Any] | str | PathLike[str]
+"""A cluster in any form that `ClusterConfig.load` takes."""
+
+IN_FLIGHT_MAX = 4000
+"""The most commands that a client can have in flight: replicas keep replies for no more."""
+
+
+@dataclass(frozen=True)
+class ClientOptions:
+    """A client's cluster, key and bounds."""
+
+    cluster: ClusterConfig
+    key: str
+    timeout: float
+    in_flight_max: int
+
+    @classmethod
+    def load(
+        cls, cluster: ClusterSource, key: str | PathLike[str] | None, timeout: float, in_flight_max: int
+    ) -> ClientOptions:
+        """Reads and checks them.
+
+        Raises:
+            ConfigError: If one of them can't be used.
+        """
+        check_timeout(timeout)
+        if not 1 <= in_flight_max <= IN_FLIGHT_MAX:
+            raise ConfigError(f"is {in_flight_max}, expected 1 to {IN_FLIGHT_MAX} commands", field="in_flight_max")
+        config = ClusterConfig.load(cluster)
+        return cls(config, config.client_key(key), timeout, in_flight_max)
+
+    def connect(self, *, for_loop: bool) -> ClientCore:
+        """Starts a client whose completions are for an asyncio loop, or for threads that wait."""
+        return ClientCore(
+            cluster=self.cluster.id,
+            fault_model=self.cluster.fault_model,
+            replicas=[(replica.key, replica.clients) for replica in self.cluster.replicas],
+            key=self.key,
+            for_loop=for_loop,
+            timeout=self.timeout,
+            in_flight_max=self.in_flight_max,
+            request_bytes_max=self.cluster.settings.request_bytes_max,
+            result_bytes_max=self.cluster.settings.result_bytes_max,
+        )
+
+    def check_size(self, name: str, payload: bytes) -> None:
+        """Refuses an encoded command that replicas would not take.
+
+        Raises:
+            RequestTooLarge: If it is one.
+        """
+        limit = self.cluster.settings.request_bytes_max
+        if len(payload) > limit:
+            raise RequestTooLarge(
+                f"{name}: {len(payload)} bytes with its arguments, the limit is {limit}; send less at once, or raise "
+                "request_bytes_max in the cluster's settings"
+            )
+
+
+def check_timeout(timeout: float) -> None:
+    """Refuses a time-out that is none.
+
+    Raises:
+        ConfigError: If it is not above 0.
+    """
+    if not timeout > 0:
+        raise ConfigError(f"is {timeout}, expected seconds above 0", field="timeout")
+
+
+def status_of(data: bytes) -> dict[str, Any]:
+    """What a replica said of itself."""
+    status: dict[str, Any] = json.loads(data)
+    return status

@@ -1,0 +1,193 @@
+"""A running replica."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+from os import PathLike
+from types import TracebackType
+from typing import Any, Self
+
+from pssmr._core import ReplicaCore
+from pssmr.client_options import ClusterSource
+from pssmr.closing import close_at_exit
+from pssmr.config import ClusterConfig
+from pssmr.errors import Closed, Error, ReplicaStopped
+from pssmr.service import Service
+
+_log = logging.getLogger("pssmr.replica")
+
+_WARNINGS = frozenset({"misbehaviour", "beyond_retention", "leader_suspected", "halted"})
+
+
+class Replica:
+    """One replica of a cluster, in this process.
+
+    ```python
+    async with pssmr.Replica(Bank(), "cluster.toml", id=0) as replica:
+        await replica.wait()
+    ```
+
+    Its threads end with the context. Without asyncio, `with` does the same.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        cluster: ClusterSource,
+        *,
+        id: int,  # noqa: A002: what configurations and people call it
+        key: str | PathLike[str] | None = None,
+    ) -> None:
+        """Starts nothing yet: that is for `async with`, `with`, or `start`.
+
+        Args:
+            service: A service object of its own, whose commands this replica executes. From the start on, nothing else
+                may touch its maps.
+            cluster: The cluster, in any form that `ClusterConfig.load` takes.
+            id: Which of the cluster's replicas to be.
+            key: The path of the replica's private key; `keys/replica-N.pem` by default.
+
+        Raises:
+            ConfigError: If the configuration or the key can't be used.
+        """
+        self._service = service
+        self._config = ClusterConfig.load(cluster)
+        self._id = id
+        self._key = self._config.replica_key(id, key)
+        self._core: ReplicaCore | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended: asyncio.Event | None = None
+
+    def start(self) -> Self:
+        """Starts the replica: its ports are open when this returns, its links come up behind it.
+
+        Raises:
+            ConfigError: If a setting can't be, or the data directory can't be used.
+            Closed: If the service object belongs to another replica.
+            OSError: If an address can't be listened at.
+            Error: If the replica was started before.
+        """
+        if self._core is not None:
+            raise Error("the replica was started before; make a new one, with a new service object")
+        config, me = self._config, self._config.replicas[self._id]
+        data = config.replica_data(self._id)
+        if data is not None:
+            data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._core = ReplicaCore(
+            self._service,
+            cluster=config.id,
+            fault_model=config.fault_model,
+            members=[(replica.key, replica.peers) for replica in config.replicas],
+            me=self._id,
+            key=self._key,
+            listen_peers=me.peers_listener,
+            listen_clients=me.clients_listener,
+            clients=[client.key for client in config.clients],
+            settings=dataclasses.asdict(config.settings),
+            data=data,
+        )
+        close_at_exit(self)
+        return self
+
+    def stop(self) -> None:
+        """Stops the replica, and waits until its threads are gone. Commands that have begun are finished.
+
+        May be called twice. Never call it from a handler.
+        """
+        if self._core is not None:
+            self._core.stop()
+
+    def close(self) -> None:
+        """The same as `stop`."""
+        self.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(self.start)
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self._loop.add_reader(self._started_core().fileno(), self._take_events)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        core = self._started_core()
+        if self._loop is not None:
+            self._loop.remove_reader(core.fileno())
+        await asyncio.to_thread(self.stop)
+        self._take_events()
+        if self._ended is not None:
+            self._ended.set()
+
+    async def wait(self) -> None:
+        """Waits until the replica is stopped. Needs `async with`.
+
+        Raises:
+            ReplicaStopped: When the replica has stopped by itself, for good.
+        """
+        if self._ended is None:
+            raise Error("wait() needs `async with pssmr.Replica(...)`")
+        core = self._started_core()
+        if core.halted() is None:
+            await self._ended.wait()
+        if (reason := core.halted()) is not None:
+            raise ReplicaStopped(reason)
+
+    @property
+    def id(self) -> int:
+        """Which replica this is."""
+        return self._id
+
+    @property
+    def config(self) -> ClusterConfig:
+        """The cluster's configuration."""
+        return self._config
+
+    @property
+    def halted(self) -> str | None:
+        """Why the replica has stopped for good; `None` if it has not."""
+        return self._started_core().halted()
+
+    @property
+    def peer_address(self) -> str:
+        """Where it listens for other replicas."""
+        return self._started_core().peer_address
+
+    @property
+    def client_address(self) -> str:
+        """Where it listens for clients."""
+        return self._started_core().client_address
+
+    def status(self) -> dict[str, Any]:
+        """How it is: the same as `Client.status` shows of it."""
+        status: dict[str, Any] = json.loads(self._started_core().status())
+        return status
+
+    def events(self) -> list[dict[str, Any]]:
+        """What has happened since the last time, the oldest first. With `async with`, events are logged instead."""
+        return [json.loads(event) for event in self._started_core().events()]
+
+    def _take_events(self) -> None:
+        for event in self.events():
+            kind = event.pop("event")
+            details = ", ".join(f"{name}={value}" for name, value in event.items())
+            level = logging.WARNING if kind in _WARNINGS else logging.INFO
+            _log.log(level, "replica %d: %s %s", self._id, kind, details)
+            if kind == "halted" and self._ended is not None:
+                self._ended.set()
+
+    def _started_core(self) -> ReplicaCore:
+        if self._core is None:
+            raise Closed("the replica is not started: use it in `async with` or `with`, or call start()")
+        return self._core

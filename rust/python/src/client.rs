@@ -1,0 +1,243 @@
+//! `_core.ClientCore`: a client of a cluster.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use pssmr_client::{
+    Client, ClientConfig, ConnectError, ReplicaEndpoint, RequestError, Response, Submission, SubmitError, Work,
+};
+use pssmr_transport::HandshakeFailure;
+use pssmr_types::ReplicaId;
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::completions::{Completions, Outcome, Sink};
+use crate::errors;
+use crate::keys::{cluster_id, fault_model, public_key_of, secret_key};
+use crate::process::Maker;
+
+/// How often a thread that waits looks whether it was interrupted.
+const INTERRUPT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A client of a cluster: takes encoded requests, and gives their completions to an asyncio loop or to threads.
+#[pyclass(frozen, weakref, module = "pssmr._core")]
+pub(crate) struct ClientCore {
+    /// `None` once it is closed.
+    client: Mutex<Option<Arc<Client>>>,
+    completions: Arc<Completions>,
+    next_token: AtomicU64,
+    maker: Maker,
+}
+
+/// One completion as Python gets it: token, result or exception, whether it is an exception.
+type Completed = (u64, Py<PyAny>, bool);
+
+#[pymethods]
+impl ClientCore {
+    /// Starts a client. Links come up behind it.
+    #[new]
+    #[pyo3(signature = (
+        *, cluster, fault_model, replicas, key, for_loop, timeout, in_flight_max, request_bytes_max, result_bytes_max
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        cluster: &str,
+        fault_model: &str,
+        replicas: Vec<(String, String)>,
+        key: &str,
+        for_loop: bool,
+        timeout: f64,
+        in_flight_max: usize,
+        request_bytes_max: usize,
+        result_bytes_max: usize,
+    ) -> PyResult<Self> {
+        let endpoint = |(key, address): (String, String)| Ok(ReplicaEndpoint { key: public_key_of(&key)?, address });
+        let replicas = replicas.into_iter().map(endpoint).collect::<PyResult<_>>()?;
+        let model = self::fault_model(fault_model)?;
+        let mut config = ClientConfig::new(cluster_id(cluster)?, model, replicas, secret_key(key)?);
+        config.request_timeout = seconds(timeout)?;
+        config.in_flight_max = in_flight_max;
+        config.payload_bytes_max = request_bytes_max;
+        config.result_bytes_max = result_bytes_max;
+        let completions = if for_loop { Completions::for_loop()? } else { Completions::for_threads() };
+        let completions = Arc::new(completions);
+        let client =
+            py.detach(|| Client::connect(&config, Sink(completions.clone()))).map_err(|error| match error {
+                ConnectError::Config(error) => errors::config_error(py, error.to_string()),
+                ConnectError::Transport(_) | ConnectError::Thread(_) => PyOSError::new_err(error.to_string()),
+            })?;
+        let client = Mutex::new(Some(Arc::new(client)));
+        Ok(Self { client, completions, next_token: AtomicU64::new(1), maker: Maker::here() })
+    }
+
+    /// The file descriptor that is readable while there is something to drain; None if threads wait.
+    fn fileno(&self) -> Option<i32> {
+        self.completions.fileno()
+    }
+
+    /// Sends encoded requests, which may each take as many seconds as given, and returns the token of each, in order.
+    /// If there is room for the first ones only, the others are not sent and have no token.
+    ///
+    /// Raises pssmr.Busy if there is room for none, pssmr.RequestTooLarge or pssmr.Closed.
+    #[pyo3(signature = (payloads, timeout=None))]
+    fn submit(&self, py: Python<'_>, payloads: Vec<Bound<'_, PyBytes>>, timeout: Option<f64>) -> PyResult<Vec<u64>> {
+        let works = payloads.iter().map(|payload| Work::Command(Bytes::copy_from_slice(payload.as_bytes())));
+        self.submit_works(py, works.collect(), timeout)
+    }
+
+    /// Asks for the digest of each replica's state, at one position of the total order; returns the token.
+    #[pyo3(signature = (timeout=None))]
+    fn submit_state_digests(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
+        Ok(self.submit_works(py, vec![Work::StateDigests], timeout)?[0])
+    }
+
+    /// Asks one replica how it is; returns the token.
+    #[pyo3(signature = (replica, timeout=None))]
+    fn submit_status(&self, py: Python<'_>, replica: u16, timeout: Option<f64>) -> PyResult<u64> {
+        Ok(self.submit_works(py, vec![Work::Status(ReplicaId(replica))], timeout)?[0])
+    }
+
+    /// What has completed since the last time: token, result or exception, whether it is an exception.
+    fn drain(&self, py: Python<'_>) -> PyResult<Vec<Completed>> {
+        self.maker.check(py, "client")?;
+        let drained = self.completions.drain();
+        drained
+            .into_iter()
+            .map(|completion| {
+                let (value, failed) = self.outcome(py, completion.result)?;
+                Ok((completion.token, value, failed))
+            })
+            .collect()
+    }
+
+    /// Waits, without holding up other threads, until a request has completed, and returns its result. The token must
+    /// have come from a client for threads, and is used up even if the wait is interrupted.
+    fn wait(&self, py: Python<'_>, token: u64) -> PyResult<Py<PyAny>> {
+        self.maker.check(py, "client")?;
+        loop {
+            if let Some(outcome) = py.detach(|| self.completions.wait(token, INTERRUPT_INTERVAL)) {
+                let (value, failed) = self.outcome(py, outcome)?;
+                return if failed { Err(PyErr::from_value(value.into_bound(py))) } else { Ok(value) };
+            }
+            if let Err(interrupt) = py.check_signals() {
+                self.completions.forget([token]);
+                return Err(interrupt);
+            }
+        }
+    }
+
+    /// Gives up on these tokens: what comes for them is dropped.
+    fn forget(&self, tokens: Vec<u64>) {
+        self.completions.forget(tokens);
+    }
+
+    /// Ends the client; what is under way completes with pssmr.OutcomeUnknown.
+    fn close(&self, py: Python<'_>) {
+        let client = self.client.lock().take();
+        let Some(client) = client else { return };
+        if self.maker.is_here() {
+            py.detach(|| client.close());
+        } else {
+            // Its threads are in the process that made it: there is nothing to close here.
+            std::mem::forget(client);
+        }
+    }
+}
+
+impl ClientCore {
+    fn submit_works(&self, py: Python<'_>, works: Vec<Work>, timeout: Option<f64>) -> PyResult<Vec<u64>> {
+        self.maker.check(py, "client")?;
+        let timeout = timeout.map(seconds).transpose()?;
+        let client = self.client.lock().clone();
+        let client = client.ok_or_else(|| errors::closed(py, "the client is closed"))?;
+        let first = self.next_token.fetch_add(works.len() as u64, Ordering::Relaxed);
+        let mut tokens: Vec<u64> = (first..).take(works.len()).collect();
+        let mut submissions: Vec<_> =
+            tokens.iter().zip(works).map(|(token, work)| Submission { token: *token, work, timeout }).collect();
+        if self.completions.fileno().is_none() {
+            self.completions.expect(tokens.iter().copied());
+        }
+        let submitted = client.submit_many(&mut submissions);
+        let Err(error) = submitted else { return Ok(tokens) };
+        let left = tokens.split_off(tokens.len() - submissions.len());
+        self.completions.forget(left);
+        if !tokens.is_empty() {
+            return Ok(tokens);
+        }
+        Err(match error {
+            SubmitError::QueueFull => errors::busy(py, error.to_string()),
+            SubmitError::RequestTooLarge { .. } => errors::request_too_large(py, error.to_string()),
+            SubmitError::Closed => errors::closed(py, error.to_string()),
+            SubmitError::NoSuchReplica => errors::config_error(py, error.to_string()),
+        })
+    }
+
+    fn outcome(&self, py: Python<'_>, outcome: Outcome) -> PyResult<(Py<PyAny>, bool)> {
+        let value = match outcome {
+            Ok(Response::Result(bytes) | Response::Status(bytes)) => PyBytes::new(py, &bytes).into_any().unbind(),
+            Ok(Response::StateDigests(digests)) => {
+                let dict = PyDict::new(py);
+                for (replica, digest) in digests {
+                    dict.set_item(replica.0, PyBytes::new(py, &digest.0))?;
+                }
+                dict.into_any().unbind()
+            }
+            Err(error) => return Ok((self.exception(py, error).into_value(py).into_any(), true)),
+        };
+        Ok((value, false))
+    }
+
+    fn exception(&self, py: Python<'_>, error: RequestError) -> PyErr {
+        let message = error.to_string();
+        match error {
+            RequestError::NoQuorum { .. } => self.no_quorum(py, &message),
+            RequestError::Busy => errors::busy(py, message),
+            RequestError::SessionExpired => errors::session_expired(py, message),
+            RequestError::OutcomeUnknown | RequestError::Closed => errors::outcome_unknown(py, message),
+        }
+    }
+
+    /// Says of each replica that can't be reached why.
+    fn no_quorum(&self, py: Python<'_>, message: &str) -> PyErr {
+        let client = self.client.lock().clone();
+        let links = client.map(|client| client.status().links).unwrap_or_default();
+        let unreachable: Vec<_> = links
+            .iter()
+            .enumerate()
+            .filter(|(_, link)| !link.up)
+            .map(|(replica, link)| (replica, link.last_error.as_deref().unwrap_or("not yet connected")))
+            .collect();
+        let reasons: Vec<_> =
+            unreachable.iter().map(|(replica, reason)| format!("replica {replica}: {reason}")).collect();
+        let text = if reasons.is_empty() { message.to_owned() } else { format!("{message} ({})", reasons.join("; ")) };
+        if unreachable.iter().any(|(_, reason)| is_about_keys(reason)) {
+            errors::wrong_key(py, text)
+        } else {
+            errors::no_quorum(py, text)
+        }
+    }
+}
+
+fn seconds(seconds: f64) -> PyResult<Duration> {
+    let duration = Duration::try_from_secs_f64(seconds).ok().filter(|duration| !duration.is_zero());
+    duration.ok_or_else(|| PyValueError::new_err(format!("a time-out of {seconds} seconds: it must be above 0")))
+}
+
+/// Whether a link is down because one side does not take the other's key.
+fn is_about_keys(reason: &str) -> bool {
+    let refused = HandshakeFailure::KeyRefused.to_string();
+    let unexpected = HandshakeFailure::UnexpectedKey(None).to_string();
+    let (before, after) = unexpected.split_once("(unreadable)").unwrap_or((&unexpected, ""));
+    reason.ends_with(&refused) || (reason.contains(before) && reason.ends_with(after))
+}
+
+impl Drop for ClientCore {
+    fn drop(&mut self) {
+        Python::attach(|py| self.close(py));
+    }
+}

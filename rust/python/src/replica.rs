@@ -1,0 +1,225 @@
+//! `_core.ReplicaCore`: a running replica of a Python service.
+
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pssmr_execution::SchedulerConfig;
+use pssmr_replica::{AcceptKeys, Member, Observer, Replica, ReplicaConfig, ReplicaEvent, StartError};
+use pssmr_transport::TransportError;
+use pssmr_types::{BatchLimits, ReplicaId};
+use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+use crate::errors;
+use crate::keys::{cluster_id, fault_model, listen_address, public_key_of, secret_key};
+use crate::process::Maker;
+use crate::service::PythonService;
+use crate::signal::Signal;
+
+/// Most events that wait for Python. The oldest go first: what an operator needs is the latest.
+const EVENTS_MAX: usize = 1024;
+
+/// What a frame to a client can have beside its results.
+const FRAME_MARGIN_BYTES: usize = 8 << 20;
+
+/// A running replica of a Python service.
+#[pyclass(frozen, weakref, module = "pssmr._core")]
+pub(crate) struct ReplicaCore {
+    replica: Arc<Replica>,
+    events: Arc<Events>,
+    maker: Maker,
+}
+
+/// What has happened, on its way to Python.
+#[derive(Debug)]
+struct Events {
+    queue: Mutex<Queue>,
+    signal: Signal,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<String>,
+    raised: bool,
+}
+
+impl Observer for Events {
+    fn event(&self, event: &ReplicaEvent) {
+        let text = serde_json::to_string(event).expect("events are plain data");
+        let mut queue = self.queue.lock();
+        if queue.events.len() == EVENTS_MAX {
+            queue.events.pop_front();
+        }
+        queue.events.push_back(text);
+        if !std::mem::replace(&mut queue.raised, true) {
+            self.signal.raise();
+        }
+    }
+}
+
+#[pymethods]
+impl ReplicaCore {
+    /// Starts a replica. It returns when both ports are open.
+    ///
+    /// `members` are the replicas' public keys and addresses by id; `settings` those of `pssmr.Settings`, by name.
+    ///
+    /// Raises pssmr.ConfigError for what can't be, and OSError if an address can't be listened at.
+    #[new]
+    #[pyo3(signature = (
+        service, *, cluster, fault_model, members, me, key, listen_peers, listen_clients, clients, settings, data
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        service: &Bound<'_, PyAny>,
+        cluster: &str,
+        fault_model: &str,
+        members: Vec<(String, String)>,
+        me: u16,
+        key: &str,
+        listen_peers: String,
+        listen_clients: String,
+        clients: Vec<String>,
+        settings: &Bound<'_, PyDict>,
+        data: Option<PathBuf>,
+    ) -> PyResult<Self> {
+        let py = service.py();
+        let member = |(key, peer_address): (String, String)| Ok(Member { key: public_key_of(&key)?, peer_address });
+        let members = members.into_iter().map(member).collect::<PyResult<_>>()?;
+        let model = self::fault_model(fault_model)?;
+        let mut config = ReplicaConfig::new(cluster_id(cluster)?, model, members, ReplicaId(me), secret_key(key)?);
+        config.clients = AcceptKeys::only(clients.iter().map(|key| public_key_of(key)).collect::<PyResult<Vec<_>>>()?);
+        config.data_directory = data;
+        apply(settings, &mut config)?;
+        config.check().map_err(|error| errors::config_error(py, error.to_string()))?;
+        let service = PythonService::new(service)?;
+        config.service_schema = service.schema_digest();
+        let events = Arc::new(Events { queue: Mutex::default(), signal: Signal::new()? });
+        let observer = events.clone();
+        let started = py.detach(move || {
+            config.listen_peers = listen_address(&listen_peers).map_err(Failure::Address)?;
+            config.listen_clients = listen_address(&listen_clients).map_err(Failure::Address)?;
+            Replica::start(&config, Arc::new(service), observer).map_err(Failure::Start)
+        });
+        let replica = Arc::new(started.map_err(|failure| failure.raise(py))?);
+        Ok(Self { replica, events, maker: Maker::here() })
+    }
+
+    /// Where it listens for other replicas.
+    #[getter]
+    fn peer_address(&self) -> String {
+        self.replica.peer_address().to_string()
+    }
+
+    /// Where it listens for clients.
+    #[getter]
+    fn client_address(&self) -> String {
+        self.replica.client_address().to_string()
+    }
+
+    /// How it is: a JSON object.
+    fn status(&self, py: Python<'_>) -> PyResult<String> {
+        self.maker.check(py, "replica")?;
+        let status = py.detach(|| self.replica.status());
+        serde_json::to_string(&status).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    /// Why it has stopped for good; None if it has not.
+    fn halted(&self) -> Option<String> {
+        self.replica.halted()
+    }
+
+    /// The file descriptor that is readable while there are events.
+    fn fileno(&self) -> RawFd {
+        self.events.signal.fileno()
+    }
+
+    /// What has happened since the last time: JSON objects, the oldest first.
+    fn events(&self) -> Vec<String> {
+        let mut queue = self.events.queue.lock();
+        self.events.signal.lower();
+        queue.raised = false;
+        queue.events.drain(..).collect()
+    }
+
+    /// Stops the replica, and waits until its threads are gone. May be called twice.
+    fn stop(&self, py: Python<'_>) {
+        if self.maker.is_here() {
+            py.detach(|| self.replica.stop());
+        }
+    }
+}
+
+impl Drop for ReplicaCore {
+    fn drop(&mut self) {
+        Python::attach(|py| self.stop(py));
+        if !self.maker.is_here() {
+            // Its threads are in the process that made it: there is nothing to join here.
+            std::mem::forget(self.replica.clone());
+        }
+    }
+}
+
+/// Why a replica did not start.
+enum Failure {
+    Address(String),
+    Start(StartError),
+}
+
+impl Failure {
+    fn raise(self, py: Python<'_>) -> PyErr {
+        match self {
+            Self::Address(text) => errors::config_error(py, text),
+            Self::Start(error) => {
+                let text = error.to_string();
+                match &error {
+                    StartError::Config(_) | StartError::Storage(_) => errors::config_error(py, text),
+                    StartError::Peers(TransportError::Bind { source, .. })
+                    | StartError::Clients(TransportError::Bind { source, .. })
+                    | StartError::Thread(source) => PyOSError::new_err((source.raw_os_error(), text)),
+                    StartError::Peers(_) | StartError::Clients(_) => PyOSError::new_err(text),
+                }
+            }
+        }
+    }
+}
+
+/// Takes over the settings of `pssmr.Settings`.
+fn apply(settings: &Bound<'_, PyDict>, config: &mut ReplicaConfig) -> PyResult<()> {
+    let number = |name: &str| -> PyResult<usize> {
+        settings.get_item(name)?.ok_or_else(|| PyKeyError::new_err(name.to_owned()))?.extract()
+    };
+    let millis = |name: &str| number(name).map(|value| Duration::from_millis(value as u64));
+    let ordering = &mut config.ordering;
+    ordering.window = number("window")?;
+    ordering.limits =
+        BatchLimits { requests_max: number("batch_requests_max")?, bytes_max: number("batch_bytes_max")? };
+    ordering.request_timeout = millis("request_timeout_ms")?;
+    ordering.request_timeout_max = millis("request_timeout_max_ms")?;
+    ordering.heartbeat_interval = millis("heartbeat_interval_ms")?;
+    ordering.retransmit_interval = millis("retransmit_interval_ms")?;
+    ordering.clock_skew_max = millis("clock_skew_max_ms")?;
+    ordering.sessions_per_client_max = number("sessions_per_client_max")?;
+    ordering.pending_requests_max = number("pending_requests_max")?;
+    ordering.pending_bytes_max = number("pending_bytes_max")?;
+    ordering.unexecuted_slots_max = number("unexecuted_slots_max")?;
+    ordering.retained_slots_max = number("retained_slots_max")?;
+    ordering.retained_bytes_max = number("retained_bytes_max")?;
+    config.limits.result_bytes_max = number("result_bytes_max")?;
+    config.limits.queued_bytes_max = config.limits.queued_bytes_max.max(config.ordering.limits.bytes_max);
+    let send_queue = &mut config.limits.client_send_queue_bytes_max;
+    *send_queue =
+        (*send_queue).max(FRAME_MARGIN_BYTES + config.ordering.limits.bytes_max.max(config.limits.result_bytes_max));
+    config.execution.workers = number("workers")?;
+    let scheduler = settings.get_item("scheduler")?.ok_or_else(|| PyKeyError::new_err("scheduler"))?;
+    config.execution.scheduler = match scheduler.cast::<PyString>()?.to_str()? {
+        "sequential" => SchedulerConfig::Sequential,
+        "keyed" => SchedulerConfig::default(),
+        other => return Err(PyValueError::new_err(format!("{other:?} is no scheduler"))),
+    };
+    Ok(())
+}
