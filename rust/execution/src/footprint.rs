@@ -51,6 +51,7 @@ pub enum Mode {
 
 impl Mode {
     /// Whether commands that touch one key in these modes must keep their order.
+    #[inline]
     pub fn conflicts(self, other: Self) -> bool {
         self != other || self == Self::Write
     }
@@ -96,16 +97,19 @@ impl Claim {
     }
 
     /// The table that is touched, or in which the key is.
+    #[inline]
     pub fn table_id(&self) -> TableId {
         self.table
     }
 
     /// The key's hash; `None` if the whole table is claimed.
+    #[inline]
     pub fn key_hash(&self) -> Option<KeyHash> {
         self.is_key.then_some(KeyHash(self.hash))
     }
 
     /// How it is touched.
+    #[inline]
     pub fn mode(&self) -> Mode {
         self.mode
     }
@@ -150,13 +154,24 @@ impl Footprint {
     }
 
     /// The scope.
+    #[inline]
     pub fn scope(&self) -> Scope {
         self.scope
     }
 
     /// The claims: sorted by table, a whole table before its keys.
+    #[inline]
     pub fn claims(&self) -> &[Claim] {
         &self.claims
+    }
+
+    /// The claim, if there is one and nothing beside it. Most footprints are like that.
+    #[inline]
+    pub(crate) fn only_claim(&self) -> Option<&Claim> {
+        match &self.claims[..] {
+            [claim] if self.scope == Scope::Claims => Some(claim),
+            _ => None,
+        }
     }
 
     /// Whether two commands with these footprints must run in delivery order. This is the definition that schedulers

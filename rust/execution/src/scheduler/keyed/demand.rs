@@ -3,7 +3,7 @@
 use super::node::NodeMode;
 use crate::footprint::{Claim, Footprint, Mode, Scope};
 
-/// Stands for "no entry", "no request".
+/// Stands for "no entry", or "no request".
 pub(super) const NONE: u32 = u32::MAX;
 
 /// What a command asks for at one table, and at one entry of the key table.
@@ -16,39 +16,55 @@ pub(super) struct Demand {
     pub(super) mode: Mode,
 }
 
-/// Adds the demands of `footprint`, at most one for each entry, and returns the one at the root.
-pub(super) fn demands(footprint: &Footprint, entry_of: impl Fn(u64) -> u32, out: &mut Vec<Demand>) -> NodeMode {
-    let claims = footprint.claims();
-    match footprint.scope() {
-        Scope::Exclusive => return NodeMode::Write,
-        Scope::ReadAll => {
-            let only_reads = claims.iter().all(|claim| claim.mode() == Mode::Read);
-            return if only_reads { NodeMode::Read } else { NodeMode::Write };
+impl Demand {
+    /// Stands where there is no demand, at no table and no entry.
+    pub(super) const NOTHING: Self = Self { table: 0, table_mode: NodeMode::ReadBelow, entry: NONE, mode: Mode::Read };
+
+    /// What a claim asks for if nothing is claimed beside it.
+    pub(super) fn of(claim: &Claim, entry_of: impl Fn(u64) -> u32) -> Self {
+        let (table, mode) = (claim.table_id().0, claim.mode());
+        match claim.key_hash() {
+            Some(hash) => Self { table, table_mode: NodeMode::below(mode), entry: entry_of(hash.0), mode },
+            None => Self { table, table_mode: NodeMode::whole(mode), entry: NONE, mode },
         }
-        Scope::Claims => {}
     }
-    let Some(strongest) = claims.iter().map(Claim::mode).reduce(Mode::join) else {
+}
+
+/// The demand at the root; the first of the other demands; and in `extra`, which is empty, the rest of them. There is
+/// at most one demand for each entry.
+#[cold]
+pub(super) fn demands(
+    footprint: &Footprint,
+    entry_of: impl Fn(u64) -> u32,
+    extra: &mut Vec<Demand>,
+) -> (NodeMode, Option<Demand>) {
+    match (footprint.scope(), footprint.claims()) {
         // A command that touches nothing is still before or after an exclusive one.
-        return NodeMode::ReadBelow;
-    };
-    let start = out.len();
+        (Scope::Claims, []) => (NodeMode::ReadBelow, None),
+        (Scope::Claims, claims) => {
+            demands_of_claims(claims, entry_of, extra);
+            let strongest = claims.iter().map(Claim::mode).fold(claims[0].mode(), Mode::join);
+            (NodeMode::below(strongest), extra.pop())
+        }
+        (Scope::ReadAll, claims) => {
+            let only_reads = claims.iter().all(|claim| claim.mode() == Mode::Read);
+            (if only_reads { NodeMode::Read } else { NodeMode::Write }, None)
+        }
+        (Scope::Exclusive, _) => (NodeMode::Write, None),
+    }
+}
+
+fn demands_of_claims(claims: &[Claim], entry_of: impl Fn(u64) -> u32, out: &mut Vec<Demand>) {
     for of_table in claims.chunk_by(|a, b| a.table_id() == b.table_id()) {
-        let table = of_table[0].table_id().0;
         if of_table[0].key_hash().is_none() {
             // The whole table, in a mode that covers its keys too.
             let mode = of_table.iter().map(Claim::mode).fold(of_table[0].mode(), Mode::join);
-            out.push(Demand { table, table_mode: NodeMode::whole(mode), entry: NONE, mode });
+            out.push(Demand::of(&Claim::table(of_table[0].table_id(), mode), &entry_of));
         } else {
-            for claim in of_table {
-                let (mode, hash) = (claim.mode(), claim.key_hash().expect("a table's own claim comes first"));
-                out.push(Demand { table, table_mode: NodeMode::below(mode), entry: entry_of(hash.0), mode });
-            }
+            out.extend(of_table.iter().map(|claim| Demand::of(claim, &entry_of)));
         }
     }
-    if out.len() - start > 1 {
-        share_entries(&mut out[start..]);
-    }
-    NodeMode::below(strongest)
+    share_entries(out);
 }
 
 /// Leaves one demand at each entry: two keys of one command can share it, and the command would wait for itself.
@@ -78,7 +94,9 @@ mod tests {
         builder.key(TableId(2), b"c", Mode::Commute);
         builder.table(TableId(3), Mode::Read);
         let mut out = Vec::new();
-        assert_eq!(demands(&builder.build(), |_| 7, &mut out), NodeMode::WriteBelow);
+        let (root, first) = demands(&builder.build(), |_| 7, &mut out);
+        assert_eq!(root, NodeMode::WriteBelow);
+        out.extend(first);
         let at_entry: Vec<_> = out.iter().filter(|demand| demand.entry == 7).collect();
         assert_eq!(at_entry.len(), 1);
         assert_eq!(at_entry[0].mode, Mode::Write);
@@ -95,7 +113,8 @@ mod tests {
         builder.table(TableId(1), Mode::Read);
         builder.key(TableId(1), b"a", Mode::Write);
         let mut out = Vec::new();
-        demands(&builder.build(), |_| 0, &mut out);
-        assert_eq!(out, [Demand { table: 1, table_mode: NodeMode::Write, entry: NONE, mode: Mode::Write }]);
+        let (_, first) = demands(&builder.build(), |_| 0, &mut out);
+        assert_eq!(first, Some(Demand { table: 1, table_mode: NodeMode::Write, entry: NONE, mode: Mode::Write }));
+        assert_eq!(out, []);
     }
 }

@@ -32,6 +32,9 @@ const CONFLICTS: [u8; 6] = [
     set(&[ReadBelow, CommuteBelow, WriteBelow, Read, Commute, Write]),
 ];
 
+/// The set of all modes.
+const ALL: u8 = 0b11_1111;
+
 const fn set(modes: &[NodeMode]) -> u8 {
     let (mut set, mut index) = (0, 0);
     while index < modes.len() {
@@ -65,8 +68,9 @@ impl NodeMode {
 #[derive(Debug, Default)]
 pub(super) struct Node {
     held: [u32; 6],
-    /// The set of modes that are held.
-    occupied: u8,
+    /// The set of modes that may not enter. It can have too many: a mode that leaves does not clear what it has closed.
+    closed: u8,
+    /// While somebody waits, all modes are closed.
     waiting: VecDeque<(NodeMode, u32)>,
     /// How many at the front of `waiting` were returned by [`Node::follower`].
     followed: usize,
@@ -74,32 +78,50 @@ pub(super) struct Node {
 
 impl Node {
     /// Enters the node, or waits at it as `waiter`; whether it has entered.
+    #[inline]
     pub(super) fn enter(&mut self, mode: NodeMode, waiter: u32) -> bool {
-        let free = self.waiting.is_empty() && self.admits(mode);
-        if free {
-            self.hold(mode);
-        } else {
+        if self.closed & (1 << mode as u8) != 0 && self.must_wait(mode) {
             self.waiting.push_back((mode, waiter));
+            return false;
         }
-        free
+        self.hold(mode);
+        true
     }
 
-    /// Leaves the node. Those who enter because of that are added to `entered`.
-    pub(super) fn leave(&mut self, mode: NodeMode, entered: &mut Vec<u32>) {
+    #[cold]
+    fn must_wait(&mut self, mode: NodeMode) -> bool {
+        if self.waiting.is_empty() {
+            self.closed = self.excluded();
+        }
+        let must_wait = self.closed & (1 << mode as u8) != 0;
+        if must_wait {
+            self.closed = ALL;
+        }
+        must_wait
+    }
+
+    /// Leaves the node; whether somebody may enter because of that.
+    #[inline]
+    pub(super) fn leave(&mut self, mode: NodeMode) -> bool {
         let held = &mut self.held[mode as usize];
         *held -= 1;
-        if *held > 0 {
-            return;
+        *held == 0 && !self.waiting.is_empty()
+    }
+
+    /// Lets the first of those who wait enter, if it can.
+    #[cold]
+    pub(super) fn admit(&mut self) -> Option<u32> {
+        let &(mode, waiter) = self.waiting.front()?;
+        if self.excluded() & (1 << mode as u8) != 0 {
+            return None;
         }
-        self.occupied &= !(1 << mode as u8);
-        while let Some(&(mode, waiter)) = self.waiting.front()
-            && self.admits(mode)
-        {
-            self.waiting.pop_front();
-            self.followed = self.followed.saturating_sub(1);
-            self.hold(mode);
-            entered.push(waiter);
+        self.waiting.pop_front();
+        self.followed = self.followed.saturating_sub(1);
+        self.hold(mode);
+        if self.waiting.is_empty() {
+            self.closed = self.excluded();
         }
+        Some(waiter)
     }
 
     /// The writer of all that waits next after `waiter`, which writes all too, and has entered or is the last that
@@ -117,13 +139,16 @@ impl Node {
         self.followed += 1;
     }
 
-    fn admits(&self, mode: NodeMode) -> bool {
-        self.occupied & CONFLICTS[mode as usize] == 0
+    /// The set of modes that conflict with one that is held.
+    fn excluded(&self) -> u8 {
+        let held = CONFLICTS.iter().zip(self.held).filter(|(_, held)| *held > 0);
+        held.fold(0, |set, (conflicts, _)| set | conflicts)
     }
 
+    #[inline]
     fn hold(&mut self, mode: NodeMode) {
         self.held[mode as usize] += 1;
-        self.occupied |= 1 << mode as u8;
+        self.closed |= CONFLICTS[mode as usize];
     }
 }
 
@@ -159,10 +184,9 @@ mod tests {
         assert!(node.enter(WriteBelow, 1));
         assert!(!node.enter(Read, 2));
         assert!(!node.enter(WriteBelow, 3));
-        let mut entered = Vec::new();
-        node.leave(WriteBelow, &mut entered);
-        assert_eq!(entered, [2]);
-        node.leave(Read, &mut entered);
-        assert_eq!(entered, [2, 3]);
+        assert!(node.leave(WriteBelow));
+        assert_eq!((node.admit(), node.admit()), (Some(2), None));
+        assert!(node.leave(Read));
+        assert_eq!((node.admit(), node.admit()), (Some(3), None));
     }
 }
