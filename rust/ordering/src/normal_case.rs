@@ -31,12 +31,13 @@ impl Core {
     /// A request from its client's own link.
     pub(crate) fn on_request(&mut self, request: Request, effects: &mut Vec<Effect>) {
         let (client, sequence) = (request.client, request.sequence);
+        let awaited = self.unproven.contains_key(&(client, sequence));
         let refusal = match self.sessions.standing(client, sequence, request.operation) {
             Standing::Executed => return,
             Standing::Expired => Some(Outcome::SessionExpired),
             Standing::OutsideWindow => Some(Outcome::OutsideWindow),
             Standing::New if request.batch_bytes() > self.config.limits.bytes_max => Some(Outcome::Busy),
-            Standing::New => match self.pool.add_from_client(request, self.now.monotonic) {
+            Standing::New => match self.pool.add_from_client(request, self.now.monotonic, awaited) {
                 Ok(true) => {
                     self.prove((client, sequence));
                     None
@@ -54,9 +55,10 @@ impl Core {
     pub(crate) fn on_forward(&mut self, from: ReplicaId, requests: Vec<Request>) {
         for request in requests {
             let key = pool::key(&request);
+            let awaited = self.unproven.contains_key(&key);
             if self.sessions.standing(key.0, key.1, request.operation) == Standing::New
                 && request.batch_bytes() <= self.config.limits.bytes_max
-                && self.pool.add_forwarded(request, from, self.now.monotonic) == Ok(true)
+                && self.pool.add_forwarded(request, from, self.now.monotonic, awaited) == Ok(true)
             {
                 self.prove(key);
             }

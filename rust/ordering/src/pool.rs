@@ -77,7 +77,11 @@ impl Pool {
     }
 
     /// Takes a request from its client's own link. True if it can be proposed now and could not before.
-    pub(crate) fn add_from_client(&mut self, request: Request, now: u64) -> Result<bool, Refused> {
+    ///
+    /// One that a slot of the chain waits for is taken also when the pool is full: pools that are full of different
+    /// requests at different replicas would else keep each other's slots waiting for ever. So many more can come than the
+    /// undecided slots hold.
+    pub(crate) fn add_from_client(&mut self, request: Request, now: u64, awaited: bool) -> Result<bool, Refused> {
         let key = key(&request);
         if let Some(pending) = self.pending.get_mut(&key) {
             if pending.from_client {
@@ -98,12 +102,19 @@ impl Pool {
             }
             return Ok(!was_proven || differs);
         }
-        self.insert(request, now, true, 0)?;
+        self.insert(request, now, true, 0, awaited)?;
         Ok(true)
     }
 
-    /// Takes a request that another replica forwards. True if it can be proposed now and could not before.
-    pub(crate) fn add_forwarded(&mut self, request: Request, from: ReplicaId, now: u64) -> Result<bool, Refused> {
+    /// Takes a request that another replica forwards. True if it can be proposed now and could not before. See
+    /// [`Pool::add_from_client`] for the awaited ones.
+    pub(crate) fn add_forwarded(
+        &mut self,
+        request: Request,
+        from: ReplicaId,
+        now: u64,
+        awaited: bool,
+    ) -> Result<bool, Refused> {
         let key = key(&request);
         let bit = 1u64 << from.index();
         let vouchers = self.vouchers;
@@ -120,16 +131,23 @@ impl Pool {
             }
             return Ok(false);
         }
-        self.insert(request, now, false, bit)?;
+        self.insert(request, now, false, bit, awaited)?;
         Ok(vouchers <= 1)
     }
 
-    fn insert(&mut self, request: Request, now: u64, from_client: bool, forwarded_by: u64) -> Result<(), Refused> {
+    fn insert(
+        &mut self,
+        request: Request,
+        now: u64,
+        from_client: bool,
+        forwarded_by: u64,
+        awaited: bool,
+    ) -> Result<(), Refused> {
         let of_client = self.by_client.entry(request.client.principal).or_default();
-        if self.pending.len() >= self.requests_max
+        let is_full = self.pending.len() >= self.requests_max
             || self.bytes + request.batch_bytes() > self.bytes_max
-            || *of_client >= self.per_client_max
-        {
+            || *of_client >= self.per_client_max;
+        if is_full && !awaited {
             if *of_client == 0 {
                 self.by_client.remove(&request.client.principal);
             }
@@ -333,18 +351,18 @@ mod tests {
     fn what_one_replica_forwards_is_not_proven() {
         let mut pool = pool();
         let forged = request(1, 1, b"forged");
-        assert_eq!(pool.add_forwarded(forged.clone(), ReplicaId(3), 0), Ok(false));
-        assert_eq!(pool.add_forwarded(forged.clone(), ReplicaId(3), 0), Ok(false));
+        assert_eq!(pool.add_forwarded(forged.clone(), ReplicaId(3), 0, false), Ok(false));
+        assert_eq!(pool.add_forwarded(forged.clone(), ReplicaId(3), 0, false), Ok(false));
         assert!(!pool.proves(&forged) && !pool.has_proposable());
-        assert_eq!(pool.add_forwarded(forged.clone(), ReplicaId(2), 0), Ok(true));
+        assert_eq!(pool.add_forwarded(forged.clone(), ReplicaId(2), 0, false), Ok(true));
         assert!(pool.proves(&forged) && pool.has_proposable());
     }
 
     #[test]
     fn the_clients_own_word_stands_above_what_is_forwarded() {
         let mut pool = pool();
-        pool.add_forwarded(request(1, 1, b"forged"), ReplicaId(3), 0).unwrap();
-        assert_eq!(pool.add_from_client(request(1, 1, b"real"), 0), Ok(true));
+        pool.add_forwarded(request(1, 1, b"forged"), ReplicaId(3), 0, false).unwrap();
+        assert_eq!(pool.add_from_client(request(1, 1, b"real"), 0, false), Ok(true));
         assert!(pool.proves(&request(1, 1, b"real")) && !pool.proves(&request(1, 1, b"forged")));
         assert_eq!(pool.take_batch(&BatchLimits::default()), vec![request(1, 1, b"real")]);
     }
@@ -352,24 +370,35 @@ mod tests {
     #[test]
     fn a_client_cannot_say_two_things() {
         let mut pool = pool();
-        assert_eq!(pool.add_from_client(request(1, 1, b"one"), 0), Ok(true));
-        assert_eq!(pool.add_from_client(request(1, 1, b"two"), 0), Ok(false));
+        assert_eq!(pool.add_from_client(request(1, 1, b"one"), 0, false), Ok(true));
+        assert_eq!(pool.add_from_client(request(1, 1, b"two"), 0, false), Ok(false));
         assert!(pool.proves(&request(1, 1, b"one")) && !pool.proves(&request(1, 1, b"two")));
     }
 
     #[test]
     fn one_client_cannot_fill_the_pool() {
         let mut pool = pool();
-        let taken = (1..=100).filter(|i| pool.add_from_client(request(1, *i, b""), 0).is_ok()).count();
+        let taken = (1..=100).filter(|i| pool.add_from_client(request(1, *i, b""), 0, false).is_ok()).count();
         assert_eq!(taken, 25);
-        assert_eq!(pool.add_from_client(request(2, 1, b""), 0), Ok(true));
+        assert_eq!(pool.add_from_client(request(2, 1, b""), 0, false), Ok(true));
+    }
+
+    #[test]
+    fn a_request_that_a_slot_waits_for_is_taken_by_a_full_pool() {
+        let mut pool = pool();
+        for sequence in 1..=25 {
+            pool.add_from_client(request(1, sequence, b""), 0, false).unwrap();
+        }
+        assert_eq!(pool.add_from_client(request(1, 26, b""), 0, false), Err(Refused::Full));
+        assert_eq!(pool.add_from_client(request(1, 26, b""), 0, true), Ok(true));
+        assert!(pool.proves(&request(1, 26, b"")));
     }
 
     #[test]
     fn a_batch_keeps_to_its_limits_and_takes_nothing_twice() {
         let mut pool = pool();
         for sequence in 1..=10 {
-            pool.add_from_client(request(1, sequence, &[0; 100]), 0).unwrap();
+            pool.add_from_client(request(1, sequence, &[0; 100]), 0, false).unwrap();
         }
         let limits = BatchLimits { requests_max: 4, bytes_max: 1000 };
         let sequences = |batch: Vec<Request>| batch.iter().map(|r| r.sequence).collect::<Vec<_>>();
@@ -386,7 +415,7 @@ mod tests {
         let mut pool = pool();
         for sequence in 1..=10_000 {
             let request = request(1, sequence, &[0; 100]);
-            pool.add_from_client(request.clone(), sequence).unwrap();
+            pool.add_from_client(request.clone(), sequence, false).unwrap();
             pool.delivered(&key(&request));
         }
         assert!(pool.len() == 0 && pool.bytes == 0 && pool.by_client.is_empty());
@@ -396,16 +425,16 @@ mod tests {
     #[test]
     fn a_request_that_only_this_replica_has_is_no_complaint() {
         let mut pool = pool();
-        pool.add_from_client(request(1, 1, b""), 5).unwrap();
+        pool.add_from_client(request(1, 1, b""), 5, false).unwrap();
         assert!(!pool.has_vouched(ReplicaId(0), 10));
-        pool.add_forwarded(request(1, 1, b""), ReplicaId(2), 6).unwrap();
+        pool.add_forwarded(request(1, 1, b""), ReplicaId(2), 6, false).unwrap();
         assert!(pool.has_vouched(ReplicaId(0), 10) && !pool.has_vouched(ReplicaId(0), 4));
     }
 
     #[test]
     fn a_request_is_forwarded_once_until_told_otherwise() {
         let mut pool = pool();
-        pool.add_from_client(request(1, 1, b""), 5).unwrap();
+        pool.add_from_client(request(1, 1, b""), 5, false).unwrap();
         assert_eq!(pool.take_to_forward(4, 10, 1000).len(), 0);
         assert_eq!(pool.take_to_forward(5, 10, 1000).len(), 1);
         assert_eq!(pool.take_to_forward(5, 10, 1000).len(), 0);
