@@ -18,7 +18,7 @@ use pssmr_types::{
 };
 
 use self::outbox::Outbox;
-use self::routes::Routes;
+use self::routes::{Route, Routes};
 use crate::greeting::{self, Side};
 use crate::inbox::{ClientInbox, Notice, OrderingInbox};
 use crate::panic_message;
@@ -157,7 +157,7 @@ impl ClientThread {
             // Everything up to this slot has handed over its results.
             let executed = self.ordering.executed_slot();
             self.inbox.take(&mut completions, &mut notices);
-            completions.drain(..).for_each(|completion| self.take_completion(completion));
+            self.take_completions(&mut completions);
             notices.drain(..).for_each(|notice| self.take_notice(notice));
             self.end_sessions(executed);
             self.answer_status(transport);
@@ -208,7 +208,6 @@ impl ClientThread {
     fn forget(&mut self, link: LinkId) {
         self.links.remove(&link);
         self.routes.link_down(link);
-        self.outbox.forget(link);
     }
 
     fn take_frame(&mut self, link: LinkId, frame: Bytes) -> Result<(), &'static str> {
@@ -260,17 +259,25 @@ impl ClientThread {
         }
     }
 
-    fn take_completion(&mut self, completion: Completion) {
-        let Completion { client, sequence, mut reply, .. } = completion;
-        if reply.len() > self.result_bytes_max {
-            tracing::warn!(%client, sequence, bytes = reply.len(), "a result is too large");
-            reply = pssmr_execution::reply::handler_failed("ResultTooLarge");
+    fn take_completions(&mut self, completions: &mut Vec<Completion>) {
+        // Most results follow another one of the same session.
+        let mut last = None;
+        for Completion { client, sequence, mut reply, .. } in completions.drain(..) {
+            if reply.len() > self.result_bytes_max {
+                tracing::warn!(%client, sequence, bytes = reply.len(), "a result is too large");
+                reply = pssmr_execution::reply::handler_failed("ResultTooLarge");
+            }
+            let route = match last {
+                Some((of, route)) if of == client => route,
+                _ => self.routes.of(client),
+            };
+            last = Some((client, route));
+            if let Some(Route { link, full_through }) = route {
+                let outcome = self.designation.outcome(sequence, reply.clone(), sequence <= full_through);
+                self.outbox.add(link, Reply { session: client.session, sequence, outcome });
+            }
+            self.cache.insert(client, sequence, reply);
         }
-        if let Some((link, full)) = self.routes.of(client, sequence) {
-            let outcome = self.designation.outcome(sequence, reply.clone(), full);
-            self.outbox.add(link, Reply { session: client.session, sequence, outcome });
-        }
-        self.cache.insert(client, sequence, reply);
     }
 
     fn take_notice(&mut self, notice: Notice) {
@@ -282,11 +289,18 @@ impl ClientThread {
     }
 
     fn reply(&mut self, client: ClientId, sequence: u64, outcome: Outcome) {
-        let Some((link, _)) = self.routes.of(client, sequence) else { return };
-        if client.session == 0 {
-            self.routes.opened(client.principal, sequence, &outcome);
+        let link = if client.session == 0 {
+            let link = self.routes.of_opening(client.principal, sequence);
+            if let Outcome::SessionOpened(session) = outcome {
+                self.routes.opened(client.principal, sequence, session);
+            }
+            link
+        } else {
+            self.routes.of(client).map(|route| route.link)
+        };
+        if let Some(link) = link {
+            self.outbox.add(link, Reply { session: client.session, sequence, outcome });
         }
-        self.outbox.add(link, Reply { session: client.session, sequence, outcome });
     }
 
     /// Forgets sessions that have ended, once no result of theirs can follow.

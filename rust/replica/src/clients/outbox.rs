@@ -12,38 +12,40 @@ const FRAME_BYTES: usize = 1 << 20;
 /// Replies by link.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    by_link: HashMap<LinkId, Vec<Reply>>,
-    /// The links that have replies.
-    waiting: Vec<LinkId>,
+    by_link: Vec<(LinkId, Vec<Reply>)>,
+    /// Where in `by_link` a link is.
+    places: HashMap<LinkId, usize>,
 }
 
 impl Outbox {
     pub(crate) fn add(&mut self, link: LinkId, reply: Reply) {
-        let replies = self.by_link.entry(link).or_default();
-        if replies.is_empty() {
-            self.waiting.push(link);
+        // Most replies follow another one of the same link.
+        if let Some((last, replies)) = self.by_link.last_mut()
+            && *last == link
+        {
+            replies.push(reply);
+            return;
         }
-        replies.push(reply);
-    }
-
-    pub(crate) fn forget(&mut self, link: LinkId) {
-        self.by_link.remove(&link);
-        self.waiting.retain(|waiting| *waiting != link);
+        let place = *self.places.entry(link).or_insert_with(|| {
+            self.by_link.push((link, Vec::new()));
+            self.by_link.len() - 1
+        });
+        self.by_link[place].1.push(reply);
     }
 
     /// Queues all replies on their links. Returns how many. A link whose client does not take its replies is closed.
     pub(crate) fn send(&mut self, transport: &mut Transport) -> u64 {
+        self.places.clear();
         let mut sent = 0;
-        for link in std::mem::take(&mut self.waiting) {
-            let Some(replies) = self.by_link.get_mut(&link) else { continue };
-            let waiting = std::mem::take(replies);
-            sent += waiting.len() as u64;
-            match send_frames(link, waiting, transport) {
+        for (link, replies) in self.by_link.drain(..) {
+            sent += replies.len() as u64;
+            match send_frames(link, replies, transport) {
                 Ok(()) => {}
                 Err(SendError::QueueFull) => {
                     tracing::warn!(%link, "a client does not take its replies: closing its link");
                     transport.close(link, CloseReason::QueueFull);
                 }
+                // The link is down: its client asks again on another one.
                 Err(error) => tracing::debug!(%link, %error, "replies not sent"),
             }
         }

@@ -3,16 +3,17 @@
 use std::collections::{HashMap, VecDeque};
 
 use pssmr_transport::LinkId;
-use pssmr_types::{ClientId, Operation, Outcome, Principal, Request};
+use pssmr_types::{ClientId, Operation, Principal, Request};
 
 /// Most sessions, and most openings of sessions, that one link is remembered for. The oldest goes first.
 const PER_LINK_MAX: usize = 64;
 
-#[derive(Debug)]
-struct Route<L> {
-    link: L,
+/// Where a session's replies go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route<L = LinkId> {
+    pub(crate) link: L,
     /// Replies up to this sequence are wanted whole.
-    full_through: u64,
+    pub(crate) full_through: u64,
 }
 
 #[derive(Debug, Default)]
@@ -28,11 +29,13 @@ pub(crate) struct Routes<L = LinkId> {
     /// A session that is being opened has no number yet, but a nonce.
     openings: HashMap<(Principal, u64), L>,
     links: HashMap<L, OfLink>,
+    /// The session that last carried a request, if its route is still that link.
+    last: Option<(ClientId, L)>,
 }
 
 impl<L> Default for Routes<L> {
     fn default() -> Self {
-        Self { sessions: HashMap::new(), openings: HashMap::new(), links: HashMap::new() }
+        Self { sessions: HashMap::new(), openings: HashMap::new(), links: HashMap::new(), last: None }
     }
 }
 
@@ -43,31 +46,35 @@ impl<L: Copy + Eq + std::hash::Hash> Routes<L> {
             self.open(link, (request.client.principal, request.sequence));
             return;
         }
-        if self.sessions.get(&request.client).is_none_or(|route| route.link != link) {
-            self.route(request.client, link);
+        // Most requests follow another one of the same session.
+        if self.last != Some((request.client, link)) {
+            if self.sessions.get(&request.client).is_none_or(|route| route.link != link) {
+                self.route(request.client, link);
+            }
+            self.last = Some((request.client, link));
         }
         if full_replies && let Some(route) = self.sessions.get_mut(&request.client) {
             route.full_through = route.full_through.max(request.sequence);
         }
     }
 
-    /// Where the reply to a request goes, and whether a digest won't do.
-    pub(crate) fn of(&self, client: ClientId, sequence: u64) -> Option<(L, bool)> {
-        if client.session == 0 {
-            return self.openings.get(&(client.principal, sequence)).map(|link| (*link, false));
-        }
-        self.sessions.get(&client).map(|route| (route.link, sequence <= route.full_through))
+    /// Where the replies to a session's requests go.
+    pub(crate) fn of(&self, client: ClientId) -> Option<Route<L>> {
+        self.sessions.get(&client).copied()
     }
 
-    /// A session was opened, or could not be: whoever asked for it will use it.
-    pub(crate) fn opened(&mut self, principal: Principal, nonce: u64, outcome: &Outcome) {
+    /// Where the reply to the opening of a session goes.
+    pub(crate) fn of_opening(&self, principal: Principal, nonce: u64) -> Option<L> {
+        self.openings.get(&(principal, nonce)).copied()
+    }
+
+    /// A session was opened: whoever asked for it will use it.
+    pub(crate) fn opened(&mut self, principal: Principal, nonce: u64, session: u64) {
         let Some(link) = self.openings.remove(&(principal, nonce)) else { return };
         if let Some(of_link) = self.links.get_mut(&link) {
             of_link.openings.retain(|opening| *opening != (principal, nonce));
         }
-        if let Outcome::SessionOpened(session) = outcome {
-            self.route(ClientId { principal, session: *session }, link);
-        }
+        self.route(ClientId { principal, session }, link);
     }
 
     pub(crate) fn link_down(&mut self, link: L) {
@@ -83,6 +90,7 @@ impl<L: Copy + Eq + std::hash::Hash> Routes<L> {
     }
 
     fn route(&mut self, client: ClientId, link: L) {
+        self.last = None;
         let full_through = self.sessions.get(&client).map_or(0, |route| route.full_through);
         if let Some(before) = self.sessions.insert(client, Route { link, full_through })
             && before.link != link
@@ -115,6 +123,7 @@ impl<L: Copy + Eq + std::hash::Hash> Routes<L> {
     }
 
     fn forget(&mut self, client: ClientId, link: L) {
+        self.last = None;
         if self.sessions.get(&client).is_some_and(|route| route.link == link) {
             self.sessions.remove(&client);
         }
@@ -139,16 +148,20 @@ mod tests {
         ClientId { principal: ANN, session }
     }
 
+    fn link_of(routes: &Routes<char>, session: u64) -> Option<char> {
+        routes.of(client(session)).map(|route| route.link)
+    }
+
     #[test]
     fn replies_go_to_the_link_that_last_carried_the_session() {
         let mut routes = Routes::default();
         routes.carry('a', &command(5, 1), false);
         routes.carry('b', &command(6, 1), false);
-        assert_eq!(routes.of(client(5), 1), Some(('a', false)));
-        assert_eq!(routes.of(client(6), 1), Some(('b', false)));
+        assert_eq!(link_of(&routes, 5), Some('a'));
+        assert_eq!(link_of(&routes, 6), Some('b'));
         routes.carry('b', &command(5, 2), false);
-        assert_eq!(routes.of(client(5), 1), Some(('b', false)));
-        assert_eq!(routes.of(client(7), 1), None);
+        assert_eq!(link_of(&routes, 5), Some('b'));
+        assert_eq!(link_of(&routes, 7), None);
     }
 
     #[test]
@@ -157,9 +170,9 @@ mod tests {
         routes.carry('a', &command(5, 1), false);
         routes.carry('b', &command(5, 1), false);
         routes.link_down('a');
-        assert_eq!(routes.of(client(5), 1), Some(('b', false)));
+        assert_eq!(link_of(&routes, 5), Some('b'));
         routes.link_down('b');
-        assert_eq!(routes.of(client(5), 1), None);
+        assert_eq!(link_of(&routes, 5), None);
         assert!(routes.sessions.is_empty() && routes.links.is_empty());
     }
 
@@ -168,11 +181,11 @@ mod tests {
         let mut routes = Routes::default();
         routes.carry('a', &opening(100), false);
         routes.carry('b', &opening(200), false);
-        assert_eq!(routes.of(client(0), 100), Some(('a', false)));
-        assert_eq!(routes.of(client(0), 200), Some(('b', false)));
-        routes.opened(ANN, 200, &Outcome::SessionOpened(9));
-        assert_eq!(routes.of(client(9), 1), Some(('b', false)), "results can come before this link's first request");
-        assert_eq!(routes.of(client(0), 200), None);
+        assert_eq!(routes.of_opening(ANN, 100), Some('a'));
+        assert_eq!(routes.of_opening(ANN, 200), Some('b'));
+        routes.opened(ANN, 200, 9);
+        assert_eq!(link_of(&routes, 9), Some('b'), "results can come before this link's first request");
+        assert_eq!(routes.of_opening(ANN, 200), None);
     }
 
     #[test]
@@ -181,8 +194,7 @@ mod tests {
         routes.carry('a', &command(5, 1), false);
         routes.carry('a', &command(5, 2), true);
         routes.carry('a', &command(5, 3), false);
-        assert_eq!(routes.of(client(5), 2), Some(('a', true)));
-        assert_eq!(routes.of(client(5), 3), Some(('a', false)));
+        assert_eq!(routes.of(client(5)), Some(Route { link: 'a', full_through: 2 }));
     }
 
     #[test]
@@ -194,7 +206,7 @@ mod tests {
         }
         assert_eq!(routes.sessions.len(), PER_LINK_MAX);
         assert_eq!(routes.openings.len(), PER_LINK_MAX);
-        assert_eq!(routes.of(client(1), 1), None);
-        assert_eq!(routes.of(client(2 * PER_LINK_MAX as u64), 1), Some(('a', false)));
+        assert_eq!(link_of(&routes, 1), None);
+        assert_eq!(link_of(&routes, 2 * PER_LINK_MAX as u64), Some('a'));
     }
 }
