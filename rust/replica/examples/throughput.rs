@@ -31,6 +31,8 @@ struct Options {
     workers: usize,
     window: usize,
     seconds: f64,
+    /// How long the replicas rest before, while their use of the processor is measured.
+    rest: f64,
 }
 
 impl Options {
@@ -45,6 +47,7 @@ impl Options {
             workers: 1,
             window: 16,
             seconds: 5.0,
+            rest: 0.0,
         };
         for argument in std::env::args().skip(1) {
             let (name, value) = argument.split_once('=').ok_or_else(|| format!("{argument}: name=value"))?;
@@ -58,6 +61,7 @@ impl Options {
                 "result" => options.result = value.parse()?,
                 "workers" => options.workers = value.parse()?,
                 "window" => options.window = value.parse()?,
+                "rest" => options.rest = value.parse()?,
                 "seconds" => options.seconds = value.parse()?,
                 _ => return Err(format!("{argument} is no option").into()),
             }
@@ -78,6 +82,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             address: replica.client_address().to_string(),
         })
         .collect();
+    if options.rest > 0.0 {
+        rest(Duration::from_secs_f64(options.rest))?;
+    }
     let end = Instant::now() + Duration::from_secs_f64(options.seconds);
     let load: Vec<_> = (0..options.clients)
         .map(|client| {
@@ -129,6 +136,26 @@ fn start_replicas(options: &Options) -> Result<Vec<Replica>, Box<dyn Error>> {
         replicas.push(replica);
     }
     Ok(replicas)
+}
+
+/// Lets the replicas rest, and prints what they use meanwhile.
+fn rest(time: Duration) -> Result<(), Box<dyn Error>> {
+    // Until the links are up.
+    thread::sleep(Duration::from_secs(1));
+    let before = processor_ticks()?;
+    thread::sleep(time);
+    let used = (processor_ticks()? - before) as f64 / 100.0;
+    println!("at rest: {:.2} % of one core, all replicas together", 100.0 * used / time.as_secs_f64());
+    Ok(())
+}
+
+/// The processor time of this process, in hundredths of a second.
+fn processor_ticks() -> Result<u64, Box<dyn Error>> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    // Fields 14 and 15 of the line: user and system time.
+    let times: Vec<u64> = fields.skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(times.iter().sum())
 }
 
 /// Keeps so many requests in flight until `end`. Returns their latencies, without those of the first tenth, and how

@@ -187,3 +187,28 @@ fn a_replica_tells_a_client_how_it_is() {
     assert_eq!(status["peers"].as_array().unwrap().len(), 3);
     assert!(status["peers"].as_array().unwrap().iter().all(|peer| peer["up"] == true), "{status}");
 }
+
+#[test]
+fn a_session_that_made_place_for_others_has_expired_and_the_client_opens_another() {
+    let cluster = Cluster::start_with(FaultModel::Byzantine, 4, KeyValue::new, |config| {
+        config.ordering.sessions_per_client_max = 1;
+    });
+    let first = cluster.client(0);
+    first.call(add("sum", 1)).unwrap();
+    let second = cluster.client(0);
+    second.call(add("sum", 1)).unwrap();
+    assert_eq!(first.call(add("sum", 1)), Err(RequestError::SessionExpired));
+    assert_eq!(number_of(first.call(get("sum"))), 2);
+    assert_eq!(cluster.status(0).sessions, 1);
+}
+
+#[test]
+fn replicas_that_execute_slowly_slow_the_cluster_down_and_lose_nothing() {
+    let cluster = Cluster::start_with(FaultModel::Byzantine, 4, KeyValue::new, |config| {
+        config.ordering.unexecuted_slots_max = 1;
+        config.ordering.limits.requests_max = 10;
+    });
+    let client = cluster.client(0);
+    assert!(client.call_all(vec![add("sum", 1); 1000]).iter().all(Result::is_ok));
+    assert_eq!(number_of(client.call(get("sum"))), 1000);
+}

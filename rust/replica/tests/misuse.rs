@@ -15,8 +15,11 @@ use pssmr_execution::footprint::FootprintBuilder;
 use pssmr_execution::services::KeyValue;
 use pssmr_execution::{Extraction, Refusal, Task};
 use pssmr_replica::{Replica, ReplicaEvent, Role, Service, Silent};
-use pssmr_transport::{AcceptKeys, Event, LinkId, Transport, TransportConfig};
-use pssmr_types::{Digest, FaultModel, Hello, PublicKey, ReplicaId, SecretKey};
+use pssmr_transport::{Event, LinkId, Transport, TransportConfig};
+use pssmr_types::{
+    ClientId, ClientMessage, Digest, FaultModel, Hello, Operation, Outcome, PublicKey, ReplicaId, ReplicaMessage,
+    Request, SecretKey,
+};
 
 use support::{CLUSTER, Cluster, add, client_secret, eventually, get, number_of, put, replica_secret};
 
@@ -52,6 +55,26 @@ impl RawLink {
             self.transport.poll(Some(Duration::from_millis(100)), &mut events).unwrap();
             events.iter().any(&wanted)
         });
+    }
+
+    /// Sends one request, and waits for the replica's word on it.
+    fn ask(&mut self, request: &Request) -> Outcome {
+        let mut frame = Vec::new();
+        ClientMessage::Requests { full_replies: false, requests: vec![request.clone()] }.encode(&mut frame);
+        self.send(&frame);
+        let mut outcome = None;
+        eventually("the reply", || {
+            let mut events = Vec::new();
+            self.transport.poll(Some(Duration::from_millis(100)), &mut events).unwrap();
+            for event in events {
+                let Event::Frame { frame, .. } = event else { continue };
+                // The greeting is no message.
+                let Ok(ReplicaMessage::Replies(replies)) = ReplicaMessage::decode(frame, 1000) else { continue };
+                outcome = replies.into_iter().find(|reply| reply.sequence == request.sequence).map(|r| r.outcome);
+            }
+            outcome.is_some()
+        });
+        outcome.expect("it came")
     }
 
     /// Waits until the other side has closed the connection.
@@ -108,6 +131,28 @@ fn a_client_that_sends_no_message_loses_its_link_and_others_keep_theirs() {
     assert!(replica.status().clients.last_error.unwrap().contains("settings"));
     assert!(client.call(get("a")).is_ok());
     assert!(client.client.status().links[0].last_error.is_none(), "its link was never lost");
+}
+
+#[test]
+fn a_request_that_comes_again_is_answered_again_and_not_executed_again() {
+    let cluster = Cluster::start(FaultModel::Crash, 1, KeyValue::new);
+    let replica = cluster.replica(0);
+    let principal = client_secret(1).public().principal();
+    let mut raw =
+        RawLink::dial(client_secret(1), b"pssmr-client/1", replica_secret(0).public(), replica.client_address());
+    raw.greet(Digest::default());
+    let opening = Request::new(ClientId { principal, session: 0 }, 77, 0, Operation::OpenSession, b"");
+    let Outcome::SessionOpened(session) = raw.ask(&opening) else { panic!("no session") };
+    let client = ClientId { principal, session };
+    let addition = Request::new(client, 1, 1, Operation::Command, &add("sum", 1));
+    let first = raw.ask(&addition);
+    assert_eq!(raw.ask(&addition), first);
+    eventually("it came from the cache", || replica.status().counters.replies_from_cache == 1);
+    assert_eq!(number_of(cluster.client(0).call(get("sum"))), 1);
+    // Once the client has acknowledged the reply, it is forgotten.
+    raw.ask(&Request::new(client, 2, 2, Operation::Command, &add("sum", 1)));
+    eventually("it is forgotten", || raw.ask(&addition) == Outcome::OutsideWindow);
+    assert_eq!(number_of(cluster.client(0).call(get("sum"))), 2);
 }
 
 #[test]
@@ -201,5 +246,4 @@ fn a_port_that_is_taken_and_a_directory_that_is_in_use_are_refused_with_their_na
     same_directory.data_directory = None;
     let refused = start(same_directory);
     assert!(refused.contains(&cluster.replica(0).peer_address().to_string()), "{refused}");
-    let _ = AcceptKeys::Any;
 }
