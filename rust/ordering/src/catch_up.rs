@@ -308,6 +308,7 @@ impl Core {
         }
         self.writeset.decided(self.chain.decided(), None);
         self.tidy_shelf();
+        self.change.caught_up(self.me, self.view);
         if self.leader() == self.me && self.phase == Phase::Active {
             self.requeue();
         }

@@ -59,6 +59,11 @@ impl ViewChange {
         self.wishes[me.index()].view = view;
     }
 
+    /// Others have decided something meanwhile: what this replica missed is no reason any more to wish for another view.
+    pub(crate) fn caught_up(&mut self, me: ReplicaId, view: View) {
+        self.wishes[me.index()].view = view;
+    }
+
     /// The highest view that `count` replicas wish for or are in.
     fn wished_by(&self, count: usize, alive_since: u64) -> View {
         let mut views: Vec<View> =
