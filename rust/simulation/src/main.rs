@@ -119,8 +119,10 @@ fn explore_all(arguments: &Arguments) -> Result<bool, String> {
     let (runs, from) = (arguments.needed("--runs")?, arguments.number("--from")?.unwrap_or(0));
     let mut as_expected = true;
     let mutants = Setting::mutants();
-    for (setting, is_mutant) in
-        Setting::all().into_iter().map(|setting| (setting, false)).chain(mutants.into_iter().map(|setting| (setting, true)))
+    for (setting, is_mutant) in Setting::all()
+        .into_iter()
+        .map(|setting| (setting, false))
+        .chain(mutants.into_iter().map(|setting| (setting, true)))
     {
         let mut chains = Chains::default();
         let (mut total, mut violations, mut first) = (Summary::default(), 0, None);

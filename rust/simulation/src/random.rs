@@ -13,11 +13,11 @@ impl Random {
     /// A generator of its own for a part of the run, so that a change in one part does not change the draws of another.
     #[must_use]
     pub fn fork(&mut self) -> Self {
-        Self(self.next())
+        Self(self.any())
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn any(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -27,7 +27,7 @@ impl Random {
 
     /// A number below `end`, which is not 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
+        ((u128::from(self.any()) * u128::from(end)) >> 64) as u64
     }
 
     /// An index into something of this length, which is not 0.
@@ -42,10 +42,14 @@ impl Random {
 
     /// A number from `low` to `high` whose order of magnitude is as likely to be small as large. `low` is not 0.
     pub fn magnitude(&mut self, low: u64, high: u64) -> u64 {
-        let (from, to) = ((low as f64).ln(), (high as f64).ln());
-        let part = self.next() as f64 / u64::MAX as f64;
-        let drawn = (from + (to - from) * part).exp();
-        (drawn as u64).clamp(low, high)
+        let doublings = u64::from((high / low).max(1).ilog2());
+        let bottom = low << self.below(doublings + 1);
+        self.between(bottom, (2 * bottom - 1).min(high.max(bottom)))
+    }
+
+    /// A number from `-most` to `most`.
+    pub fn around_zero(&mut self, most: u64) -> i64 {
+        self.between(0, 2 * most).cast_signed() - most.cast_signed()
     }
 
     /// True in `numerator` of `denominator` cases.
@@ -79,7 +83,7 @@ mod tests {
     fn the_same_seed_gives_the_same_numbers() {
         let numbers = |seed| {
             let mut random = Random::new(seed);
-            (0..9).map(|_| random.next()).collect::<Vec<_>>()
+            (0..9).map(|_| random.any()).collect::<Vec<_>>()
         };
         assert_eq!(numbers(3), numbers(3));
         assert_ne!(numbers(3), numbers(4));
@@ -91,5 +95,12 @@ mod tests {
         let drawn: Vec<u64> = (0..2000).map(|_| random.between(5, 9)).collect();
         assert!((5..=9).all(|number| drawn.contains(&number)) && drawn.iter().all(|number| (5..=9).contains(number)));
         assert!((0..2000).all(|_| (10..=1000).contains(&random.magnitude(10, 1000))));
+        let (small, large) = (0..2000).fold((0, 0), |(small, large), _| match random.magnitude(10, 1000) {
+            ..=30 => (small + 1, large),
+            500.. => (small, large + 1),
+            _ => (small, large),
+        });
+        assert!(small > 400 && large > 200, "{small} {large}");
+        assert!((0..2000).all(|_| (-3..=3).contains(&random.around_zero(3))));
     }
 }

@@ -36,7 +36,7 @@ impl Character {
                 mute_kinds |= 1 << random.below(u64::from(KINDS));
             }
         }
-        let mute_to = if random.chance(1, 3) { random.next() & random.next() } else { 0 };
+        let mute_to = if random.chance(1, 3) { random.any() & random.any() } else { 0 };
         Self {
             twins,
             withholds: rate(random),

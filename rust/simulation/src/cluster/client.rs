@@ -91,7 +91,7 @@ impl Client {
                 return Vec::new();
             }
             let client = ClientId { principal: self.principal, session: 0 };
-            let request = Request::new(client, self.random.next(), 0, Operation::OpenSession, b"");
+            let request = Request::new(client, self.random.any(), 0, Operation::OpenSession, b"");
             self.opening = Some(Waiting { request: request.clone(), answers: BTreeMap::new(), sent_at: now, after });
             return vec![request];
         }
@@ -118,7 +118,7 @@ impl Client {
         }
         let mut payload = vec![0; self.habits.payload];
         for byte in payload.iter_mut().take(16) {
-            *byte = self.random.next() as u8;
+            *byte = self.random.any() as u8;
         }
         Request::new(client, sequence, acknowledged, Operation::Command, &payload)
     }

@@ -18,12 +18,19 @@ pub(super) enum Work {
     Evict(ClientId),
 }
 
+/// What became of a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Correct,
+    Byzantine,
+    Crashed,
+}
+
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) id: ReplicaId,
     pub(super) core: Core,
-    pub(super) byzantine: bool,
-    pub(super) crashed: bool,
+    pub(super) fate: Fate,
     /// It stands still until then.
     pub(super) paused_until: u64,
     pub(super) machine: Machine,
@@ -55,8 +62,7 @@ impl Host {
         Self {
             id,
             core,
-            byzantine: false,
-            crashed: false,
+            fate: Fate::Correct,
             paused_until: 0,
             machine,
             slowness: 0,
@@ -73,7 +79,10 @@ impl Host {
 
     /// The host's two clocks at a virtual time.
     pub(super) fn clocks(&self, now: u64) -> Now {
-        Now { monotonic: now + self.monotonic_offset, wall: (WALL_START + now).saturating_add_signed(self.machine.skew) }
+        Now {
+            monotonic: now + self.monotonic_offset,
+            wall: (WALL_START + now).saturating_add_signed(self.machine.skew),
+        }
     }
 
     /// A wall clock that is `ahead` of the true time.
@@ -87,12 +96,16 @@ impl Host {
     }
 
     pub(super) fn is_up(&self, now: u64) -> bool {
-        !self.crashed && self.paused_until <= now
+        !self.is_crashed() && self.paused_until <= now
     }
 
     /// A correct replica that has not crashed: one that has to keep all promises.
     pub(super) fn is_correct(&self) -> bool {
-        !self.byzantine && !self.crashed
+        self.fate == Fate::Correct
+    }
+
+    pub(super) fn is_crashed(&self) -> bool {
+        self.fate == Fate::Crashed
     }
 
     /// What it remembers of a request that was executed.
@@ -129,16 +142,10 @@ impl Host {
     /// Where it is, as text.
     pub(super) fn show(&self) -> String {
         let status = self.core.status();
-        let state = if self.crashed {
-            "crashed"
-        } else if self.byzantine {
-            "byzantine"
-        } else {
-            "correct"
-        };
         format!(
-            "{} {state}: {} {} decided {} head {} executed {} pending {} sessions {}",
+            "{} {:?}: {} {} decided {} head {} executed {} pending {} sessions {}",
             self.id,
+            self.fate,
             status.view,
             if status.active { "active" } else { "not active" },
             status.decided,

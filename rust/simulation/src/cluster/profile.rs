@@ -122,7 +122,7 @@ impl Draw {
         let all_fast = random.chance(1, 2);
         let machines = (0..profile.replicas)
             .map(|_| Machine {
-                skew: random.below(2 * skew_max) as i64 - skew_max as i64,
+                skew: random.around_zero(skew_max),
                 step_delay: if all_fast || random.chance(1, 2) { 0 } else { random.magnitude(10_000, 5 * MILLISECOND) },
                 execution_max: if all_fast { 0 } else { random.magnitude(1, 30 * MILLISECOND) },
             })

@@ -86,7 +86,7 @@ fn forge(random: &mut Random, request: &Request) -> Request {
         }
         3 => {
             let none = ClientId { principal, session: 0 };
-            Request::new(none, random.next(), 0, Operation::OpenSession, b"")
+            Request::new(none, random.any(), 0, Operation::OpenSession, b"")
         }
         _ => {
             let other = ClientId { principal, session: session + random.between(1, 3) };
@@ -115,7 +115,7 @@ fn batch(random: &mut Random, batch: &Batch) -> Batch {
             timestamp = match random.below(3) {
                 0 => 0,
                 1 => u64::MAX,
-                _ => timestamp.saturating_add_signed(random.below(20_000_000_000) as i64 - 10_000_000_000),
+                _ => timestamp.saturating_add_signed(random.around_zero(10_000_000_000)),
             }
         }
         _ => timestamp += 1,
@@ -154,7 +154,11 @@ fn state(random: &mut Random, state: &StopData, cluster: ClusterId, secret: &Sec
         1 if state.view.0 > 0 => {
             let view = View(random.below(state.view.0));
             let known = writeset.last().and_then(|written| written.digests.last().copied());
-            lock = Some(Lock { view, slot: Slot(random.between(1, 20)), digest: digest(random, known.unwrap_or_default()) });
+            lock = Some(Lock {
+                view,
+                slot: Slot(random.between(1, 20)),
+                digest: digest(random, known.unwrap_or_default()),
+            });
         }
         2 => writeset.clear(),
         3 => {

@@ -9,11 +9,8 @@ fn vote(name: &str, vote: &Vote) -> String {
 
 fn state(state: &StopData) -> String {
     let lock = state.lock.map_or("no lock".into(), |lock| format!("lock {} {} {}", lock.view, lock.slot, lock.digest));
-    let written: Vec<String> = state
-        .writeset
-        .iter()
-        .map(|w| format!("{} base {} {}..{}", w.view, w.base, w.first, w.last()))
-        .collect();
+    let written: Vec<String> =
+        state.writeset.iter().map(|w| format!("{} base {} {}..{}", w.view, w.base, w.first, w.last())).collect();
     format!("{} for {}, {lock}, wrote {written:?}", state.replica, state.view)
 }
 

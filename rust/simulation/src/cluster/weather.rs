@@ -5,6 +5,7 @@ use pssmr_types::ReplicaId;
 use super::client::Client;
 use super::counters::Sometimes;
 use super::faults::{Fault, FaultKind, Partition, duration, interval};
+use super::host::Fate;
 use super::profile::MILLISECOND;
 use super::queue::Event;
 use super::world::World;
@@ -16,7 +17,7 @@ impl World {
                 self.note(|| "fault", |world| format!("{} stops for good", world.hosts[host].id));
                 self.counters.count(Sometimes::Crashed);
                 let target = &mut self.hosts[host];
-                target.crashed = true;
+                target.fate = Fate::Crashed;
                 target.inbox.clear();
             }
             Fault::Recurring { .. } if self.healed => {}
@@ -50,7 +51,7 @@ impl World {
             FaultKind::Reset => self.reset_a_link(),
             FaultKind::Clock => {
                 let skew_max = self.draw.config.clock_skew_max.as_nanos() as u64 / 2 - MILLISECOND;
-                let skew = self.random.below(2 * skew_max) as i64 - skew_max as i64;
+                let skew = self.random.around_zero(skew_max);
                 self.note(|| "fault", |world| format!("{} clock is off by {skew}", world.hosts[host].id));
                 self.counters.count(Sometimes::ClockSet);
                 self.hosts[host].machine.skew = skew;

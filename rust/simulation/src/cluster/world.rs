@@ -13,7 +13,7 @@ use super::checker::Checker;
 use super::client::Client;
 use super::counters::{Counters, Sometimes};
 use super::faults::Fault;
-use super::host::{Host, Work};
+use super::host::{Fate, Host, Work};
 use super::network::Network;
 use super::profile::{Draw, MILLISECOND, Profile, SECOND};
 use super::queue::{Event, Queue};
@@ -73,11 +73,11 @@ impl World {
         }
         let mut adversaries = Vec::new();
         for (id, character) in &draw.adversaries {
-            hosts[*id].byzantine = true;
+            hosts[*id].fate = Fate::Byzantine;
             let mut selves = vec![*id];
             if character.twins {
                 let mut twin = boot(*id, &mut random);
-                twin.byzantine = true;
+                twin.fate = Fate::Byzantine;
                 selves.push(hosts.len());
                 hosts.push(twin);
             }
@@ -86,8 +86,7 @@ impl World {
         }
         let weak = profile.quorums().weak();
         let clients = draw.clients.iter().enumerate();
-        let clients =
-            clients.map(|(number, habits)| Client::new(number, *habits, weak, random.fork())).collect();
+        let clients = clients.map(|(number, habits)| Client::new(number, *habits, weak, random.fork())).collect();
         let sessions_are_few = draw.config.sessions_per_client_max < 100;
         Self {
             profile,
@@ -214,8 +213,7 @@ impl World {
 
     fn on_message(&mut self, host: usize, from: ReplicaId, generation: u32, bytes: Bytes) {
         let to = self.hosts[host].id;
-        if self.hosts[host].crashed
-            || self.network.has_streams() && !self.network.is_current(from, to, generation)
+        if self.hosts[host].is_crashed() || self.network.has_streams() && !self.network.is_current(from, to, generation)
         {
             return;
         }
@@ -234,7 +232,7 @@ impl World {
     }
 
     fn on_request(&mut self, host: usize, request: Request) {
-        if self.hosts[host].crashed {
+        if self.hosts[host].is_crashed() {
             return;
         }
         if let Some(reply) = self.hosts[host].remembered(request.client, request.sequence) {
@@ -248,7 +246,7 @@ impl World {
     /// An input arrives at a host, which takes it at once or together with others.
     fn give(&mut self, host: usize, input: Input) {
         let target = &mut self.hosts[host];
-        if target.crashed {
+        if target.is_crashed() {
             return;
         }
         target.inbox.push(input);
@@ -296,13 +294,13 @@ impl World {
     }
 
     fn perform(&mut self, host: usize, effect: Effect) {
-        let (id, byzantine) = (self.hosts[host].id, self.hosts[host].byzantine);
+        let (id, is_correct) = (self.hosts[host].id, self.hosts[host].is_correct());
         match effect {
             Effect::Send { to, message } => self.transmit(host, Some(to), &message),
             Effect::Broadcast(message) => self.transmit(host, None, &message),
             Effect::Deliver(delivery) => {
                 self.note(|| "decides", |_| format!("{id} {}", trace::delivery(&delivery)));
-                if !byzantine {
+                if is_correct {
                     let skew_max = self.draw.config.clock_skew_max.as_nanos() as u64;
                     let latest = Host::wall_ahead(self.now, skew_max + skew_max / 2);
                     let known = self.checker.slots();
@@ -318,7 +316,7 @@ impl World {
             }
             Effect::Reply { client, sequence, outcome } => {
                 match &outcome {
-                    Outcome::SessionOpened(session) if !byzantine => {
+                    Outcome::SessionOpened(session) if is_correct => {
                         self.checker.on_session_opened(*session, client.principal);
                     }
                     Outcome::Busy => self.counters.count(Sometimes::Busy),
@@ -327,20 +325,20 @@ impl World {
                 self.reply(host, client, Reply { session: client.session, sequence, outcome });
             }
             Effect::SessionEvicted(client) => self.hosts[host].work.push_back(Work::Evict(client)),
-            Effect::Event(event) => self.on_reported(host, event),
+            Effect::Event(event) => self.on_reported(host, &event),
             Effect::Halt(reason) => {
                 self.note(|| "halts", |_| format!("{id}: {reason}"));
-                if !byzantine {
+                if is_correct {
                     self.checker.fail(format!("{id} halts: {reason}"));
                 }
             }
         }
     }
 
-    fn on_reported(&mut self, host: usize, event: Reported) {
-        let (id, byzantine) = (self.hosts[host].id, self.hosts[host].byzantine);
+    fn on_reported(&mut self, host: usize, event: &Reported) {
+        let (id, is_correct) = (self.hosts[host].id, self.hosts[host].is_correct());
         self.note(|| "event", |_| format!("{id} {event:?}"));
-        if byzantine {
+        if !is_correct {
             return;
         }
         match event {
@@ -357,7 +355,7 @@ impl World {
             Reported::CatchingUp { .. } => self.counters.count(Sometimes::CaughtUp),
             Reported::Misbehaviour { replica, what } => {
                 self.counters.count(Sometimes::MisbehaviourSeen);
-                if !self.is_byzantine(replica) {
+                if !self.is_byzantine(*replica) {
                     self.checker.fail(format!("{id} accuses {replica}, which is correct, of {what}"));
                 }
             }
@@ -384,23 +382,23 @@ impl World {
         }
         if let Some(adversary) = self.adversaries.iter_mut().find(|adversary| adversary.id == from) {
             for (to, message) in adversary.send(host, to, message, &mut self.counters) {
-                self.send_bytes(from, to, encode(&message));
+                self.send_bytes(from, to, &encode(&message));
             }
             return;
         }
         let bytes = encode(message);
         match to {
             Some(to) if to == from => self.checker.fail(format!("{from} sends to itself")),
-            Some(to) => self.send_bytes(from, to, bytes),
+            Some(to) => self.send_bytes(from, to, &bytes),
             None => {
                 for to in (0..self.profile.replicas as u16).map(ReplicaId).filter(|to| *to != from) {
-                    self.send_bytes(from, to, bytes.clone());
+                    self.send_bytes(from, to, &bytes);
                 }
             }
         }
     }
 
-    fn send_bytes(&mut self, from: ReplicaId, to: ReplicaId, bytes: Bytes) {
+    fn send_bytes(&mut self, from: ReplicaId, to: ReplicaId, bytes: &Bytes) {
         let host = self.host_for(from, to);
         for (at, generation) in self.network.send(self.now, from, to, &mut self.counters) {
             let bytes = bytes.clone();
@@ -483,7 +481,10 @@ impl World {
             self.counters.count(Sometimes::ClientEquivocated);
         }
         for request in &requests {
-            self.note(|| "client", |_| format!("{client} sends {} of session {}", request.sequence, request.client.session));
+            self.note(
+                || "client",
+                |_| format!("{client} sends {} of session {}", request.sequence, request.client.session),
+            );
             self.checker.on_sent(request);
         }
         self.send_requests(&requests, false);

@@ -137,7 +137,7 @@ impl<'a> World<'a> {
         if replica.base.is_none() || replica.barred || full {
             return Ok(());
         }
-        let next = if self.byzantine() { self.proposal_of_a_liar(i) } else { self.proposal_of_the_leader(i) };
+        let next = if self.byzantine() { Some(self.proposal_of_a_liar(i)) } else { self.proposal_of_the_leader(i) };
         let Some(next) = next else { return Ok(()) };
         if !self.proposed.contains(&next) {
             self.proposed.push(next);
@@ -152,7 +152,7 @@ impl<'a> World<'a> {
 
     /// A new batch, or one that the slot had in another chain of the past: a batch kept over a view change keeps its
     /// digest.
-    fn proposal_of_a_liar(&mut self, i: usize) -> Option<Chain> {
+    fn proposal_of_a_liar(&mut self, i: usize) -> Chain {
         let (view, head) = (self.replicas[i].view, self.replicas[i].head);
         if self.random.chance(1, 4) {
             let slot = self.chains.slot(head) + 1;
@@ -163,11 +163,11 @@ impl<'a> World<'a> {
                 .filter(|chain| self.chains.slot(*chain) == slot && self.chains.extends(*chain, head))
                 .collect();
             if !again.is_empty() {
-                return Some(*self.random.pick(&again));
+                return *self.random.pick(&again);
             }
         }
         let branch = u16::from(self.random.chance(self.draw.branching, 8));
-        Some(self.chains.extend(head, view as u16 * 10 + branch))
+        self.chains.extend(head, view as u16 * 10 + branch)
     }
 
     fn proposal_of_the_leader(&mut self, i: usize) -> Option<Chain> {
@@ -328,9 +328,7 @@ impl<'a> World<'a> {
             && self
                 .replicas
                 .iter()
-                .filter(|other| {
-                    other.writes[view as usize].is_some_and(|vote| vote.is_for(self.chains, voted.chain))
-                })
+                .filter(|other| other.writes[view as usize].is_some_and(|vote| vote.is_for(self.chains, voted.chain)))
                 .count()
                 >= self.needed()
         {

@@ -1,0 +1,56 @@
+//! Whole clusters under faults that a seed draws. A failure prints its profile and seed, and
+//! `cargo run -p pssmr-simulation --release -- run --profile P --seed N --trace` shows it.
+
+use std::thread;
+
+use pssmr_simulation::cluster::{Counters, Profile, run};
+
+/// How many seeds of a profile are run: 1000 in each fault model, and some in larger clusters.
+fn seeds(profile: Profile) -> u64 {
+    match profile.name {
+        "bft4" | "cft3" => 1000,
+        "bft7" => 150,
+        "cft5" => 300,
+        _ => 200,
+    }
+}
+
+fn run_all(profile: Profile, seeds: impl Iterator<Item = u64>) -> (Counters, Vec<String>) {
+    let mut counters = Counters::default();
+    let mut failures = Vec::new();
+    for seed in seeds {
+        match run(profile, seed, false) {
+            Ok(report) => counters.add(&report.counters),
+            Err(failure) => failures.push(format!("{} seed {seed}: {failure}", profile.name)),
+        }
+    }
+    (counters, failures)
+}
+
+#[test]
+fn clusters_keep_their_promises_whatever_goes_wrong_and_come_to_rest_when_it_ends() {
+    let halves = Profile::ALL.into_iter().flat_map(|profile| [(profile, 0), (profile, 1)]);
+    let workers: Vec<_> = halves
+        .map(|(profile, half)| thread::spawn(move || run_all(profile, (half..seeds(profile)).step_by(2))))
+        .collect();
+    let mut counters = Counters::default();
+    let mut failures = Vec::new();
+    for worker in workers {
+        let (more, failed) = worker.join().expect("a run catches its panics");
+        counters.add(&more);
+        failures.extend(failed);
+    }
+    println!("{counters}");
+    assert!(failures.is_empty(), "{} runs failed, among them:\n{}", failures.len(), failures[0]);
+    let never = counters.never();
+    assert!(never.is_empty(), "these never happened, so nothing shows that they do no harm: {never:?}");
+}
+
+#[test]
+fn a_run_is_a_function_of_its_profile_and_seed() {
+    for profile in Profile::ALL {
+        for seed in 10_000..10_005 {
+            assert_eq!(run(profile, seed, false), run(profile, seed, false), "{} seed {seed}", profile.name);
+        }
+    }
+}
