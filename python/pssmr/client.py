@@ -151,7 +151,8 @@ class Client:
                 self._options.check_size(call.command.name, call.payload)
                 if len(waiting) == self._options.in_flight_max:
                     take_oldest()
-                waiting.append((call, *core.submit([call.payload], self._timeout)))
+                (token,) = core.submit([call.payload], self._timeout)
+                waiting.append((call, token))
             while waiting:
                 take_oldest()
         finally:

@@ -132,10 +132,10 @@ def _schema_at(place: str, annotation: object) -> Schema:
 
 def _keys_of(place: str, index: int, schema: Schema, annotation: object, options: Options) -> list[Key]:
     """The keys that an argument's annotation declares."""
-    outer, metadata = annotation, ()
+    outer: object = annotation
+    metadata: list[object] = []
     if get_origin(annotation) is Annotated:
-        outer, *rest = get_args(annotation)
-        metadata = tuple(rest)
+        outer, *metadata = get_args(annotation)
     if _mentions_access(outer):
         raise DeclarationError(
             f"{place}: a key inside of {schema} can't be declared by an annotation; name a field, as in "

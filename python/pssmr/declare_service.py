@@ -78,7 +78,7 @@ def compile_interface(owner: type, tables: Tables, commands: Iterable[Command[An
         if options.exclusive:
             scopes.append(("exclusive", 0))
         compiled.append((declared.method, keys, scopes, options.conflicts))
-    maps = [(name, *table.schemas) for name, table in tables.items() if isinstance(table, Map)]
+    maps = [(name, table.schemas[0], table.schemas[1]) for name, table in tables.items() if isinstance(table, Map)]
     return Interface(owner, maps, compiled)
 
 

@@ -38,7 +38,7 @@ class Replica:
         service: Service,
         cluster: ClusterSource,
         *,
-        id: int,  # noqa: A002: what configurations and people call it
+        id: int,  # noqa: A002 - what configurations and people call it
         key: str | PathLike[str] | None = None,
     ) -> None:
         """Starts nothing yet: that is for `async with`, `with`, or `start`.

@@ -6,7 +6,6 @@ import dataclasses
 import enum
 import types
 import typing
-from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
 from pssmr._core import Schema
@@ -78,20 +77,20 @@ def _compile_container(origin: object, arguments: tuple[Any, ...], enclosing: tu
     if origin is tuple:
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return Schema.tuple_of(_compile(arguments[0], enclosing))
-        return Schema.tuple([_compile(element, enclosing) for element in arguments])
+        return Schema.tuple_with([_compile(element, enclosing) for element in arguments])
     if origin is dict:
         key, value = arguments
-        return Schema.dict(_compile_hashable(key, "key of a dict", enclosing), _compile(value, enclosing))
+        return Schema.dict_of(_compile_hashable(key, "key of a dict", enclosing), _compile(value, enclosing))
     (element,) = arguments
     if origin is list:
-        return Schema.list(_compile(element, enclosing))
-    return Schema.set(_compile_hashable(element, "element of a set", enclosing), origin is frozenset)
+        return Schema.list_of(_compile(element, enclosing))
+    return Schema.set_of(_compile_hashable(element, "element of a set", enclosing), origin is frozenset)
 
 
 def _compile_hashable(annotation: object, role: str, enclosing: tuple[type, ...]) -> Schema:
     schema = _compile(annotation, enclosing)
     if not _is_hashable(annotation):
-        raise TypeError(f"{_name(annotation)} can't be a {role}: its values are not hashable")
+        raise TypeError(f"{_name(annotation)} can't be the {role}: its values are not hashable")
     return schema
 
 
@@ -142,9 +141,9 @@ def _compile_dataclass(annotation: type, enclosing: tuple[type, ...]) -> Schema:
             schema = _compile(hints[field.name], (*enclosing, annotation))
         except TypeError as error:
             raise TypeError(f"{name}.{field.name}: {error}") from None
-        fields.append((field.name, schema, has_default, field.kw_only))
-    initial = [hint for hint in vars(annotation).get("__annotations__", {}).values() if _is_init_var(hint)]
-    if initial:
+        fields.append((field.name, schema, has_default, field.kw_only is True))
+    annotations = [hint for base in annotation.__mro__ for hint in vars(base).get("__annotations__", {}).values()]
+    if any(_is_init_var(hint) for hint in annotations):
         raise TypeError(f"{name} has an InitVar, whose value is not kept; use a field")
     return Schema.record(annotation, fields)
 

@@ -27,6 +27,7 @@ class Command(Generic[P, R]):
         self.function = function
         self.options = options
         self.name = ""
+        self.__qualname__ = function.__qualname__
         self._declared: Declared | None = None
         functools.update_wrapper(self, function)
 
@@ -71,10 +72,9 @@ class Command(Generic[P, R]):
         return result
 
     def __call__(self, *args: object, **kwargs: object) -> object:
-        """Refused: a command runs on a service, or through a client."""
-        raise TypeError(
-            f"{self.__qualname__} names the command; call it on an instance, or as client.call({self.__qualname__}, ...)"
-        )
+        """Not this way: a command runs on a service, or through a client."""
+        name = self.__qualname__
+        raise TypeError(f"{name} names the command; call it on an instance, or as client.call({name}, ...)")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__.lower()} {self.__qualname__}>"

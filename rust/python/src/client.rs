@@ -1,5 +1,6 @@
 //! `_core.ClientCore`: a client of a cluster.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -75,9 +76,11 @@ impl ClientCore {
         Ok(Self { client, completions, next_token: AtomicU64::new(1), maker: Maker::here() })
     }
 
-    /// The file descriptor that is readable while there is something to drain; None if threads wait.
-    fn fileno(&self) -> Option<i32> {
-        self.completions.fileno()
+    /// The file descriptor that is readable while there is something to drain.
+    ///
+    /// Raises ValueError if the client is one for threads.
+    fn fileno(&self) -> PyResult<RawFd> {
+        self.completions.fileno().ok_or_else(|| PyValueError::new_err("the client is one for threads"))
     }
 
     /// Sends encoded requests, which may each take as many seconds as given, and returns the token of each, in order.

@@ -64,7 +64,7 @@ impl Interface {
     #[new]
     fn new(
         py: Python<'_>,
-        class: Bound<'_, PyType>,
+        service: Bound<'_, PyType>,
         tables: Vec<(String, PyRef<'_, Schema>, PyRef<'_, Schema>)>,
         commands: Vec<CommandDeclaration<'_>>,
     ) -> PyResult<Self> {
@@ -82,14 +82,14 @@ impl Interface {
             });
             handlers.push(Handler { name: declared.name.as_str().into(), method, conflicts });
         }
-        let name = class.name()?.to_string();
+        let name = service.name()?.to_string();
         let commands = CommandTable::new(specs)
             .map_err(|error| errors::declaration_error(py, format!("{name}.{}: {}", error.command, error.problem)))?;
         let tables = tables
             .into_iter()
             .map(|(name, key, value)| TableDeclaration { name, key: key.clone(), value: value.clone() })
             .collect();
-        Ok(Self { name, tables, commands, handlers, class: class.unbind() })
+        Ok(Self { name, tables, commands, handlers, class: service.unbind() })
     }
 
     /// The names of the commands and queries, in the order of their declaration.

@@ -1,5 +1,10 @@
 //! `pssmr._core`: conversions between Python and the Rust crates, nothing else.
 
+// PyO3 hands arguments over by value.
+#![allow(clippy::needless_pass_by_value)]
+// Doc comments of exported items are Python's docstrings, and name Python's classes in its way.
+#![allow(clippy::doc_markdown)]
+
 mod client;
 mod codec;
 mod completions;

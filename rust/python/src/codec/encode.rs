@@ -150,7 +150,9 @@ impl Encoder<'_> {
         if encodings.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(CodecError::mismatch("two elements have the same encoding"));
         }
-        encodings.iter().for_each(|encoding| self.out.extend_from_slice(encoding));
+        for encoding in encodings {
+            self.out.extend_from_slice(&encoding);
+        }
         Ok(())
     }
 
@@ -175,7 +177,9 @@ impl Encoder<'_> {
         if encodings.windows(2).any(|pair| pair[0].1[..pair[0].0] == pair[1].1[..pair[1].0]) {
             return Err(CodecError::mismatch("two keys have the same encoding"));
         }
-        encodings.iter().for_each(|(_, encoding)| self.out.extend_from_slice(encoding));
+        for (_, encoding) in encodings {
+            self.out.extend_from_slice(&encoding);
+        }
         Ok(())
     }
 
@@ -265,14 +269,12 @@ fn accepts(kind: &Type, value: &Bound<'_, PyAny>) -> bool {
         Type::Set { frozen: false, .. } => value.is_instance_of::<PySet>(),
         Type::Set { frozen: true, .. } => value.is_instance_of::<PyFrozenSet>(),
         Type::Dict { .. } => value.is_instance_of::<PyDict>(),
-        Type::Choice(choice) => match &choice.class {
-            Some(class) => value.get_type().is(class.bind(py)),
-            None => {
-                let mut plain = Vec::new();
-                encode_scalar(value, &mut plain).is_ok()
-                    && choice.members.binary_search_by(|(encoding, _)| encoding.cmp(&plain)).is_ok()
-            }
-        },
+        Type::Choice(Choice { class: Some(class), .. }) => value.get_type().is(class.bind(py)),
+        Type::Choice(choice) => {
+            let mut plain = Vec::new();
+            encode_scalar(value, &mut plain).is_ok()
+                && choice.members.binary_search_by(|(encoding, _)| encoding.cmp(&plain)).is_ok()
+        }
         Type::Record(record) => value.get_type().is(record.class.bind(py)),
         Type::Union(union) => union.members.iter().any(|member| accepts(member, value)),
     }

@@ -53,7 +53,7 @@ impl Schema {
 
     /// The schema of `list[element]`.
     #[staticmethod]
-    fn list(element: &Self) -> PyResult<Self> {
+    fn list_of(element: &Self) -> PyResult<Self> {
         Self::new(Type::List(element.0.clone()))
     }
 
@@ -65,19 +65,19 @@ impl Schema {
 
     /// The schema of `tuple[A, B, ...]` with as many elements as given.
     #[staticmethod]
-    fn tuple(elements: Vec<PyRef<'_, Self>>) -> PyResult<Self> {
+    fn tuple_with(elements: Vec<PyRef<'_, Self>>) -> PyResult<Self> {
         Self::new(Type::Tuple(elements.iter().map(|element| element.0.clone()).collect()))
     }
 
     /// The schema of `set[element]` or `frozenset[element]`.
     #[staticmethod]
-    fn set(element: &Self, frozen: bool) -> PyResult<Self> {
+    fn set_of(element: &Self, frozen: bool) -> PyResult<Self> {
         Self::new(Type::Set { element: element.0.clone(), frozen })
     }
 
     /// The schema of `dict[key, value]`.
     #[staticmethod]
-    fn dict(key: &Self, value: &Self) -> PyResult<Self> {
+    fn dict_of(key: &Self, value: &Self) -> PyResult<Self> {
         Self::new(Type::Dict { key: key.0.clone(), value: value.0.clone() })
     }
 
@@ -85,7 +85,7 @@ impl Schema {
     #[staticmethod]
     fn choice(
         name: String,
-        class: Option<Bound<'_, PyType>>,
+        enumeration: Option<Bound<'_, PyType>>,
         members: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
     ) -> PyResult<Self> {
         let mut encoded = Vec::with_capacity(members.len());
@@ -100,12 +100,12 @@ impl Schema {
         if encoded.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return Err(PyTypeError::new_err(format!("{name}: two members have the same value")));
         }
-        Self::new(Type::Choice(Choice { name, class: class.map(Bound::unbind), members: encoded, kinds }))
+        Self::new(Type::Choice(Choice { name, class: enumeration.map(Bound::unbind), members: encoded, kinds }))
     }
 
     /// The schema of a dataclass.
     #[staticmethod]
-    fn record(class: Bound<'_, PyType>, fields: Vec<FieldSpec<'_>>) -> PyResult<Self> {
+    fn record(dataclass: Bound<'_, PyType>, fields: Vec<FieldSpec<'_>>) -> PyResult<Self> {
         let fields = fields.into_iter().map(|(name, value, has_default, keyword_only)| Field {
             name: name.unbind(),
             value: value.0.clone(),
@@ -113,7 +113,7 @@ impl Schema {
             keyword_only,
         });
         let fields = fields.collect();
-        Self::new(Type::Record(Record { name: class.name()?.to_string(), class: class.unbind(), fields }))
+        Self::new(Type::Record(Record { name: dataclass.name()?.to_string(), class: dataclass.unbind(), fields }))
     }
 
     /// The schema of a union. Its members must be told apart by their encodings.

@@ -68,12 +68,13 @@ impl Kinds {
 
 /// Reads a scalar or a header, and refuses any spelling of it but the shortest.
 pub(crate) fn token<'a>(reader: &mut Reader<'a>) -> Result<Token<'a>, CodecError> {
-    let before = reader.rest().len();
+    let before = reader.rest();
     let token = reader.token()?;
-    let header = before - reader.rest().len();
+    let header = before.len() - reader.rest().len();
     let canonical = match token {
         Token::Nil | Token::Bool(_) => true,
-        Token::Unsigned(value) => header == unsigned_length(value),
+        // There are forms with a sign of the same lengths.
+        Token::Unsigned(value) => header == unsigned_length(value) && !matches!(before[0], 0xd0..=0xd3),
         Token::Negative(value) => header == negative_length(value),
         Token::Float(value) => header == 9 && (!value.is_nan() || value.to_bits() == NAN_BITS),
         Token::Str(text) => header - text.len() == length_length(text.len(), 0x20, true),

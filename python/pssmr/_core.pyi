@@ -1,0 +1,326 @@
+"""The core of pssmr. Use the names that the package `pssmr` exports."""
+
+import enum
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from os import PathLike
+from random import Random
+from types import GenericAlias
+from typing import Any, Generic, Self, TypeVar, final, overload
+
+from typing_extensions import disjoint_base
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+_T = TypeVar("_T")
+
+__all__ = [
+    "ClientCore",
+    "Context",
+    "Executor",
+    "Instance",
+    "Interface",
+    "Method",
+    "ReplicaCore",
+    "Schema",
+    "Table",
+    "TableIterator",
+    "generate_key",
+    "public_key",
+]
+
+@final
+class Schema:
+    """A compiled type: encodes its values to canonical bytes, and decodes those."""
+
+    @staticmethod
+    def scalar(name: str) -> Schema:
+        """The schema of a scalar type: "None", "bool", "int", "float", "str" or "bytes"."""
+    @staticmethod
+    def list_of(element: Schema) -> Schema:
+        """The schema of `list[element]`."""
+    @staticmethod
+    def tuple_of(element: Schema) -> Schema:
+        """The schema of `tuple[element, ...]`."""
+    @staticmethod
+    def tuple_with(elements: Sequence[Schema]) -> Schema:
+        """The schema of `tuple[A, B, ...]` with as many elements as given."""
+    @staticmethod
+    def set_of(element: Schema, frozen: bool) -> Schema:
+        """The schema of `set[element]` or `frozenset[element]`."""
+    @staticmethod
+    def dict_of(key: Schema, value: Schema) -> Schema:
+        """The schema of `dict[key, value]`."""
+    @staticmethod
+    def choice(name: str, enumeration: type[enum.Enum] | None, members: Sequence[tuple[object, object]]) -> Schema:
+        """The schema of an enumeration or a `Literal`: `members` are pairs of the value that is encoded and the object."""
+    @staticmethod
+    def record(dataclass: type, fields: Sequence[tuple[str, Schema, bool, bool]]) -> Schema:
+        """The schema of a dataclass: `fields` have name, schema, whether there is a default, whether keyword-only."""
+    @staticmethod
+    def union(members: Sequence[Schema]) -> Schema:
+        """The schema of a union. Its members must be told apart by their encodings."""
+    def encode(self, value: object) -> bytes:
+        """The canonical encoding of a value.
+
+        Raises TypeError if the value does not fit the type.
+        """
+    def decode(self, data: bytes) -> Any:
+        """The value that these bytes encode.
+
+        Raises ValueError if the bytes are not the canonical encoding of a value of the type.
+        """
+    @property
+    def is_key(self) -> bool:
+        """Whether values of this type can be keys of tables."""
+    def field(self, name: str) -> tuple[int, Schema] | None:
+        """The index and the schema of a field of a dataclass; None if this is no dataclass or has no such field."""
+    def __eq__(self, value: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Method:
+    """One command or query of a service, compiled."""
+
+    def __new__(
+        cls,
+        name: str,
+        function: Callable[..., Any],
+        query: bool,
+        context: bool,
+        parameters: Sequence[tuple[str, Schema, tuple[Any] | None, bool]],
+        result: Schema,
+    ) -> Self: ...
+    @property
+    def name(self) -> str:
+        """The command's name."""
+    @property
+    def query(self) -> bool:
+        """Whether it is a query."""
+    def encode_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> bytes:
+        """The payload of a request that calls the command with these arguments.
+
+        Raises pssmr.ArgumentError if they don't fit.
+        """
+    def decode_reply(self, data: bytes) -> Any:
+        """The result that a reply carries.
+
+        Raises what the command raised, or why it was refused.
+        """
+
+@final
+class Interface:
+    """What a service class declares, compiled."""
+
+    def __new__(
+        cls,
+        service: type,
+        tables: Sequence[tuple[str, Schema, Schema]],
+        commands: Sequence[
+            tuple[
+                Method,
+                Sequence[tuple[int, Sequence[int], int, str]],
+                Sequence[tuple[str, int]],
+                Callable[..., Any] | None,
+            ]
+        ],
+    ) -> Self: ...
+    @property
+    def commands(self) -> list[str]:
+        """The names of the commands and queries, in the order of their declaration."""
+
+@final
+class Instance:
+    """What the core keeps for one service object."""
+
+    def __new__(cls, interface: Interface) -> Self: ...
+    def call(
+        self, method: Method, service: object, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Calls a command without a cluster, with the same checks, guard and rollback as in one. Called by a handler of
+        the same object, it is a part of that handler's command.
+        """
+    def tables_digest(self) -> bytes:
+        """The digest of the tables: equal for equal contents."""
+
+@disjoint_base
+class Table(Generic[_K, _V]):
+    """A table of a service's state: maps keys to values.
+
+    Values are kept encoded: what is read is a copy, and what has changed must be set again.
+    """
+
+    def __new__(cls, instance: Instance | None = None, index: int = 0) -> Self: ...
+    @classmethod
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
+    @overload
+    def get(self, key: _K, default: None = None) -> _V | None: ...
+    @overload
+    def get(self, key: _K, default: _T) -> _V | _T: ...
+    def __getitem__(self, key: _K, /) -> _V: ...
+    def __setitem__(self, key: _K, value: _V, /) -> None: ...
+    def __delitem__(self, key: _K, /) -> None: ...
+    def __contains__(self, key: object, /) -> bool: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[_K]: ...
+    def keys(self) -> Iterator[_K]:
+        """Iterates over the keys, sorted, as they are now."""
+    def values(self) -> Iterator[_V]:
+        """Iterates over the values as they are now, in the order of their keys."""
+    def items(self) -> Iterator[tuple[_K, _V]]:
+        """Iterates over pairs of key and value as they are now, in the order of the keys."""
+    @overload
+    def pop(self, key: _K) -> _V: ...
+    @overload
+    def pop(self, key: _K, default: _T, /) -> _V | _T: ...
+    def setdefault(self, key: _K, default: _V) -> _V:
+        """The value of a key; a key that is not there gets the value `default` first."""
+    def add(self, key: _K, amount: int) -> None:
+        """Adds to a key's int; a key that is not there counts as 0. Commands that only add to a key need no order among
+        themselves: declare it with `commute`. The sum wraps around at 64 bits with a sign.
+        """
+    def clear(self) -> None:
+        """Removes all keys."""
+
+@final
+class TableIterator:
+    """Iterates over a table as it was when the iteration began, sorted by key."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+
+@final
+class Context:
+    """What the replicas agree on about a command. Ask for it with a first parameter that is annotated `pssmr.Context`."""
+
+    @property
+    def slot(self) -> int:
+        """The slot that the command was decided in."""
+    @property
+    def position(self) -> int:
+        """The command's position in the total order: unique, ascending, possibly with gaps."""
+    @property
+    def time_ns(self) -> int:
+        """The agreed time, in nanoseconds since 1970."""
+    @property
+    def time(self) -> datetime:
+        """The agreed time, in UTC, to the microsecond."""
+    @property
+    def random(self) -> Random:
+        """Agreed random numbers: a `random.Random` of the command's own, seeded alike at every replica."""
+    @property
+    def client(self) -> str:
+        """The client that sent the command: the digest of its public key, in hexadecimal. Its link has proved it."""
+    @property
+    def session(self) -> int:
+        """The client's session."""
+    @property
+    def sequence(self) -> int:
+        """The client's number for the command, in its session."""
+
+@final
+class Executor:
+    """Executes commands of a service object on worker threads, ordered by what they declare."""
+
+    def __new__(cls, service: object, workers: int) -> Self: ...
+    def execute(self, payloads: Sequence[bytes], *, time_ns: int = 0, seed: bytes = ...) -> list[bytes]:
+        """Executes these payloads as commands of one slot, in the order of the list wherever they conflict, and returns
+        their replies in that order.
+
+        Raises pssmr.ReplicaStopped if one of them stops a replica.
+        """
+    def state_digest(self) -> bytes:
+        """The digest of the state.
+
+        Raises pssmr.ReplicaStopped if the executor has stopped.
+        """
+    def close(self) -> None:
+        """Ends the workers. The executor can't be used afterwards."""
+
+@final
+class ClientCore:
+    """A client of a cluster: takes encoded requests, and gives their completions to an asyncio loop or to threads."""
+
+    def __new__(
+        cls,
+        *,
+        cluster: str,
+        fault_model: str,
+        replicas: Sequence[tuple[str, str]],
+        key: str,
+        for_loop: bool,
+        timeout: float,
+        in_flight_max: int,
+        request_bytes_max: int,
+        result_bytes_max: int,
+    ) -> Self: ...
+    def fileno(self) -> int:
+        """The file descriptor that is readable while there is something to drain.
+
+        Raises ValueError if the client is one for threads.
+        """
+    def submit(self, payloads: Sequence[bytes], timeout: float | None = None) -> list[int]:
+        """Sends encoded requests, which may each take as many seconds as given, and returns the token of each, in order.
+        If there is room for the first ones only, the others are not sent and have no token.
+
+        Raises pssmr.Busy if there is room for none, pssmr.RequestTooLarge or pssmr.Closed.
+        """
+    def submit_state_digests(self, timeout: float | None = None) -> int:
+        """Asks for the digest of each replica's state, at one position of the total order; returns the token."""
+    def submit_status(self, replica: int, timeout: float | None = None) -> int:
+        """Asks one replica how it is; returns the token."""
+    def drain(self) -> list[tuple[int, Any, bool]]:
+        """What has completed since the last time: token, result or exception, whether it is an exception."""
+    def wait(self, token: int) -> Any:
+        """Waits, without holding up other threads, until a request has completed, and returns its result. The token must
+        have come from a client for threads, and is used up even if the wait is interrupted.
+        """
+    def forget(self, tokens: Sequence[int]) -> None:
+        """Gives up on these tokens: what comes for them is dropped."""
+    def close(self) -> None:
+        """Ends the client; what is under way completes with pssmr.OutcomeUnknown."""
+
+@final
+class ReplicaCore:
+    """A running replica of a Python service."""
+
+    def __new__(
+        cls,
+        service: object,
+        *,
+        cluster: str,
+        fault_model: str,
+        members: Sequence[tuple[str, str]],
+        me: int,
+        key: str,
+        listen_peers: str,
+        listen_clients: str,
+        clients: Sequence[str],
+        settings: Mapping[str, object],
+        data: PathLike[str] | None,
+    ) -> Self: ...
+    @property
+    def peer_address(self) -> str:
+        """Where it listens for other replicas."""
+    @property
+    def client_address(self) -> str:
+        """Where it listens for clients."""
+    def status(self) -> str:
+        """How it is: a JSON object."""
+    def halted(self) -> str | None:
+        """Why it has stopped for good; None if it has not."""
+    def fileno(self) -> int:
+        """The file descriptor that is readable while there are events."""
+    def events(self) -> list[str]:
+        """What has happened since the last time: JSON objects, the oldest first."""
+    def stop(self) -> None:
+        """Stops the replica, and waits until its threads are gone. May be called twice."""
+
+def generate_key() -> tuple[str, str]:
+    """A new Ed25519 key pair: the private key in PKCS#8 PEM form, and the public key in hexadecimal."""
+
+def public_key(pem: str) -> str:
+    """The public key, in hexadecimal, of a private key in PKCS#8 PEM form.
+
+    Raises ValueError if the text is no such key.
+    """
