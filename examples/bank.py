@@ -43,9 +43,10 @@ class Bank(pssmr.Service):
         order: Annotated[int, journal.write],
     ) -> int:
         """Moves money, and returns what is left in the source."""
-        left = self.accounts.get(source, 0) - amount
+        balance = self.accounts.get(source, 0)
+        left = balance - amount
         if left < 0:
-            raise Overdrawn(source, left)
+            raise Overdrawn(f"{source} has {balance}, which is less than {amount}")
         self.accounts[source] = left
         self.accounts[target] = self.accounts.get(target, 0) + amount
         self.journal[order] = self.journal.get(order, 0) + 1

@@ -31,7 +31,7 @@ from bank import Bank, Overdrawn
 OPENING_AMOUNT = 1_000
 TRANSFER, DEPOSIT, BALANCE, TOTAL = range(4)
 SHARES = (0.70, 0.15, 0.1499, 0.0001)
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 @dataclass
@@ -216,7 +216,7 @@ async def check(cluster: LocalCluster, outcome: Outcome) -> list[tuple[bool, str
         ),
         (
             len(states) == 1 and None not in states,
-            f"replicas {', '.join(map(str, survivors))} have the same state: {next(iter(states))}",
+            f"replicas {', '.join(map(str, survivors))} have the same state: {(next(iter(states)) or b'').hex()[:16]}",
         ),
     ]
 

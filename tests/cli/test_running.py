@@ -54,7 +54,12 @@ class Running:
 
     def end(self, number: signal.Signals = signal.SIGINT) -> int:
         """Sends it a signal, and gives its exit code."""
-        self.process.send_signal(number)
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Waits until it has ended, and gives its exit code."""
         code = self.process.wait(DEADLINE)
         self._reader.join(DEADLINE)
         assert self.process.stdout is not None
@@ -106,8 +111,7 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Running]]:
 
     yield start
     for running in started:
-        if running.process.poll() is None:
-            running.end(signal.SIGKILL)
+        running.end(signal.SIGKILL)
 
 
 def test_up_runs_a_cluster_that_call_and_status_reach_and_leaves_nothing(
@@ -173,7 +177,7 @@ def test_up_ends_when_no_replica_is_left(up: Callable[..., Running]) -> None:
     running = up(f"{BANK}:Bank", "--replicas", 1)
     running.wait_for("Clients find them")
     os.kill(children(running.process.pid)[0], signal.SIGKILL)
-    assert eventually(running.process.poll) == ExitCode.FAILED
+    assert running.wait() == ExitCode.FAILED
     assert "no replica is left" in running.printed
 
 
@@ -196,7 +200,7 @@ def test_up_runs_a_cluster_that_init_made_once_and_again_only_afresh(
 
     again = up(f"{BANK}:Bank", "--cluster", directory)
     again.wait_for("--fresh")
-    assert again.process.wait(DEADLINE) == ExitCode.CONFIG
+    assert again.wait() == ExitCode.CONFIG
 
     afresh = up(f"{BANK}:Bank", "--cluster", directory, "--fresh")
     afresh.wait_for("Clients find them")
@@ -211,9 +215,8 @@ def test_a_replica_stops_when_asked_and_says_when_its_address_is_taken(pssmr: Ps
     first.wait_for("pssmr: listening")
     (tmp_path / "one" / "data").rename(tmp_path / "one" / "elsewhere")
     second = Running("replica", f"{BANK}:Bank", "--cluster", tmp_path / "one", "--id", 0)
-    assert second.process.wait(DEADLINE) == ExitCode.ADDRESS
+    assert second.wait() == ExitCode.ADDRESS
     assert first.end(signal.SIGTERM) == 0
-    assert second.end() == ExitCode.ADDRESS
     assert str(base_port) in second.printed
 
 

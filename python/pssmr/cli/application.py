@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -58,6 +57,8 @@ Model = Annotated[
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         results.print(f"pssmr {version('pssmr')}")
         raise typer.Exit
 

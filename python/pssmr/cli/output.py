@@ -45,7 +45,8 @@ def report(error: Exception, options: Options) -> ExitCode:
         from rich.traceback import Traceback
 
         messages.print(Traceback.from_exception(type(error), error, error.__traceback__))
-    kind = "" if isinstance(error, errors.Error) else f"{type(error).__name__}: "
+    named = isinstance(error, errors.ApplicationError) or not isinstance(error, errors.Error)
+    kind = f"{type(error).__name__}: " if named else ""
     more = "" if options.verbose or isinstance(error, errors.Error) else " (--verbose shows where)"
     text = " ".join(str(error).split())
     messages.print(f"pssmr: error: {kind}{text}{more}", style="red", markup=False)

@@ -1,0 +1,21 @@
+"""What is executed while a cluster is measured: nothing, in Python."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import pssmr
+
+
+class Idle(pssmr.Service):
+    """Commands that do nothing, on one of many keys, so that they can run in parallel."""
+
+    keys = pssmr.Resource[int]()
+
+    @pssmr.command
+    def work(self, key: Annotated[int, keys.write], payload: bytes) -> None:
+        """Does nothing."""
+
+    def snapshot(self) -> bytes:
+        """Nothing is kept."""
+        return b""

@@ -1,0 +1,70 @@
+"""`pssmr replica`: one replica until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from pssmr.cli.output import messages
+from pssmr.cli.services import new_service
+from pssmr.cluster_parent import end_with_parent
+from pssmr.cluster_processes import READY
+from pssmr.config import ClusterConfig
+from pssmr.exit_codes import ExitCode
+from pssmr.replica import Replica
+
+_log = logging.getLogger("pssmr")
+
+
+def run_replica(
+    application: str, cluster: Path, replica_id: int, *, key: Path | None, parent: int | None, verbose: bool
+) -> ExitCode:
+    """Runs a replica until SIGTERM, SIGINT, or the end of the parent."""
+    if parent is not None:
+        end_with_parent(parent)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(message)s",
+    )
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    config = ClusterConfig.load(cluster)
+    replica = Replica(new_service(application), config, id=replica_id, key=key)
+    try:
+        asyncio.run(_serve(replica))
+    except OSError as error:
+        me = config.replicas[replica_id]
+        where = f"{me.peers_listener} and {me.clients_listener}"
+        messages.print(
+            f"pssmr: error: replica {replica_id} can't listen at {where}: {error}", style="red", markup=False
+        )
+        return ExitCode.ADDRESS
+    return ExitCode.OK
+
+
+async def _serve(replica: Replica) -> None:
+    """Runs the replica until a signal comes, or it stops by itself, which raises."""
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(ExitCode.INTERRUPTED)
+        _log.info("replica %d: stopping", replica.id)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    async with replica:
+        # One line for whoever waits until the replica can be reached; the log goes elsewhere.
+        print(f"{READY} at {replica.peer_address} for replicas, {replica.client_address} for clients", flush=True)
+        stopping, ending = asyncio.create_task(stop.wait()), asyncio.create_task(replica.wait())
+        await asyncio.wait({stopping, ending}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if ending.done():
+            await ending
+        else:
+            ending.cancel()

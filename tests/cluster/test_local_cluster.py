@@ -1,0 +1,68 @@
+"""`pssmr.testing.LocalCluster`, beyond what the tests of faults use of it."""
+
+from __future__ import annotations
+
+import pytest
+
+import pssmr
+from pssmr.config import ClusterConfig
+from pssmr.errors import ConfigError, Error
+from pssmr.testing import LocalCluster
+from pssmr.testing.local_cluster import application_of
+from tests.cluster.ledger import Ledger
+
+
+def test_replicas_in_this_process_work_like_processes() -> None:
+    with LocalCluster(Ledger, in_process=True) as cluster, cluster.client(timeout=60) as client:
+        assert client.call_many(Ledger.add.bind(i) for i in range(100)) == [1] * 100
+        assert cluster.running() == [0, 1, 2, 3]
+        leader = cluster.leader()
+        cluster.stop(leader)
+        assert client.call(Ledger.add, 0) == 2
+        assert cluster.leader() != leader
+        cluster.start(leader)
+        assert cluster.running() == [0, 1, 2, 3]
+        with pytest.raises(Error, match="can't be killed or paused"):
+            cluster.kill(0)
+
+
+def test_a_stopped_replica_ends_in_an_orderly_way_and_can_be_started_again() -> None:
+    with LocalCluster(Ledger, replicas=3, fault_model="cft") as cluster:
+        cluster.stop(2)
+        assert cluster.process(2).code == 0
+        assert cluster.running() == [0, 1]
+        assert any("stopping" in line for line in cluster.log(2))
+        cluster.start(2)
+        assert cluster.running() == [0, 1, 2]
+        with pytest.raises(Error, match="runs already"):
+            cluster.start(2)
+        with pytest.raises(Error, match="there is no replica 3; the ids are 0 to 2"):
+            cluster.start(3)
+
+
+def test_the_configuration_is_there_for_other_programs() -> None:
+    with LocalCluster(Ledger, replicas=1, in_process=True) as cluster:
+        assert ClusterConfig.load(cluster.cluster) == cluster.config
+        with pssmr.Client(str(cluster.cluster), timeout=60) as client:
+            assert client.call(Ledger.add, 7) == 1
+
+
+def test_outside_its_context_there_is_no_cluster() -> None:
+    cluster = LocalCluster(Ledger, replicas=1, in_process=True)
+    for use in (lambda: cluster.cluster, lambda: cluster.kill(0), cluster.leader, cluster.client):
+        with pytest.raises(Error, match="does not run"):
+            use()
+    with cluster, pytest.raises(Error, match="runs already"):
+        cluster.__enter__()
+
+
+def test_a_service_that_no_other_process_finds_is_refused_with_a_remedy() -> None:
+    class Hidden(pssmr.Service):
+        @pssmr.command
+        def nothing(self) -> None:
+            """Does nothing."""
+
+    with pytest.raises(ConfigError, match="in_process=True"):
+        application_of(Hidden)
+    with LocalCluster(Hidden, replicas=1, in_process=True) as cluster, cluster.client(timeout=60) as client:
+        assert client.call(Hidden.nothing) is None
