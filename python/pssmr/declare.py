@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, get_args, get_origin
 
 from pssmr._core import Context, Method, Schema
@@ -53,15 +53,24 @@ class Declared:
     """Whole tables that it touches."""
 
 
-def declare(owner: type, name: str, function: Callable[..., Any], options: Options) -> Declared:
+def declare(
+    owner: type, name: str, function: Callable[..., Any], options: Options, names: Mapping[str, Any]
+) -> Declared:
     """Reads and checks the declaration of one command.
+
+    Args:
+        owner: The class that it is defined in.
+        name: What the class calls it.
+        function: The method.
+        options: What the decorator was given.
+        names: What annotations can mention beside the names of the module and the class.
 
     Raises:
         DeclarationError: If it makes no sense.
     """
     where = f"{owner.__name__}.{name}"
     _check_function(where, function, options)
-    hints = _hints_of(where, owner, function)
+    hints = _hints_of(where, owner, function, names)
     parameters = list(inspect.signature(function).parameters.values())[1:]
     context = bool(parameters) and hints.get(parameters[0].name) is Context
     if context:
@@ -100,13 +109,15 @@ def _check_function(where: str, function: Callable[..., Any], options: Options) 
         raise DeclarationError(f"{where} has no parameters; the first one is self")
 
 
-def _hints_of(where: str, owner: type, function: Callable[..., Any]) -> dict[str, Any]:
+def _hints_of(where: str, owner: type, function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    known = dict(names)
+    for base in reversed(owner.__mro__):
+        known.update(vars(base))
     try:
-        return typing.get_type_hints(function, localns=dict(vars(owner)), include_extras=True)
+        return typing.get_type_hints(function, localns=known, include_extras=True)
     except NameError as error:
         raise DeclarationError(
-            f"{where}: an annotation can't be read: {error}; names in annotations must be known in the class or at the "
-            "top level of the module"
+            f"{where}: an annotation can't be read: {error}; names in annotations must be known where the class is"
         ) from error
     except TypeError as error:
         raise DeclarationError(f"{where}: an annotation can't be read: {error}") from error

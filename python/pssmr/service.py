@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 from pssmr._core import Context, Instance, Interface, Schema
@@ -45,10 +46,10 @@ class Command(Generic[P, R]):
             raise DeclarationError(f"{self.__qualname__} is not in a class; commands are methods of a pssmr.Service")
         return self._declared
 
-    def declare(self, owner: type) -> None:
-        """Reads the function, once, for the class that it is defined in."""
+    def declare(self, owner: type, names: Mapping[str, Any]) -> None:
+        """Reads the function, once, for the class that it is defined in. Its annotations may mention `names`."""
         if self._declared is None:
-            self._declared = declare(owner, self.name, self.function, self.options)
+            self._declared = declare(owner, self.name, self.function, self.options, names)
 
     @overload
     def __get__(self, instance: None, owner: type) -> Self: ...
@@ -200,8 +201,10 @@ class Service:
         super().__init_subclass__(**kwargs)
         cls._tables = tables_of(cls)
         commands = commands_of(cls, Command)
+        # The variables of the function that makes the class, if one does: annotations can be strings that mention them.
+        names = sys._getframe(1).f_locals
         for declared in commands.values():
-            declared.declare(cls)
+            declared.declare(cls, names)
         cls._interface = compile_interface(cls, cls._tables, commands.values())
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:

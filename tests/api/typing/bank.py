@@ -43,9 +43,7 @@ async def calls(client: pssmr.AsyncClient, bank: Bank) -> None:
 
 def blocking_calls(client: pssmr.Client) -> None:
     assert_type(client.call(Bank.transfer, "ann", "bob", 5), int)
-    assert_type(
-        client.call_many([Bank.transfer.bind("ann", "bob", 5)], return_exceptions=True), list[int | Exception]
-    )
+    assert_type(client.call_many([Bank.transfer.bind("ann", "bob", 5)], return_exceptions=True), list[int | Exception])
     assert_type(client.with_timeout(2).call(Bank.names), list[str])
     client.call(Bank.draw, 5)  # type: ignore[arg-type]
 
