@@ -122,6 +122,17 @@ fn when_a_key_connects_too_often_its_oldest_link_goes() {
 }
 
 #[test]
+fn a_link_that_has_ended_makes_place_for_another() {
+    let (mut acceptor, accepted, dialer, _) = pair(TransportConfig { links_max: 1, ..listening(1, [2, 3]) }, config(2));
+    drop(dialer);
+    until([&mut acceptor], "down", |[acceptor]| acceptor.failure(accepted).is_some());
+    let mut other = Side::new(config(3));
+    other.dial(1, &acceptor);
+    until([&mut acceptor, &mut other], "the other is up", |[_, other]| !other.ups().is_empty());
+    assert_eq!(acceptor.transport.counters().links_refused, 0);
+}
+
+#[test]
 fn a_key_that_is_removed_loses_its_links() {
     let (mut acceptor, accepted, mut dialer, dialed) = pair(listening(1, [2, 3]), config(2));
     acceptor.transport.set_accept_keys(AcceptKeys::only([key(3).public()]));
@@ -180,40 +191,40 @@ fn a_flooding_link_does_not_starve_another() {
         acceptor.events.iter().any(|event| matches!(event, Event::Frame { frame, .. } if frame.len() == 5))
     });
     let before = acceptor.frames(flooded).len();
-    assert!(before <= 100, "{before} frames of 10 kB came first");
+    assert!(before <= 20, "{before} frames of 10 kB came first");
 }
 
 #[test]
 fn a_link_with_much_to_send_does_not_hold_up_another() {
     let (mut acceptor, bulk_in, mut dialer, bulk) = pair(listening(1, [2]), config(2));
     let short = dialer.dial(1, &acceptor);
-    until([&mut acceptor, &mut dialer], "up", |[_, dialer]| !dialer.ups().is_empty());
-    acceptor.events.clear();
+    until([&mut acceptor, &mut dialer], "up", |[acceptor, dialer]| {
+        !dialer.ups().is_empty() && !acceptor.ups().is_empty()
+    });
+    let short_in = acceptor.ups()[0];
     for _ in 0..32 {
         dialer.transport.send_with(bulk, |queue| queue.resize(queue.len() + (1 << 20), 0)).unwrap();
     }
     dialer.transport.send(short, b"vote").unwrap();
-    // The receiver takes whatever comes, at once.
-    let reading = thread::spawn(move || {
-        until([&mut acceptor], "all", |[acceptor]| acceptor.events.len() == 33);
-        let vote =
-            acceptor.events.iter().position(|event| matches!(event, Event::Frame { frame, .. } if frame.len() == 4));
-        (vote, acceptor.frames(bulk_in).len())
-    });
-    while !reading.is_finished() {
-        dialer.turn();
-    }
-    let (vote, bulk) = reading.join().unwrap();
-    assert_eq!(bulk, 32);
-    assert!(vote.is_some_and(|at| at <= 4), "the short frame came at {vote:?}");
+    let before = dialer.transport.counters().bytes_sent;
+    dialer.transport.flush();
+    assert!(dialer.transport.counters().bytes_sent - before < 1 << 20, "one flush writes a share of much");
+    assert_eq!(dialer.transport.queued_bytes(short), 0);
+    until([&mut acceptor], "the short frame", |[acceptor]| !acceptor.frames(short_in).is_empty());
+    assert!(acceptor.frames(bulk_in).is_empty());
+    until([&mut acceptor, &mut dialer], "all", |[acceptor, _]| acceptor.frames(bulk_in).len() == 32);
 }
 
 #[test]
 fn a_wake_from_another_thread_ends_a_sleep() {
     let mut side = Side::new(config(1));
     let waker = side.transport.waker();
-    let waking = thread::spawn(move || waker.wake());
-    side.transport.poll(None, &mut side.events).unwrap();
+    let waking = thread::spawn(move || {
+        // So that the other thread sleeps, most probably; if it does not yet, this is no harder to pass.
+        thread::sleep(Duration::from_millis(100));
+        waker.wake();
+    });
+    side.transport.poll(Some(Duration::from_secs(600)), &mut side.events).unwrap();
     waking.join().unwrap();
     assert!(matches!(side.events[..], [Event::Woken]));
 }
@@ -232,33 +243,36 @@ fn a_wake_before_the_sleep_is_not_lost_and_many_are_one() {
 }
 
 #[test]
-fn an_idle_accepted_link_is_closed_and_a_busy_one_is_not() {
-    let idle = TransportConfig { idle_timeout: Some(Duration::from_millis(300)), ..listening(1, [2, 3]) };
+fn an_idle_accepted_link_is_closed_but_neither_a_busy_nor_a_paused_one() {
+    let idle = TransportConfig { idle_timeout: Some(Duration::from_millis(300)), ..listening(1, [2, 3, 4]) };
     let (mut acceptor, busy, mut dialer, dialed) = pair(idle, config(2));
-    let mut lazy = Side::new(config(3));
+    let (mut silenced, mut lazy) = (Side::new(config(3)), Side::new(config(4)));
+    silenced.dial(1, &acceptor);
+    until([&mut acceptor, &mut silenced], "up", |[acceptor, _]| acceptor.ups().len() == 1);
+    let paused = acceptor.ups()[0];
+    acceptor.transport.pause(paused);
     let lazy_link = lazy.dial(1, &acceptor);
-    until([&mut acceptor, &mut lazy], "up", |[acceptor, lazy]| !lazy.ups().is_empty() && acceptor.ups().len() == 1);
-    let idle = acceptor.ups()[0];
-    let mut turns = 0;
+    until([&mut acceptor, &mut lazy], "up", |[acceptor, lazy]| !lazy.ups().is_empty() && acceptor.ups().len() == 2);
+    let idle = acceptor.ups()[1];
     while acceptor.failure(idle).is_none() {
         dialer.transport.send(dialed, b"busy").unwrap();
         dialer.turn();
         acceptor.turn();
-        turns += 1;
-        assert!(turns < 100_000, "the idle link stays");
     }
     assert!(matches!(acceptor.failure(idle), Some(DownReason::TimedOut)));
-    assert!(acceptor.transport.is_up(busy));
+    assert!(acceptor.transport.is_up(busy) && acceptor.transport.is_up(paused));
     until([&mut lazy], "the lazy one knows", |[lazy]| lazy.failure(lazy_link).is_some());
 }
 
 #[test]
-fn a_name_is_resolved_and_one_that_cannot_be_is_reported() {
+fn a_name_is_resolved_and_one_that_cannot_be_is_reported_and_tried_again() {
     let (mut acceptor, mut dialer) = (Side::new(listening(1, [2])), Side::new(config(2)));
     let good = dialer.transport.dial(key(1).public(), format!("localhost:{}", acceptor.address().port())).unwrap();
     let bad = dialer.transport.dial(key(1).public(), "no port here").unwrap();
     until([&mut acceptor, &mut dialer], "both", |[_, dialer]| {
-        dialer.ups().contains(&good) && dialer.failure(bad).is_some()
+        let failures =
+            dialer.events.iter().filter(|event| matches!(event, Event::DialFailed { link, .. } if *link == bad));
+        dialer.ups().contains(&good) && failures.count() >= 3
     });
     let failure = dialer.failure(bad).unwrap();
     assert!(matches!(failure, DownReason::Unresolved { address, .. } if address == "no port here"), "{failure:?}");

@@ -269,6 +269,23 @@ fn a_crowd_of_strangers_is_bounded_and_neither_locks_out_nor_throws_out_anyone()
 }
 
 #[test]
+fn handshakes_take_only_a_share_of_a_poll() {
+    let mut acceptor = Side::new(listening(1, 2..14));
+    let mut dialers: Vec<_> = (2..14).map(|n| Side::new(config(n))).collect();
+    for dialer in &mut dialers {
+        dialer.dial(1, &acceptor);
+    }
+    while acceptor.ups().len() < dialers.len() {
+        for dialer in &mut dialers {
+            dialer.turn();
+        }
+        let before = acceptor.events.len();
+        acceptor.turn();
+        assert!(acceptor.events.len() - before <= 4, "the other handshakes wait, frames do not");
+    }
+}
+
+#[test]
 fn a_key_beyond_the_limit_of_links_is_told_so_and_takes_nobodys_place() {
     let mut bystanders = Bystanders::new(TransportConfig { links_max: 1, ..listening(1, [2, 3]) });
     let mut late = Side::new(config(3));
