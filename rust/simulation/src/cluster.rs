@@ -10,7 +10,7 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `profile` | what the seed draws beforehand |
-//! | `world` | the event loop |
+//! | `world`, `effects`, `traffic` | the event loop, and what cores and clients do to it |
 //! | `weather`, `faults`, `network` | what goes wrong with machines and links |
 //! | `adversary`, `tamper` | Byzantine replicas |
 //! | `host`, `service`, `client` | machines, their application, and who uses it |
@@ -20,6 +20,7 @@ mod adversary;
 mod checker;
 mod client;
 mod counters;
+mod effects;
 mod faults;
 mod host;
 mod network;
@@ -28,6 +29,7 @@ mod queue;
 mod service;
 mod tamper;
 mod trace;
+mod traffic;
 mod weather;
 mod world;
 

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use pssmr_types::{Digest, Membership, PeerMessage, ReplicaId, SecretKey};
+use pssmr_types::{Digest, Membership, PeerMessage, ReplicaId, SecretKey, Slot, Vote, chain_digest};
 
 use super::counters::{Counters, Sometimes};
 use super::tamper;
@@ -18,6 +18,10 @@ pub(super) struct Character {
     withholds: u32,
     tampers: u32,
     replays: u32,
+    /// How often it changes what it says of itself at a view change, and what it proves as a leader.
+    schemes: u32,
+    /// How often it votes for whatever it hears others vote for, to some of them.
+    echoes: u32,
     /// It lies to clients.
     pub(super) lies: bool,
     /// Kinds of messages that it never sends, by bit.
@@ -42,6 +46,8 @@ impl Character {
             withholds: rate(random),
             tampers: rate(random),
             replays: rate(random),
+            schemes: rate(random),
+            echoes: if random.chance(1, 2) { 0 } else { random.magnitude(100_000, 1_000_000) as u32 },
             lies: random.chance(1, 2),
             mute_kinds,
             mute_to,
@@ -160,7 +166,9 @@ impl Adversary {
                 counters.count(Sometimes::Replayed);
                 out.push((receiver, self.past[old].clone()));
             }
-            if self.random.parts_per_million(self.character.tampers) {
+            let is_of_a_view_change = matches!(message, PeerMessage::StopData(_) | PeerMessage::Sync(_));
+            let schemes = is_of_a_view_change && self.random.parts_per_million(self.character.schemes);
+            if schemes || self.random.parts_per_million(self.character.tampers) {
                 counters.count(Sometimes::Tampered);
                 let cluster = self.membership.cluster();
                 let tampered = tamper::tamper(&mut self.random, message, cluster, &self.secret);
@@ -174,6 +182,37 @@ impl Adversary {
             self.past[place] = message.clone();
         } else {
             self.past.push_back(message.clone());
+        }
+        out
+    }
+
+    /// What it says to a message that it hears, besides what its selves have to say: it is for everything that anybody
+    /// votes for.
+    pub(super) fn echo(
+        &mut self,
+        from: ReplicaId,
+        message: &PeerMessage,
+        counters: &mut Counters,
+    ) -> Vec<(ReplicaId, PeerMessage)> {
+        let vote = match message {
+            PeerMessage::Write(vote) | PeerMessage::Accept(vote) => *vote,
+            PeerMessage::Propose(propose) => {
+                let (cluster, epoch) = (self.membership.cluster(), self.membership.epoch());
+                let digest = chain_digest(cluster, epoch, propose.slot, propose.parent, propose.batch.digest());
+                Vote { view: propose.view, base: Slot(0), slot: propose.slot, digest }
+            }
+            _ => return Vec::new(),
+        };
+        if !self.random.parts_per_million(self.character.echoes) {
+            return Vec::new();
+        }
+        counters.count(Sometimes::Echoed);
+        let mut out = Vec::new();
+        for receiver in self.membership.replicas().filter(|receiver| *receiver != self.id) {
+            if receiver == from || self.random.chance(1, 2) {
+                out.push((receiver, PeerMessage::Write(vote)));
+                out.push((receiver, PeerMessage::Accept(vote)));
+            }
         }
         out
     }

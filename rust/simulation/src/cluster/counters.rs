@@ -76,6 +76,8 @@ counters! {
     Tampered "messages tampered with",
     /// A Byzantine replica sent different messages to different replicas where one was due to all.
     Equivocated "equivocations",
+    /// A Byzantine replica voted for what it heard others vote for.
+    Echoed "votes echoed",
     /// A Byzantine replica sent an old message again.
     Replayed "messages replayed",
     /// The two selves of a Byzantine replica changed sides.

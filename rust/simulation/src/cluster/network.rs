@@ -17,13 +17,16 @@ pub(super) struct Weather {
     pub(super) spike_max: u64,
     pub(super) loss: u32,
     pub(super) duplicates: u32,
+    /// Kinds of messages, by bit, that are lost as often as `kinds_lost` says.
+    pub(super) unlucky_kinds: u32,
+    pub(super) kinds_lost: u32,
 }
 
 impl Weather {
     /// No faults, and short delays.
     pub(super) fn fair(self) -> Self {
         let delay_min = self.delay_min.min(100_000);
-        Self { delay_min, delay_max: delay_min * 3, spikes: 0, loss: 0, duplicates: 0, ..self }
+        Self { delay_min, delay_max: delay_min * 3, spikes: 0, loss: 0, duplicates: 0, kinds_lost: 0, ..self }
     }
 }
 
@@ -73,10 +76,12 @@ impl Network {
         now: u64,
         from: ReplicaId,
         to: ReplicaId,
+        kind: u32,
         counters: &mut Counters,
     ) -> impl Iterator<Item = (u64, u32)> + use<> {
         let weather = self.weather;
-        let lost = !weather.streams && self.random.parts_per_million(weather.loss);
+        let rate = if weather.unlucky_kinds >> kind & 1 == 1 { weather.kinds_lost } else { weather.loss };
+        let lost = !weather.streams && self.random.parts_per_million(rate);
         if self.link(from, to).blocked || lost {
             counters.count(Sometimes::MessageLost);
             return [None, None].into_iter().flatten();

@@ -145,7 +145,10 @@ impl Draw {
             limits: BatchLimits { requests_max: *random.pick(&[1, 3, 16, 4096]), bytes_max: 64 << 10 },
             request_timeout: Duration::from_millis(request_timeout),
             request_timeout_max: Duration::from_millis(request_timeout * random.between(1, 8)),
-            heartbeat_interval: Duration::from_millis(random.magnitude(50, 400)),
+            // A replica that lags learns it from a heartbeat; later than its time-out, and it suspects the leader.
+            heartbeat_interval: Duration::from_millis(
+                random.magnitude(30, if calm { request_timeout / 3 } else { 400 }),
+            ),
             // The core looks at its time-outs this often.
             retransmit_interval: Duration::from_millis(random.magnitude(20, request_timeout / 4)),
             clock_skew_max: Duration::from_millis(random.magnitude(100, 10_000)),
@@ -158,7 +161,8 @@ impl Draw {
 
     fn weather(random: &mut Random, config: &Config, calm: bool) -> Weather {
         let timeout = config.request_timeout.as_nanos() as u64;
-        let delay_max = random.magnitude(50_000, if calm { timeout / 40 } else { timeout / 4 });
+        let slowest = if calm { timeout / 40 } else { *random.pick(&[timeout / 8, timeout / 4, timeout]) };
+        let delay_max = random.magnitude(50_000, slowest);
         let or_none = |random: &mut Random, most| {
             if calm || random.chance(1, 2) { 0 } else { random.magnitude(1000, most) as u32 }
         };
@@ -170,6 +174,8 @@ impl Draw {
             spike_max: 2 * timeout,
             loss: or_none(random, 300_000),
             duplicates: or_none(random, 300_000),
+            unlucky_kinds: random.any() as u32 & random.any() as u32,
+            kinds_lost: or_none(random, 900_000),
         }
     }
 

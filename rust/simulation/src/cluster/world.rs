@@ -2,26 +2,22 @@
 
 use std::sync::OnceLock;
 
-use bytes::Bytes;
-use pssmr_ordering::{Core, Effect, Event as Reported, Input};
-use pssmr_types::{
-    ClientId, ClusterId, Digest, Epoch, Membership, Outcome, PeerMessage, ReplicaId, Reply, Request, SecretKey,
-};
+use pssmr_ordering::{Core, Effect, Input};
+use pssmr_types::{ClusterId, Digest, Epoch, Membership, ReplicaId, SecretKey};
 
 use super::adversary::Adversary;
 use super::checker::Checker;
 use super::client::Client;
 use super::counters::{Counters, Sometimes};
 use super::faults::Fault;
-use super::host::{Fate, Host, Work};
+use super::host::{Fate, Host};
 use super::network::Network;
 use super::profile::{Draw, MILLISECOND, Profile, SECOND};
 use super::queue::{Event, Queue};
-use super::trace;
 use super::{Report, faults};
 use crate::random::Random;
 
-const EPOCH: Epoch = Epoch(1);
+pub(super) const EPOCH: Epoch = Epoch(1);
 const CLUSTER: ClusterId = ClusterId(*b"simulated pssmr!");
 
 /// A run with more events than this does not come to rest.
@@ -36,7 +32,7 @@ fn secrets() -> &'static [SecretKey] {
 }
 
 pub(super) struct World {
-    profile: Profile,
+    pub(super) profile: Profile,
     pub(super) draw: Draw,
     pub(super) now: u64,
     pub(super) queue: Queue,
@@ -211,40 +207,8 @@ impl World {
         }
     }
 
-    fn on_message(&mut self, host: usize, from: ReplicaId, generation: u32, bytes: Bytes) {
-        let to = self.hosts[host].id;
-        if self.hosts[host].is_crashed() || self.network.has_streams() && !self.network.is_current(from, to, generation)
-        {
-            return;
-        }
-        match PeerMessage::decode(bytes, &self.draw.config.limits) {
-            Ok((epoch, message)) => {
-                self.note(|| "arrives", |_| format!("{to} <- {from} {}", trace::message(&message)));
-                self.give(host, Input::Message { from, epoch, message });
-            }
-            Err(error) => {
-                self.counters.count(Sometimes::Undecodable);
-                if !self.is_byzantine(from) {
-                    self.checker.fail(format!("{to} can't decode a message of {from}: {error}"));
-                }
-            }
-        }
-    }
-
-    fn on_request(&mut self, host: usize, request: Request) {
-        if self.hosts[host].is_crashed() {
-            return;
-        }
-        if let Some(reply) = self.hosts[host].remembered(request.client, request.sequence) {
-            self.counters.count(Sometimes::ReplyFromCache);
-            self.reply(host, request.client, reply);
-        } else {
-            self.give(host, Input::Request(request));
-        }
-    }
-
     /// An input arrives at a host, which takes it at once or together with others.
-    fn give(&mut self, host: usize, input: Input) {
+    pub(super) fn give(&mut self, host: usize, input: Input) {
         let target = &mut self.hosts[host];
         if target.is_crashed() {
             return;
@@ -289,238 +253,6 @@ impl World {
                 self.queue.schedule(at, Event::Tick { host });
             } else if at == self.now {
                 self.queue.schedule(at, Event::Tick { host });
-            }
-        }
-    }
-
-    fn perform(&mut self, host: usize, effect: Effect) {
-        let (id, is_correct) = (self.hosts[host].id, self.hosts[host].is_correct());
-        match effect {
-            Effect::Send { to, message } => self.transmit(host, Some(to), &message),
-            Effect::Broadcast(message) => self.transmit(host, None, &message),
-            Effect::Deliver(delivery) => {
-                self.note(|| "decides", |_| format!("{id} {}", trace::delivery(&delivery)));
-                if is_correct {
-                    let skew_max = self.draw.config.clock_skew_max.as_nanos() as u64;
-                    let latest = Host::wall_ahead(self.now, skew_max + skew_max / 2);
-                    let known = self.checker.slots();
-                    self.checker.on_delivered(host, &delivery, latest);
-                    if self.checker.slots() > known {
-                        self.counters.count(Sometimes::SlotDecided);
-                        if delivery.commands.is_empty() {
-                            self.counters.count(Sometimes::EmptySlotDecided);
-                        }
-                    }
-                }
-                self.hosts[host].work.push_back(Work::Slot(delivery));
-            }
-            Effect::Reply { client, sequence, outcome } => {
-                match &outcome {
-                    Outcome::SessionOpened(session) if is_correct => {
-                        self.checker.on_session_opened(*session, client.principal);
-                    }
-                    Outcome::Busy => self.counters.count(Sometimes::Busy),
-                    _ => {}
-                }
-                self.reply(host, client, Reply { session: client.session, sequence, outcome });
-            }
-            Effect::SessionEvicted(client) => self.hosts[host].work.push_back(Work::Evict(client)),
-            Effect::Event(event) => self.on_reported(host, &event),
-            Effect::Halt(reason) => {
-                self.note(|| "halts", |_| format!("{id}: {reason}"));
-                if is_correct {
-                    self.checker.fail(format!("{id} halts: {reason}"));
-                }
-            }
-        }
-    }
-
-    fn on_reported(&mut self, host: usize, event: &Reported) {
-        let (id, is_correct) = (self.hosts[host].id, self.hosts[host].is_correct());
-        self.note(|| "event", |_| format!("{id} {event:?}"));
-        if !is_correct {
-            return;
-        }
-        match event {
-            Reported::LeaderSuspected { .. } => self.counters.count(Sometimes::LeaderSuspected),
-            Reported::ViewActive { base, .. } => {
-                self.counters.count(Sometimes::ViewActivated);
-                if base.0 > 0 {
-                    self.counters.count(Sometimes::BaseAboveGenesis);
-                }
-                if self.draw.calm {
-                    self.checker.fail(format!("{id} changed views though nothing went wrong"));
-                }
-            }
-            Reported::CatchingUp { .. } => self.counters.count(Sometimes::CaughtUp),
-            Reported::Misbehaviour { replica, what } => {
-                self.counters.count(Sometimes::MisbehaviourSeen);
-                if !self.is_byzantine(*replica) {
-                    self.checker.fail(format!("{id} accuses {replica}, which is correct, of {what}"));
-                }
-            }
-            Reported::BeyondRetention { decided, oldest } => {
-                self.checker.fail(format!("{id} is at {decided} and others keep from {oldest}: more is kept here"));
-            }
-            Reported::ViewEntered { .. } => {}
-        }
-    }
-
-    pub(super) fn is_byzantine(&self, replica: ReplicaId) -> bool {
-        self.adversaries.iter().any(|adversary| adversary.id == replica)
-    }
-
-    /// A host's core sends a message, to one replica or to all others.
-    fn transmit(&mut self, host: usize, to: Option<ReplicaId>, message: &PeerMessage) {
-        let from = self.hosts[host].id;
-        self.note(
-            || "sends",
-            |_| format!("{from} -> {} {}", to.map_or("all".into(), |to| to.to_string()), trace::message(message)),
-        );
-        if matches!(message, PeerMessage::Fetch { .. }) && !self.hosts[host].core.is_active() {
-            self.counters.count(Sometimes::BaseFetched);
-        }
-        if let Some(adversary) = self.adversaries.iter_mut().find(|adversary| adversary.id == from) {
-            for (to, message) in adversary.send(host, to, message, &mut self.counters) {
-                self.send_bytes(from, to, &encode(&message));
-            }
-            return;
-        }
-        let bytes = encode(message);
-        match to {
-            Some(to) if to == from => self.checker.fail(format!("{from} sends to itself")),
-            Some(to) => self.send_bytes(from, to, &bytes),
-            None => {
-                for to in (0..self.profile.replicas as u16).map(ReplicaId).filter(|to| *to != from) {
-                    self.send_bytes(from, to, &bytes);
-                }
-            }
-        }
-    }
-
-    fn send_bytes(&mut self, from: ReplicaId, to: ReplicaId, bytes: &Bytes) {
-        let host = self.host_for(from, to);
-        for (at, generation) in self.network.send(self.now, from, to, &mut self.counters) {
-            let bytes = bytes.clone();
-            self.queue.schedule(at, Event::Message { host, from, generation, bytes });
-        }
-    }
-
-    /// The host that hears what `from` says to `to`: one of two, if that one has two selves.
-    fn host_for(&self, from: ReplicaId, to: ReplicaId) -> usize {
-        let adversary = self.adversaries.iter().find(|adversary| adversary.id == to);
-        adversary.map_or(to.index(), |adversary| adversary.host_for(from))
-    }
-
-    fn on_executed(&mut self, host: usize) {
-        let target = &mut self.hosts[host];
-        target.executing = false;
-        if !target.is_up(self.now) {
-            return;
-        }
-        let Some((slot, replies)) = target.execute() else { return };
-        for (client, reply) in replies {
-            self.reply(host, client, reply);
-        }
-        self.give(host, Input::Executed(slot));
-        self.execute_later(host);
-    }
-
-    /// Execution of the next slot begins, if one waits and the host is not at it already.
-    fn execute_later(&mut self, host: usize) {
-        let target = &mut self.hosts[host];
-        if target.executing || !target.is_up(self.now) || !target.has_slot_to_execute() {
-            return;
-        }
-        target.executing = true;
-        let most = target.machine.execution_max;
-        let delay = self.random.below(most + 1);
-        self.queue.schedule(self.now + delay, Event::Executed { host });
-    }
-
-    fn reply(&mut self, host: usize, client: ClientId, mut reply: Reply) {
-        let from = self.hosts[host].id;
-        let adversary = self.adversaries.iter().find(|adversary| adversary.id == from);
-        if adversary.is_some_and(|adversary| adversary.character.lies) && self.random.chance(1, 2) {
-            self.counters.count(Sometimes::LiedToClient);
-            reply.outcome = match self.random.below(4) {
-                0 => Outcome::Result(Bytes::from_static(b"a lie")),
-                1 => Outcome::SessionExpired,
-                2 => Outcome::SessionOpened(77),
-                _ => Outcome::OutsideWindow,
-            };
-        }
-        let Some(client) = Client::number(client.principal).filter(|number| *number < self.clients.len()) else {
-            return;
-        };
-        if let Some(at) = self.network.send_to_or_from_client(self.now, &mut self.counters) {
-            self.queue.schedule(at, Event::Reply { client, from, reply });
-        }
-    }
-
-    fn on_reply(&mut self, client: usize, from: ReplicaId, reply: &Reply) {
-        let Some(answer) = self.clients[client].on_reply(from, reply) else { return };
-        self.note(|| "answer", |_| format!("client {client} {} {:?}", answer.sequence, answer.outcome));
-        self.checker.on_answer(&answer, self.clients[client].habits.faulty);
-        match answer.outcome {
-            Outcome::SessionOpened(_) => self.counters.count(Sometimes::SessionOpened),
-            Outcome::SessionExpired => self.counters.count(Sometimes::SessionExpired),
-            _ => self.counters.count(Sometimes::RequestCompleted),
-        }
-    }
-
-    fn on_client_work(&mut self, client: usize) {
-        let sender = &mut self.clients[client];
-        let requests = sender.work(self.now, self.checker.completed);
-        let gap = if self.healed { sender.habits.gap.min(20 * MILLISECOND) } else { sender.habits.gap };
-        if !sender.has_no_more() {
-            let gap = gap / 2 + self.random.below(gap + MILLISECOND);
-            self.queue.schedule(self.now + gap, Event::ClientWork { client });
-        }
-        if requests.len() > 1 {
-            self.counters.count(Sometimes::ClientEquivocated);
-        }
-        for request in &requests {
-            self.note(
-                || "client",
-                |_| format!("{client} sends {} of session {}", request.sequence, request.client.session),
-            );
-            self.checker.on_sent(request);
-        }
-        self.send_requests(&requests, false);
-    }
-
-    fn on_client_timer(&mut self, client: usize) {
-        let again = self.clients[client].overdue(self.now);
-        for request in &again {
-            self.note(|| "client", |_| format!("{client} sends {} again", request.sequence));
-            self.counters.count(Sometimes::RequestRetried);
-            self.send_requests(std::slice::from_ref(request), true);
-        }
-        let retry = self.clients[client].habits.retry;
-        if !self.clients[client].is_done() {
-            self.queue.schedule(self.now + retry / 2, Event::ClientTimer { client });
-        }
-    }
-
-    /// A client sends a request to all replicas; where crashes are all that can happen, to one of them, and to all if
-    /// that does not help. Of several requests, each replica gets one.
-    fn send_requests(&mut self, requests: &[Request], again: bool) {
-        if requests.is_empty() {
-            return;
-        }
-        let one = if self.profile.quorums().must_authenticate_requests() || again {
-            None
-        } else {
-            Some(self.random.index(self.profile.replicas))
-        };
-        for host in 0..self.hosts.len() {
-            if one.is_some_and(|one| one != self.hosts[host].id.index()) {
-                continue;
-            }
-            let request = self.random.pick(requests).clone();
-            if let Some(at) = self.network.send_to_or_from_client(self.now, &mut self.counters) {
-                self.queue.schedule(at, Event::Request { host, request });
             }
         }
     }
@@ -575,25 +307,8 @@ impl World {
             println!("{:>12.3} ms {:8} {}", self.now as f64 / MILLISECOND as f64, kind(), text(self));
         }
     }
-
-    pub(super) fn connected(&mut self, one: ReplicaId, other: ReplicaId) {
-        for host in 0..self.hosts.len() {
-            let id = self.hosts[host].id;
-            if id == one {
-                self.give(host, Input::Connected(other));
-            } else if id == other {
-                self.give(host, Input::Connected(one));
-            }
-        }
-    }
 }
 
 fn digest_of(host: &Host) -> Digest {
     Core::status(&host.core).digest
-}
-
-fn encode(message: &PeerMessage) -> Bytes {
-    let mut bytes = Vec::with_capacity(128);
-    message.encode(EPOCH, &mut bytes);
-    bytes.into()
 }

@@ -1,0 +1,202 @@
+//! What cores want done, and what comes of it at other hosts.
+
+use bytes::Bytes;
+use pssmr_ordering::{Effect, Event as Reported, Input};
+use pssmr_types::{Outcome, PeerMessage, ReplicaId, Reply};
+
+use super::counters::Sometimes;
+use super::host::{Host, Work};
+use super::queue::Event;
+use super::trace;
+use super::world::{EPOCH, World};
+
+impl World {
+    pub(super) fn perform(&mut self, host: usize, effect: Effect) {
+        let (id, is_correct) = (self.hosts[host].id, self.hosts[host].is_correct());
+        match effect {
+            Effect::Send { to, message } => self.transmit(host, Some(to), &message),
+            Effect::Broadcast(message) => self.transmit(host, None, &message),
+            Effect::Deliver(delivery) => {
+                self.note(|| "decides", |_| format!("{id} {}", trace::delivery(&delivery)));
+                if is_correct {
+                    let skew_max = self.draw.config.clock_skew_max.as_nanos() as u64;
+                    let latest = Host::wall_ahead(self.now, skew_max + skew_max / 2);
+                    let known = self.checker.slots();
+                    self.checker.on_delivered(host, &delivery, latest);
+                    if self.checker.slots() > known {
+                        self.counters.count(Sometimes::SlotDecided);
+                        if delivery.commands.is_empty() {
+                            self.counters.count(Sometimes::EmptySlotDecided);
+                        }
+                    }
+                }
+                self.hosts[host].work.push_back(Work::Slot(delivery));
+            }
+            Effect::Reply { client, sequence, outcome } => {
+                match &outcome {
+                    Outcome::SessionOpened(session) if is_correct => {
+                        self.checker.on_session_opened(*session, client.principal);
+                    }
+                    Outcome::Busy => self.counters.count(Sometimes::Busy),
+                    _ => {}
+                }
+                self.reply(host, client, Reply { session: client.session, sequence, outcome });
+            }
+            Effect::SessionEvicted(client) => self.hosts[host].work.push_back(Work::Evict(client)),
+            Effect::Event(event) => self.on_reported(host, &event),
+            Effect::Halt(reason) => {
+                self.note(|| "halts", |_| format!("{id}: {reason}"));
+                if is_correct {
+                    self.checker.fail(format!("{id} halts: {reason}"));
+                }
+            }
+        }
+    }
+
+    fn on_reported(&mut self, host: usize, event: &Reported) {
+        let (id, is_correct) = (self.hosts[host].id, self.hosts[host].is_correct());
+        self.note(|| "event", |_| format!("{id} {event:?}"));
+        if !is_correct {
+            return;
+        }
+        match event {
+            Reported::LeaderSuspected { .. } => self.counters.count(Sometimes::LeaderSuspected),
+            Reported::ViewActive { base, .. } => {
+                self.counters.count(Sometimes::ViewActivated);
+                if base.0 > 0 {
+                    self.counters.count(Sometimes::BaseAboveGenesis);
+                }
+                if self.draw.calm {
+                    self.checker.fail(format!("{id} changed views though nothing went wrong"));
+                }
+            }
+            Reported::CatchingUp { .. } => self.counters.count(Sometimes::CaughtUp),
+            Reported::Misbehaviour { replica, what } => {
+                self.counters.count(Sometimes::MisbehaviourSeen);
+                if !self.is_byzantine(*replica) {
+                    self.checker.fail(format!("{id} accuses {replica}, which is correct, of {what}"));
+                }
+            }
+            Reported::BeyondRetention { decided, oldest } => {
+                self.checker.fail(format!("{id} is at {decided} and others keep from {oldest}: more is kept here"));
+            }
+            Reported::ViewEntered { .. } => {}
+        }
+    }
+
+    pub(super) fn is_byzantine(&self, replica: ReplicaId) -> bool {
+        self.adversaries.iter().any(|adversary| adversary.id == replica)
+    }
+
+    /// A host's core sends a message, to one replica or to all others.
+    fn transmit(&mut self, host: usize, to: Option<ReplicaId>, message: &PeerMessage) {
+        let from = self.hosts[host].id;
+        self.note(
+            || "sends",
+            |_| format!("{from} -> {} {}", to.map_or("all".into(), |to| to.to_string()), trace::message(message)),
+        );
+        if matches!(message, PeerMessage::Fetch { .. }) && !self.hosts[host].core.is_active() {
+            self.counters.count(Sometimes::BaseFetched);
+        }
+        if let Some(adversary) = self.adversaries.iter_mut().find(|adversary| adversary.id == from) {
+            for (to, message) in adversary.send(host, to, message, &mut self.counters) {
+                self.send_bytes(from, to, &encode(&message));
+            }
+            return;
+        }
+        let bytes = encode(message);
+        match to {
+            Some(to) if to == from => self.checker.fail(format!("{from} sends to itself")),
+            Some(to) => self.send_bytes(from, to, &bytes),
+            None => {
+                for to in (0..self.profile.replicas as u16).map(ReplicaId).filter(|to| *to != from) {
+                    self.send_bytes(from, to, &bytes);
+                }
+            }
+        }
+    }
+
+    fn send_bytes(&mut self, from: ReplicaId, to: ReplicaId, bytes: &Bytes) {
+        let host = self.host_for(from, to);
+        // The first byte of a message is its kind.
+        let kind = u32::from(bytes[0]);
+        for (at, generation) in self.network.send(self.now, from, to, kind, &mut self.counters) {
+            let bytes = bytes.clone();
+            self.queue.schedule(at, Event::Message { host, from, generation, bytes });
+        }
+    }
+
+    /// The host that hears what `from` says to `to`: one of two, if that one has two selves.
+    fn host_for(&self, from: ReplicaId, to: ReplicaId) -> usize {
+        let adversary = self.adversaries.iter().find(|adversary| adversary.id == to);
+        adversary.map_or(to.index(), |adversary| adversary.host_for(from))
+    }
+
+    pub(super) fn on_executed(&mut self, host: usize) {
+        let target = &mut self.hosts[host];
+        target.executing = false;
+        if !target.is_up(self.now) {
+            return;
+        }
+        let Some((slot, replies)) = target.execute() else { return };
+        for (client, reply) in replies {
+            self.reply(host, client, reply);
+        }
+        self.give(host, Input::Executed(slot));
+        self.execute_later(host);
+    }
+
+    /// Execution of the next slot begins, if one waits and the host is not at it already.
+    pub(super) fn execute_later(&mut self, host: usize) {
+        let target = &mut self.hosts[host];
+        if target.executing || !target.is_up(self.now) || !target.has_slot_to_execute() {
+            return;
+        }
+        target.executing = true;
+        let most = target.machine.execution_max;
+        let delay = self.random.below(most + 1);
+        self.queue.schedule(self.now + delay, Event::Executed { host });
+    }
+
+    pub(super) fn on_message(&mut self, host: usize, from: ReplicaId, generation: u32, bytes: Bytes) {
+        let to = self.hosts[host].id;
+        if self.hosts[host].is_crashed() || self.network.has_streams() && !self.network.is_current(from, to, generation)
+        {
+            return;
+        }
+        match PeerMessage::decode(bytes, &self.draw.config.limits) {
+            Ok((epoch, message)) => {
+                self.note(|| "arrives", |_| format!("{to} <- {from} {}", trace::message(&message)));
+                if let Some(adversary) = self.adversaries.iter_mut().find(|adversary| adversary.id == to) {
+                    for (receiver, vote) in adversary.echo(from, &message, &mut self.counters) {
+                        self.send_bytes(to, receiver, &encode(&vote));
+                    }
+                }
+                self.give(host, Input::Message { from, epoch, message });
+            }
+            Err(error) => {
+                self.counters.count(Sometimes::Undecodable);
+                if !self.is_byzantine(from) {
+                    self.checker.fail(format!("{to} can't decode a message of {from}: {error}"));
+                }
+            }
+        }
+    }
+
+    pub(super) fn connected(&mut self, one: ReplicaId, other: ReplicaId) {
+        for host in 0..self.hosts.len() {
+            let id = self.hosts[host].id;
+            if id == one {
+                self.give(host, Input::Connected(other));
+            } else if id == other {
+                self.give(host, Input::Connected(one));
+            }
+        }
+    }
+}
+
+fn encode(message: &PeerMessage) -> Bytes {
+    let mut bytes = Vec::with_capacity(128);
+    message.encode(EPOCH, &mut bytes);
+    bytes.into()
+}
