@@ -14,7 +14,7 @@ use crate::footprint::{Footprint, FootprintBuilder};
 use crate::progress::Progress;
 use crate::scheduler::{SchedulerConfig, SchedulerStats};
 use crate::service::{Command, CommandKind, CompletionSink, Extraction, Fatal, Service, Task, Watermark};
-use crate::sync::{Condvar, Mutex, lock, thread};
+use crate::sync::{Condvar, Mutex, lock, thread, worker_thread};
 use crate::worker::{Worker, message_of, work};
 
 /// How to execute.
@@ -28,6 +28,8 @@ pub struct ExecutorConfig {
     pub run_length_max: usize,
     /// Makes it unpredictable which keys share an entry of the key table. By default random.
     pub secret: u64,
+    /// What the service's state contains already: the first command is of a later position and slot.
+    pub start: Watermark,
 }
 
 impl Default for ExecutorConfig {
@@ -37,6 +39,7 @@ impl Default for ExecutorConfig {
             workers: thread_count(),
             run_length_max: 256,
             secret: RandomState::new().build_hasher().finish(),
+            start: Watermark::default(),
         }
     }
 }
@@ -108,13 +111,13 @@ impl Executor {
             run_length_max: config.run_length_max,
             dispatch: Mutex::new(Dispatch::new(config.scheduler.build(config.workers, config.secret), config.workers)),
             conditions: (0..config.workers).map(|_| Condvar::new()).collect(),
-            progress: Mutex::new(Progress::default()),
+            progress: Mutex::new(Progress::new(config.start)),
             failed: Mutex::new(false),
         });
         let executor = Self { shared, intake: Mutex::default(), threads: Mutex::new(Vec::new()) };
         for id in 0..config.workers {
             let worker = Worker::new(id, executor.shared.clone());
-            let thread = thread::Builder::new().name(format!("worker {id}")).spawn(move || work(worker))?;
+            let thread = worker_thread(format!("worker {id}")).spawn(move || work(worker))?;
             lock(&executor.threads).push(thread);
         }
         Ok(executor)
@@ -127,7 +130,7 @@ impl Executor {
     /// [`Executor::executed`] or [`Executor::pending`]. After the end, or after a fatal error, commands are dropped.
     ///
     /// # Panics
-    /// If positions or slots do not ascend.
+    /// If positions or slots do not ascend, or a command is of a slot after `through`.
     pub fn submit(&self, commands: impl IntoIterator<Item = Command>, through: Slot) {
         let mut intake = lock(&self.intake);
         let Intake { builder, tasks } = &mut *intake;
@@ -145,7 +148,7 @@ impl Executor {
         }
         let mut progress = lock(&self.shared.progress);
         for (task, _) in &mut *tasks {
-            task.ordinal = progress.submitted(task.command.position);
+            task.ordinal = progress.submitted(task.command.position, task.command.slot);
         }
         let moved = progress.submitted_through(through);
         drop(progress);

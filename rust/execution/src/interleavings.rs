@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use pssmr_types::{ClientId, Digest, Slot};
-use shuttle::sync::Mutex;
+use shuttle::sync::{Barrier, Mutex};
 use shuttle::{check_pct, check_random, thread};
 
 use crate::executor::{Executor, ExecutorConfig, Pending};
@@ -20,18 +20,21 @@ use crate::service::{
 use crate::sync::lock;
 
 /// Interleavings to try of each kind.
-const ITERATIONS: usize = 300;
+const ITERATIONS: usize = 100;
 
 /// A payload is: a byte that says what is special, and the keys that are written.
 struct Traced {
     /// For each key, the positions that wrote it, in order.
     written: Mutex<Vec<Vec<u64>>>,
+    /// Where two commands meet.
+    meeting: Barrier,
 }
 
 const PLAIN: u8 = 0;
 const DEFERRED: u8 = 1;
 const UNKNOWN: u8 = 2;
 const PANICS: u8 = 3;
+const MEETS: u8 = 4;
 
 impl Service for Traced {
     fn footprint(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<Extraction, Refusal> {
@@ -53,6 +56,9 @@ impl Service for Traced {
     fn execute(&self, _: WorkerId, run: &mut [Task]) {
         for task in run {
             assert_ne!(task.command.payload[0], PANICS, "told to");
+            if task.command.payload[0] == MEETS {
+                self.meeting.wait();
+            }
             thread::yield_now();
             for key in &task.command.payload[1..] {
                 lock(&self.written)[usize::from(*key)].push(task.command.position);
@@ -97,9 +103,13 @@ struct Rig {
 }
 
 fn rig(workers: usize, scheduler: SchedulerConfig) -> Rig {
-    let service = Arc::new(Traced { written: Mutex::new(vec![Vec::new(); 4]) });
+    rig_with(workers, scheduler, 2)
+}
+
+fn rig_with(workers: usize, scheduler: SchedulerConfig, run_length_max: usize) -> Rig {
+    let service = Arc::new(Traced { written: Mutex::new(vec![Vec::new(); 4]), meeting: Barrier::new(2) });
     let sink = Arc::new(Recorder::default());
-    let config = ExecutorConfig { scheduler, workers, run_length_max: 2, secret: 1 };
+    let config = ExecutorConfig { scheduler, workers, run_length_max, secret: 1, ..ExecutorConfig::default() };
     let executor = Executor::start(service.clone(), &config, sink.clone()).unwrap();
     Rig { service, sink, executor }
 }
@@ -168,6 +178,32 @@ fn a_command_is_executed_though_nothing_follows_it() {
             }
         }
     });
+}
+
+fn two_that_meet_run_at_once(workers: usize, before: &'static [&'static [u8]], run_length_max: usize) {
+    explore(move || {
+        let rig = rig_with(workers, KEYED, run_length_max);
+        let meet: [&'static [u8]; 2] = [&[MEETS, 1], &[MEETS, 2]];
+        submit(&rig, 1, &[before, &meet].concat());
+        rig.executor.shutdown(Pending::Execute);
+        assert_eq!(rig.executor.executed().position, before.len() as u64 + 2);
+    });
+}
+
+/// Each of the two waits inside of its handler for the other: if one is ready and a worker is idle, it must get it.
+#[test]
+fn no_worker_is_idle_beside_a_ready_command() {
+    two_that_meet_run_at_once(2, &[], 1);
+}
+
+#[test]
+fn no_worker_is_idle_beside_commands_that_become_ready_together() {
+    two_that_meet_run_at_once(2, &[&[PLAIN, 1, 2]], 1);
+}
+
+#[test]
+fn no_worker_is_idle_behind_a_deferred_footprint() {
+    two_that_meet_run_at_once(3, &[&[DEFERRED, 0]], 1);
 }
 
 #[test]

@@ -18,20 +18,42 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Takes note of the next command; returns its ordinal.
-    pub(crate) fn submitted(&mut self, position: u64) -> u64 {
+    /// Everything up to `start` is executed.
+    pub(crate) fn new(start: Watermark) -> Self {
+        Self { watermark: start, ..Self::default() }
+    }
+
+    /// Takes note of the next command, which is of `slot`; returns its ordinal.
+    pub(crate) fn submitted(&mut self, position: u64, slot: Slot) -> u64 {
         let last = self.commands.back().map_or(self.watermark.position, |(position, _)| *position);
-        assert!(position > last || (self.first == 0 && self.commands.is_empty()), "positions ascend");
+        assert!(position > last, "positions ascend");
+        assert!(slot > self.last_slot(), "slots ascend");
+        // All slots before this one are complete.
+        self.end_slot(Slot(slot.0 - 1));
         self.commands.push_back((position, false));
-        self.first + self.commands.len() as u64 - 1
+        self.next_ordinal() - 1
     }
 
     /// All commands of slots up to `slot` are submitted. Returns the watermark if it has moved.
     pub(crate) fn submitted_through(&mut self, slot: Slot) -> Option<Watermark> {
-        let last = self.slots.back().map_or(self.watermark.slot, |(_, slot)| *slot);
-        assert!(slot >= last, "slots ascend");
-        self.slots.push_back((self.first + self.commands.len() as u64, slot));
+        assert!(slot >= self.last_slot(), "slots ascend");
+        self.end_slot(slot);
         self.advance()
+    }
+
+    fn end_slot(&mut self, slot: Slot) {
+        if slot > self.last_slot() {
+            self.slots.push_back((self.next_ordinal(), slot));
+        }
+    }
+
+    fn next_ordinal(&self) -> u64 {
+        self.first + self.commands.len() as u64
+    }
+
+    /// The last slot that is submitted completely.
+    fn last_slot(&self) -> Slot {
+        self.slots.back().map_or(self.watermark.slot, |(_, slot)| *slot)
     }
 
     /// These commands are executed. Returns the watermark if it has moved.
@@ -82,7 +104,7 @@ mod tests {
     #[test]
     fn the_watermark_waits_for_the_oldest_command() {
         let mut progress = Progress::default();
-        assert_eq!([3, 4, 8].map(|position| progress.submitted(position)), [0, 1, 2]);
+        assert_eq!([3, 4, 8].map(|position| progress.submitted(position, Slot(1))), [0, 1, 2]);
         assert_eq!(progress.submitted_through(Slot(1)), None);
         assert_eq!(progress.executed(&[1]), None);
         assert_eq!(progress.executed(&[0]), Some(at(4, 0)));
@@ -94,18 +116,44 @@ mod tests {
     fn an_empty_slot_is_executed_with_the_one_before() {
         let mut progress = Progress::default();
         assert_eq!(progress.submitted_through(Slot(1)), Some(at(0, 1)));
-        progress.submitted(1);
+        progress.submitted(1, Slot(2));
         assert_eq!(progress.submitted_through(Slot(2)), None);
         assert_eq!(progress.submitted_through(Slot(4)), None);
         assert_eq!(progress.executed(&[0]), Some(at(1, 4)));
     }
 
     #[test]
+    fn progress_goes_on_from_where_the_state_is() {
+        let mut progress = Progress::new(at(10, 5));
+        assert_eq!(progress.watermark(), at(10, 5));
+        progress.submitted(11, Slot(6));
+        assert_eq!(progress.executed(&[0]), Some(at(11, 5)));
+    }
+
+    #[test]
+    fn the_first_command_of_a_slot_ends_the_slots_before() {
+        let mut progress = Progress::default();
+        progress.submitted(1, Slot(1));
+        progress.submitted(2, Slot(3));
+        assert_eq!(progress.executed(&[0]), Some(at(1, 2)));
+        assert_eq!(progress.executed(&[1]), Some(at(2, 2)));
+        assert_eq!(progress.submitted_through(Slot(3)), Some(at(2, 3)));
+    }
+
+    #[test]
+    #[should_panic(expected = "slots ascend")]
+    fn a_slot_does_not_go_on_after_its_end() {
+        let mut progress = Progress::default();
+        progress.submitted_through(Slot(1));
+        progress.submitted(1, Slot(1));
+    }
+
+    #[test]
     #[should_panic(expected = "a command is executed once")]
     fn a_command_is_not_executed_twice() {
         let mut progress = Progress::default();
-        progress.submitted(1);
-        progress.submitted(2);
+        progress.submitted(1, Slot(1));
+        progress.submitted(2, Slot(1));
         progress.executed(&[1]);
         progress.executed(&[1]);
     }

@@ -12,7 +12,7 @@ use crate::worker::Worker;
 /// A command as it was delivered by the total order.
 #[derive(Clone, Debug)]
 pub struct Command {
-    /// Its position in the delivery order: unique, ascending, possibly with gaps.
+    /// Its position in the delivery order: from 1 on, unique, ascending, possibly with gaps.
     pub position: u64,
     /// The slot that it was decided in.
     pub slot: Slot,

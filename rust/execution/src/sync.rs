@@ -11,6 +11,19 @@ pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
 #[cfg(test)]
 pub(crate) use shuttle::thread;
 
+/// The stack of a worker, in bytes: of address space, memory is taken as it is used. Handlers in Python recurse through
+/// native frames up to the interpreter's limit, which has to be reached before the end of the stack is.
+#[cfg(not(test))]
+const WORKER_STACK_BYTES: usize = 64 << 20;
+
+/// A worker's thread, not yet started.
+pub(crate) fn worker_thread(name: String) -> thread::Builder {
+    let builder = thread::Builder::new().name(name);
+    #[cfg(not(test))]
+    let builder = builder.stack_size(WORKER_STACK_BYTES);
+    builder
+}
+
 /// Locks. A panic while a lock was held has left the executor in an unknown state, so it spreads.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no thread panics while it holds a lock of the executor")

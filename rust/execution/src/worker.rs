@@ -148,7 +148,8 @@ impl Worker {
     /// Longer runs while they are quick, shorter ones when they are slow.
     fn adapt(&mut self, elapsed: Duration) {
         if elapsed > RUN_TIME_MAX {
-            self.limit = (self.run.len() / 2).max(1);
+            let share = RUN_TIME_MAX.as_nanos() * self.run.len() as u128 / elapsed.as_nanos();
+            self.limit = (share as usize).max(1);
         } else if self.run.len() >= self.limit && elapsed < RUN_TIME_MAX / 4 {
             self.limit = (self.limit * 2).min(self.shared.run_length_max);
         }

@@ -316,12 +316,11 @@ impl Scheduler for Keyed {
         if handle as usize >= self.records.len() {
             self.make_room(handle);
         }
-        let (root_mode, demand, requests) = match footprint.only_claim() {
-            Some(claim) => (NodeMode::below(claim.mode()), Demand::of(claim, self.entry_of()), true),
-            None => {
-                let (root_mode, first) = demands(footprint, self.entry_of(), &mut self.demands);
-                (root_mode, first.unwrap_or(Demand::NOTHING), first.is_some())
-            }
+        let (root_mode, demand, requests) = if let Some(claim) = footprint.only_claim() {
+            (NodeMode::below(claim.mode()), Demand::of(claim, self.entry_of()), true)
+        } else {
+            let (root_mode, first) = demands(footprint, self.entry_of(), &mut self.demands);
+            (root_mode, first.unwrap_or(Demand::NOTHING), first.is_some())
         };
         let mut blocked = u32::from(!self.root.enter(root_mode, handle));
         let mut first = Request { command: handle, demand, next_waiting: GRANTED, next: NONE };
