@@ -21,6 +21,7 @@ __all__ = [
     "Instance",
     "Interface",
     "Method",
+    "NativeService",
     "ReplicaCore",
     "Schema",
     "Table",
@@ -223,7 +224,7 @@ class Executor:
     """Executes commands of a service object on worker threads, ordered by what they declare."""
 
     def __new__(cls, service: object, workers: int) -> Self: ...
-    def execute(self, payloads: Sequence[bytes], *, time_ns: int = 0, seed: bytes = ...) -> list[bytes]:
+    def execute(self, payloads: Sequence[bytes], *, time_ns: int, seed: bytes) -> list[bytes]:
         """Executes these payloads as commands of one slot, in the order of the list wherever they conflict, and returns
         their replies in that order.
 
@@ -279,6 +280,15 @@ class ClientCore:
         """Gives up on these tokens: what comes for them is dropped."""
     def close(self) -> None:
         """Ends the client; what is under way completes with pssmr.OutcomeUnknown."""
+
+@final
+class NativeService:
+    """A service in Rust, which runs without the interpreter.
+
+    "null" takes any command, does nothing and returns empty bytes. "key_value" has get, put, add, cas and delete.
+    """
+
+    def __new__(cls, name: str) -> Self: ...
 
 @final
 class ReplicaCore:

@@ -10,7 +10,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Self
 
-from pssmr._core import ReplicaCore
+from pssmr._core import NativeService, ReplicaCore
 from pssmr.client_options import ClusterSource
 from pssmr.closing import close_at_exit
 from pssmr.config import ClusterConfig
@@ -35,7 +35,7 @@ class Replica:
 
     def __init__(
         self,
-        service: Service,
+        service: Service | NativeService,
         cluster: ClusterSource,
         *,
         id: int,  # noqa: A002 - what configurations and people call it

@@ -1,4 +1,4 @@
-"""What is executed while a cluster is measured: nothing, in Python."""
+"""What is executed while a cluster is measured: nothing, in Python. The core's `native:null` takes the same command."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ class Idle(pssmr.Service):
     keys = pssmr.Resource[int]()
 
     @pssmr.command
-    def work(self, key: Annotated[int, keys.write], payload: bytes) -> None:
+    def work(self, key: Annotated[int, keys.write], payload: bytes) -> bytes:
         """Does nothing."""
+        return b""
 
     def snapshot(self) -> bytes:
         """Nothing is kept."""

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from pssmr import Command, Context, Service
+from pssmr._core import NativeService
 from pssmr.cluster_fields import nearest
 from pssmr.errors import ConfigError
 
@@ -58,12 +59,18 @@ def load_service_class(application: str) -> type[Service]:
     return value
 
 
-def new_service(application: str) -> Service:
-    """A new service of the class that `application` names.
+def new_service(application: str) -> Service | NativeService:
+    """A new service of the class that `application` names, or, as `native:NAME`, one in Rust.
 
     Raises:
         ConfigError: If there is no such class, or it can't be made without arguments.
     """
+    place, _, name = application.partition(":")
+    if place == "native":
+        try:
+            return NativeService(name)
+        except ValueError as error:
+            raise ConfigError(str(error), field="APP", remedy="write native:null or native:key_value") from None
     service_class = load_service_class(application)
     required = [
         each.name

@@ -16,6 +16,7 @@ mod instance;
 mod interface;
 mod keys;
 mod method;
+mod native;
 mod process;
 mod replica;
 mod running;
@@ -46,6 +47,8 @@ mod _core {
     use super::keys::{generate_key, public_key};
     #[pymodule_export]
     use super::method::Method;
+    #[pymodule_export]
+    use super::native::NativeService;
     #[pymodule_export]
     use super::replica::ReplicaCore;
     #[pymodule_export]

@@ -1,4 +1,4 @@
-//! `_core.ReplicaCore`: a running replica of a Python service.
+//! `_core.ReplicaCore`: a running replica.
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use pssmr_execution::SchedulerConfig;
-use pssmr_replica::{AcceptKeys, Member, Observer, Replica, ReplicaConfig, ReplicaEvent, StartError};
+use pssmr_replica::{AcceptKeys, Member, Observer, Replica, ReplicaConfig, ReplicaEvent, Service, StartError};
 use pssmr_transport::TransportError;
-use pssmr_types::{BatchLimits, ReplicaId};
+use pssmr_types::{BatchLimits, Digest, ReplicaId};
 use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::errors;
 use crate::keys::{cluster_id, fault_model, listen_address, public_key_of, secret_key};
+use crate::native::NativeService;
 use crate::process::Maker;
 use crate::service::PythonService;
 use crate::signal::Signal;
@@ -96,14 +97,14 @@ impl ReplicaCore {
         config.data_directory = data;
         apply(settings, &mut config)?;
         config.check().map_err(|error| errors::config_error(py, error.to_string()))?;
-        let service = PythonService::new(service)?;
-        config.service_schema = service.schema_digest();
+        let (service, schema) = service_of(service)?;
+        config.service_schema = schema;
         let events = Arc::new(Events { queue: Mutex::default(), signal: Signal::new()? });
         let observer = events.clone();
         let started = py.detach(move || {
             config.listen_peers = listen_address(&listen_peers).map_err(Failure::Address)?;
             config.listen_clients = listen_address(&listen_clients).map_err(Failure::Address)?;
-            Replica::start(&config, Arc::new(service), observer).map_err(Failure::Start)
+            Replica::start(&config, service, observer).map_err(Failure::Start)
         });
         let replica = Arc::new(started.map_err(|failure| failure.raise(py))?);
         Ok(Self { replica, events, maker: Maker::here() })
@@ -186,6 +187,16 @@ impl Failure {
             }
         }
     }
+}
+
+/// The service that Python gives, and the digest that replicas compare, to see that they run the same.
+fn service_of(service: &Bound<'_, PyAny>) -> PyResult<(Arc<dyn Service>, Digest)> {
+    if let Ok(native) = service.cast::<NativeService>() {
+        return Ok((native.get().take(service.py())?, native.get().schema_digest()));
+    }
+    let service = PythonService::new(service)?;
+    let schema = service.schema_digest();
+    Ok((Arc::new(service), schema))
 }
 
 /// Takes over the settings of `pssmr.Settings`.
