@@ -47,10 +47,10 @@ struct Designation {
 }
 
 impl Designation {
-    /// What to send of a result: the whole or its digest.
-    fn outcome(&self, sequence: u64, result: Bytes, full: bool) -> Outcome {
+    /// What to send of a result: the whole or its digest. Up to `full_through` the client wants all whole.
+    fn outcome(&self, sequence: u64, result: Bytes, full_through: u64) -> Outcome {
         let is_mine = sequence % self.replicas == u64::from(self.me.0);
-        if self.always || full || is_mine || result.len() <= DIGEST_BYTES {
+        if self.always || sequence <= full_through || is_mine || result.len() <= DIGEST_BYTES {
             Outcome::Result(result)
         } else {
             Outcome::ResultDigest(result_digest(&result))
@@ -245,8 +245,9 @@ impl ClientThread {
             self.burst.push(request);
             return;
         };
+        let full_through = self.routes.of(request.client).map_or(0, |route| route.full_through);
         self.counters.replies_from_cache += 1;
-        let outcome = self.designation.outcome(request.sequence, result.clone(), full_replies);
+        let outcome = self.designation.outcome(request.sequence, result.clone(), full_through);
         self.outbox.add(link, Reply { session: request.client.session, sequence: request.sequence, outcome });
     }
 
@@ -273,7 +274,7 @@ impl ClientThread {
             };
             last = Some((client, route));
             if let Some(Route { link, full_through }) = route {
-                let outcome = self.designation.outcome(sequence, reply.clone(), sequence <= full_through);
+                let outcome = self.designation.outcome(sequence, reply.clone(), full_through);
                 self.outbox.add(link, Reply { session: client.session, sequence, outcome });
             }
             self.cache.insert(client, sequence, reply);
@@ -365,16 +366,17 @@ mod tests {
     #[test]
     fn one_replica_sends_a_long_result_whole_and_the_others_its_digest() {
         let long = Bytes::from(vec![1; DIGEST_BYTES + 1]);
-        let of =
-            |me, always, full| Designation { me: ReplicaId(me), replicas: 4, always }.outcome(6, long.clone(), full);
-        assert_eq!(of(2, false, false), Outcome::Result(long.clone()));
+        let of = |me, always, full_through| {
+            Designation { me: ReplicaId(me), replicas: 4, always }.outcome(6, long.clone(), full_through)
+        };
+        assert_eq!(of(2, false, 0), Outcome::Result(long.clone()));
         for other in [0, 1, 3] {
-            assert_eq!(of(other, false, false), Outcome::ResultDigest(result_digest(&long)));
-            assert_eq!(of(other, false, true), Outcome::Result(long.clone()));
-            assert_eq!(of(other, true, false), Outcome::Result(long.clone()));
+            assert_eq!(of(other, false, 5), Outcome::ResultDigest(result_digest(&long)));
+            assert_eq!(of(other, false, 6), Outcome::Result(long.clone()));
+            assert_eq!(of(other, true, 0), Outcome::Result(long.clone()));
         }
         let short = Bytes::from(vec![1; DIGEST_BYTES]);
         let designation = Designation { me: ReplicaId(0), replicas: 4, always: false };
-        assert_eq!(designation.outcome(6, short.clone(), false), Outcome::Result(short));
+        assert_eq!(designation.outcome(6, short.clone(), 0), Outcome::Result(short));
     }
 }

@@ -38,7 +38,8 @@ pub struct Limits {
     pub links_per_client_max: usize,
     /// Most bytes that wait to be sent to one client.
     pub client_send_queue_bytes_max: usize,
-    /// Most bytes of cached results per session.
+    /// Most bytes of cached results per session; with the number of sessions, it bounds the cache. A retry of a command
+    /// whose result had no room any more gets no answer.
     pub cached_bytes_per_session_max: usize,
 }
 
@@ -51,7 +52,7 @@ impl Default for Limits {
             client_links_max: 4096,
             links_per_client_max: 64,
             client_send_queue_bytes_max: 64 << 20,
-            cached_bytes_per_session_max: 8 << 20,
+            cached_bytes_per_session_max: 4 << 20,
         }
     }
 }

@@ -3,6 +3,7 @@
 #[allow(dead_code, reason = "each file of tests uses a part of it")]
 mod support;
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use pssmr_execution::{Extraction, Refusal, Task};
 use pssmr_replica::{Replica, ReplicaEvent, Role, Service, Silent};
 use pssmr_transport::{Event, LinkId, Transport, TransportConfig};
 use pssmr_types::{
-    ClientId, ClientMessage, Digest, FaultModel, Hello, Operation, Outcome, PublicKey, ReplicaId, ReplicaMessage,
-    Request, SecretKey,
+    ClientId, ClientMessage, Digest, FaultModel, Hello, Operation, Outcome, Principal, PublicKey, ReplicaId,
+    ReplicaMessage, Request, SecretKey,
 };
 
 use support::{CLUSTER, Cluster, add, client_secret, eventually, get, number_of, put, replica_secret};
@@ -57,24 +58,35 @@ impl RawLink {
         });
     }
 
-    /// Sends one request, and waits for the replica's word on it.
-    fn ask(&mut self, request: &Request) -> Outcome {
+    /// Sends requests in one frame, and waits for the replica's word on each.
+    fn ask_all(&mut self, requests: Vec<Request>) -> Vec<Outcome> {
+        let sequences: Vec<_> = requests.iter().map(|request| request.sequence).collect();
         let mut frame = Vec::new();
-        ClientMessage::Requests { full_replies: false, requests: vec![request.clone()] }.encode(&mut frame);
+        ClientMessage::Requests { full_replies: false, requests }.encode(&mut frame);
         self.send(&frame);
-        let mut outcome = None;
-        eventually("the reply", || {
+        let mut outcomes = HashMap::new();
+        eventually("all replies", || {
             let mut events = Vec::new();
             self.transport.poll(Some(Duration::from_millis(100)), &mut events).unwrap();
             for event in events {
                 let Event::Frame { frame, .. } = event else { continue };
                 // The greeting is no message.
                 let Ok(ReplicaMessage::Replies(replies)) = ReplicaMessage::decode(frame, 1000) else { continue };
-                outcome = replies.into_iter().find(|reply| reply.sequence == request.sequence).map(|r| r.outcome);
+                outcomes.extend(replies.into_iter().map(|reply| (reply.sequence, reply.outcome)));
             }
-            outcome.is_some()
+            sequences.iter().all(|sequence| outcomes.contains_key(sequence))
         });
-        outcome.expect("it came")
+        sequences.iter().map(|sequence| outcomes[sequence].clone()).collect()
+    }
+
+    fn ask(&mut self, request: &Request) -> Outcome {
+        self.ask_all(vec![request.clone()]).remove(0)
+    }
+
+    fn open_session(&mut self, principal: Principal) -> ClientId {
+        let opening = Request::new(ClientId { principal, session: 0 }, 77, 0, Operation::OpenSession, b"");
+        let Outcome::SessionOpened(session) = self.ask(&opening) else { panic!("no session") };
+        ClientId { principal, session }
     }
 
     /// Waits until the other side has closed the connection.
@@ -133,17 +145,33 @@ fn a_client_that_sends_no_message_loses_its_link_and_others_keep_theirs() {
     assert!(client.client.status().links[0].last_error.is_none(), "its link was never lost");
 }
 
+/// A greeted link of client 1.
+fn client_link(replica: &Replica) -> RawLink {
+    let key = replica_secret(0).public();
+    let mut raw = RawLink::dial(client_secret(1), b"pssmr-client/1", key, replica.client_address());
+    raw.greet(Digest::default());
+    raw
+}
+
+#[test]
+fn requests_for_which_there_is_no_room_are_refused_aloud() {
+    let cluster = Cluster::start_with(FaultModel::Crash, 1, KeyValue::new, |config| {
+        config.limits.queued_requests_max = 1;
+    });
+    let mut raw = client_link(cluster.replica(0));
+    let client = raw.open_session(client_secret(1).public().principal());
+    let additions = (1..=10).map(|sequence| Request::new(client, sequence, 1, Operation::Command, &add("sum", 1)));
+    let outcomes = raw.ask_all(additions.collect());
+    assert!(matches!(outcomes[0], Outcome::Result(_)), "{outcomes:?}");
+    assert_eq!(outcomes[1..], vec![Outcome::Busy; 9]);
+}
+
 #[test]
 fn a_request_that_comes_again_is_answered_again_and_not_executed_again() {
     let cluster = Cluster::start(FaultModel::Crash, 1, KeyValue::new);
     let replica = cluster.replica(0);
-    let principal = client_secret(1).public().principal();
-    let mut raw =
-        RawLink::dial(client_secret(1), b"pssmr-client/1", replica_secret(0).public(), replica.client_address());
-    raw.greet(Digest::default());
-    let opening = Request::new(ClientId { principal, session: 0 }, 77, 0, Operation::OpenSession, b"");
-    let Outcome::SessionOpened(session) = raw.ask(&opening) else { panic!("no session") };
-    let client = ClientId { principal, session };
+    let mut raw = client_link(replica);
+    let client = raw.open_session(client_secret(1).public().principal());
     let addition = Request::new(client, 1, 1, Operation::Command, &add("sum", 1));
     let first = raw.ask(&addition);
     assert_eq!(raw.ask(&addition), first);

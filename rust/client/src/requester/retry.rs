@@ -65,10 +65,8 @@ impl Requester {
     pub(super) fn resend_to(&mut self, replica: ReplicaId, now: Instant) {
         let to = ReplicaSet::only(replica);
         let everyone = !self.follows_leader();
-        let missing = |attempts: &Attempts, collects: bool| {
-            let wanted = everyone || collects || attempts.sent.is_empty();
-            wanted && !attempts.sent.contains(replica)
-        };
+        // Where one replica is asked first, another one gets only what nobody has.
+        let missing = |attempts: &Attempts, collects: bool| everyone || collects || attempts.sent.is_empty();
         let mut requests = Vec::new();
         if let Session::Opening(opening) = &mut self.session
             && missing(&opening.attempts, false)
