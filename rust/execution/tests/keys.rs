@@ -32,7 +32,9 @@ impl Value {
             Self::Bytes(value) => write_bin(out, value),
             Self::Tuple(elements) => {
                 write_array(out, elements.len() as u32);
-                elements.iter().for_each(|element| element.write(out));
+                for element in elements {
+                    element.write(out);
+                }
             }
         }
     }

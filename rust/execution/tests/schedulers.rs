@@ -30,9 +30,9 @@ fn assert_as_in_delivery_order(footprints: &[Footprint], outcome: &Outcome) {
     assert_eq!(outcome.replies, replies, "every reply is that of sequential execution");
     assert_eq!(outcome.state, state, "the state is that of sequential execution");
     for (second, footprint) in footprints.iter().enumerate() {
-        for first in 0..second {
+        for (first, older) in footprints[..second].iter().enumerate() {
             let in_order = outcome.spans[first].1 < outcome.spans[second].0;
-            assert!(in_order || !footprints[first].conflicts(footprint), "{first} and {second} conflict, and overlap");
+            assert!(in_order || !older.conflicts(footprint), "{first} and {second} conflict, and overlap");
         }
     }
 }

@@ -244,12 +244,11 @@ proptest! {
         let mut access = Access::unguarded(tables.clone());
         let mut model = BTreeMap::new();
         for (key, change) in changes {
-            match change {
-                Some(byte) => {
-                    access.put(ACCOUNTS, &key, Bytes::copy_from_slice(&[byte])).unwrap();
-                    model.insert(key, Bytes::copy_from_slice(&[byte]));
-                }
-                None => prop_assert_eq!(access.remove(ACCOUNTS, &key).unwrap(), model.remove(&key)),
+            if let Some(byte) = change {
+                access.put(ACCOUNTS, &key, Bytes::copy_from_slice(&[byte])).unwrap();
+                model.insert(key, Bytes::copy_from_slice(&[byte]));
+            } else {
+                prop_assert_eq!(access.remove(ACCOUNTS, &key).unwrap(), model.remove(&key));
             }
         }
         let snapshot = tables.snapshot(ACCOUNTS);

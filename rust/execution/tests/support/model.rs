@@ -83,7 +83,9 @@ fn table_claim() -> impl Strategy<Value = Claim> {
 
 fn built(claims: Vec<Claim>, scope: impl Fn(&mut FootprintBuilder)) -> Footprint {
     let mut builder = FootprintBuilder::new();
-    claims.into_iter().for_each(|claim| builder.claim(claim));
+    for claim in claims {
+        builder.claim(claim);
+    }
     scope(&mut builder);
     builder.build()
 }

@@ -1,6 +1,6 @@
 //! A driver without threads: any number of workers, any delays, each run repeatable from its seed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use pssmr_execution::Footprint;
 use pssmr_execution::scheduler::{Handle, Ready, Scheduler};
@@ -66,7 +66,7 @@ struct Simulation<'a> {
     /// Commands that are pending and were not given to the driver.
     waiting: Vec<usize>,
     /// What ends when: `(time, worker)`.
-    events: std::collections::BTreeSet<(u64, usize)>,
+    events: BTreeSet<(u64, usize)>,
     time: u64,
     step: u64,
     submitted: usize,
@@ -92,7 +92,7 @@ pub(crate) fn run(
         ready: VecDeque::new(),
         commands: BTreeMap::new(),
         waiting: Vec::new(),
-        events: Default::default(),
+        events: BTreeSet::new(),
         time: 0,
         step: 0,
         submitted: 0,
@@ -128,7 +128,7 @@ impl Simulation<'_> {
         let left = self.footprints.len() - self.submitted;
         let burst = self.random.below(room.min(left) as u64 + 1) as usize;
         for _ in 0..burst {
-            let handle = (0..).find(|handle| !self.commands.contains_key(handle)).unwrap();
+            let handle = (0..=u32::MAX).find(|handle| !self.commands.contains_key(handle)).unwrap();
             self.commands.insert(handle, self.submitted);
             self.waiting.push(self.submitted);
             let mut ready = Ready::new();
