@@ -19,7 +19,7 @@ use pyo3::types::{PyBytes, PyDict};
 use crate::completions::{Completions, Outcome, Sink};
 use crate::errors;
 use crate::keys::{cluster_id, fault_model, public_key_of, secret_key};
-use crate::process::Maker;
+use crate::process::{Maker, Visitors};
 
 /// How often a thread that waits looks whether it was interrupted.
 const INTERRUPT_INTERVAL: Duration = Duration::from_millis(50);
@@ -32,6 +32,7 @@ pub(crate) struct ClientCore {
     completions: Arc<Completions>,
     next_token: AtomicU64,
     maker: Maker,
+    visitors: Visitors,
 }
 
 /// One completion as Python gets it: token, result or exception, whether it is an exception.
@@ -73,7 +74,13 @@ impl ClientCore {
                 ConnectError::Transport(_) | ConnectError::Thread(_) => PyOSError::new_err(error.to_string()),
             })?;
         let client = Mutex::new(Some(Arc::new(client)));
-        Ok(Self { client, completions, next_token: AtomicU64::new(1), maker: Maker::here() })
+        Ok(Self {
+            client,
+            completions,
+            next_token: AtomicU64::new(1),
+            maker: Maker::here(),
+            visitors: Visitors::default(),
+        })
     }
 
     /// The file descriptor that is readable while there is something to drain.
@@ -122,10 +129,19 @@ impl ClientCore {
     /// have come from a client for threads, and is used up even if the wait is interrupted.
     fn wait(&self, py: Python<'_>, token: u64) -> PyResult<Py<PyAny>> {
         self.maker.check(py, "client")?;
+        let _visit = self.visitors.enter();
         loop {
-            if let Some(outcome) = py.detach(|| self.completions.wait(token, INTERRUPT_INTERVAL)) {
+            let closed = self.client.lock().is_none();
+            let outcome = match self.completions.take(token) {
+                None if !closed => py.detach(|| self.completions.wait(token, INTERRUPT_INTERVAL)),
+                taken => taken,
+            };
+            if let Some(outcome) = outcome {
                 let (value, failed) = self.outcome(py, outcome)?;
                 return if failed { Err(PyErr::from_value(value.into_bound(py))) } else { Ok(value) };
+            }
+            if closed {
+                return Err(errors::closed(py, "the client is closed, and has nothing for this token"));
             }
             if let Err(interrupt) = py.check_signals() {
                 self.completions.forget([token]);
@@ -145,6 +161,7 @@ impl ClientCore {
         let Some(client) = client else { return };
         if self.maker.is_here() {
             py.detach(|| client.close());
+            self.visitors.wait_until_gone(py);
         } else {
             // Its threads are in the process that made it: there is nothing to close here.
             std::mem::forget(client);

@@ -96,6 +96,14 @@ impl Completions {
         }
     }
 
+    /// The completion of a token that is expected, if it has arrived.
+    pub(crate) fn take(&self, token: u64) -> Option<Outcome> {
+        let mut arrived = self.arrived.lock();
+        let outcome = arrived.by_token.remove(&token)?;
+        arrived.awaited.remove(&token);
+        Some(outcome)
+    }
+
     /// Waits for the completion of a token that is expected, for `patience` at most.
     pub(crate) fn wait(&self, token: u64, patience: Duration) -> Option<Outcome> {
         let deadline = Instant::now() + patience;

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::errors;
+use crate::process::Visitors;
 use crate::service::PythonService;
 
 /// Most workers.
@@ -25,6 +26,7 @@ pub(crate) struct Executor {
     replies: Arc<Replies>,
     /// The position of the latest command.
     position: Mutex<u64>,
+    visitors: Visitors,
 }
 
 /// The replies to one run of commands.
@@ -69,23 +71,24 @@ impl Executor {
         let replies = Arc::new(Replies::default());
         let config = ExecutorConfig { workers, ..ExecutorConfig::default() };
         let core = Core::start(service, &config, replies.clone())?;
-        Ok(Self { core, replies, position: Mutex::new(0) })
+        Ok(Self { core, replies, position: Mutex::new(0), visitors: Visitors::default() })
     }
 
     /// Executes these payloads as commands of one slot, in the order of the list wherever they conflict, and returns
     /// their replies in that order.
     ///
     /// Raises pssmr.ReplicaStopped if one of them stops a replica.
-    #[pyo3(signature = (payloads, *, time_ns=0, seed=[0; 32]))]
+    #[pyo3(signature = (payloads, *, time_ns, seed))]
     fn execute<'py>(
         &self,
         py: Python<'py>,
-        payloads: Vec<Vec<u8>>,
+        payloads: Vec<Bound<'_, PyBytes>>,
         time_ns: u64,
-        seed: [u8; 32],
+        seed: &Bound<'_, PyBytes>,
     ) -> PyResult<Vec<Bound<'py, PyBytes>>> {
-        let outcome = py.detach(|| self.run(CommandKind::Application, payloads, time_ns, seed));
-        let replies = outcome.map_err(|message| errors::replica_stopped(py, message))?;
+        let seed = seed.as_bytes().try_into().map_err(|_| PyValueError::new_err("a seed is 32 bytes"))?;
+        let payloads = payloads.iter().map(|payload| Bytes::copy_from_slice(payload.as_bytes())).collect();
+        let replies = self.run(py, CommandKind::Application, payloads, time_ns, seed)?;
         Ok(replies.iter().map(|reply| PyBytes::new(py, reply)).collect())
     }
 
@@ -93,15 +96,16 @@ impl Executor {
     ///
     /// Raises pssmr.ReplicaStopped if the executor has stopped.
     fn state_digest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let outcome = py.detach(|| self.run(CommandKind::StateDigest, vec![Vec::new()], 0, [0; 32]));
-        let replies = outcome.map_err(|message| errors::replica_stopped(py, message))?;
+        let replies = self.run(py, CommandKind::StateDigest, vec![Bytes::new()], 0, [0; 32])?;
         Ok(PyBytes::new(py, &replies[0]))
     }
 
     /// Ends the workers. The executor can't be used afterwards.
     fn close(&self, py: Python<'_>) {
         self.replies.state.lock().failed.get_or_insert_with(|| "the executor was closed".to_owned());
+        self.replies.changed.notify_all();
         py.detach(|| self.core.shutdown(Pending::Drop));
+        self.visitors.wait_until_gone(py);
     }
 }
 
@@ -113,11 +117,28 @@ impl Drop for Executor {
 }
 
 impl Executor {
-    /// Runs commands to their end; one caller at a time.
     fn run(
         &self,
+        py: Python<'_>,
         kind: CommandKind,
-        payloads: Vec<Vec<u8>>,
+        payloads: Vec<Bytes>,
+        timestamp: u64,
+        seed: [u8; 32],
+    ) -> PyResult<Vec<Bytes>> {
+        let _visit = self.visitors.enter();
+        let failed = self.replies.state.lock().failed.clone();
+        let outcome = match failed {
+            Some(message) => Err(message),
+            None => py.detach(|| self.run_detached(kind, payloads, timestamp, seed)),
+        };
+        outcome.map_err(|message| errors::replica_stopped(py, message))
+    }
+
+    /// Runs commands to their end; one caller at a time.
+    fn run_detached(
+        &self,
+        kind: CommandKind,
+        payloads: Vec<Bytes>,
         timestamp: u64,
         seed: [u8; 32],
     ) -> Result<Vec<Bytes>, String> {
@@ -134,7 +155,7 @@ impl Executor {
                 timestamp,
                 seed,
                 kind,
-                payload: payload.into(),
+                payload,
             })
             .collect();
         *position += commands.len() as u64;

@@ -1,0 +1,79 @@
+"""Parallel execution without replicas, for tests of services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from pssmr import _core
+from pssmr.closing import close_at_exit
+from pssmr.service import Call, Service
+
+
+class Executor:
+    """Executes commands of a service on worker threads, ordered by what they declare, as a replica does.
+
+    ```python
+    with Executor(Bank(), workers=4) as executor:
+        executor.run([Bank.deposit.bind("ann", 5), Bank.deposit.bind("bob", 5)])
+    ```
+    """
+
+    def __init__(self, service: Service, *, workers: int = 2) -> None:
+        """Starts the workers.
+
+        Args:
+            service: A service object of its own. From now on, nothing else may touch its maps.
+            workers: How many threads execute.
+
+        Raises:
+            Closed: If the service object belongs to a replica or another executor.
+        """
+        self._core = _core.Executor(service, workers)
+        close_at_exit(self)
+
+    def run(self, calls: Iterable[Call[Any]], *, time_ns: int = 0, seed: bytes = bytes(32)) -> list[Any]:
+        """Executes commands of one slot, and returns the result of each, or the exception in its place.
+
+        Args:
+            calls: Commands with their arguments, made by `bind`, in the agreed order.
+            time_ns: The agreed time, in nanoseconds since 1970.
+            seed: The agreed seed: 32 bytes.
+
+        Raises:
+            ReplicaStopped: If one of them stops a replica, or the executor is closed.
+        """
+        calls = list(calls)
+        outcomes: list[Any] = []
+        replies = self.execute([call.payload for call in calls], time_ns=time_ns, seed=seed)
+        for call, reply in zip(calls, replies, strict=True):
+            try:
+                outcomes.append(call.command.declared.method.decode_reply(reply))
+            except Exception as error:
+                outcomes.append(error)
+        return outcomes
+
+    def execute(self, payloads: Sequence[bytes], *, time_ns: int = 0, seed: bytes = bytes(32)) -> list[bytes]:
+        """The same with encoded commands and replies."""
+        return self._core.execute(payloads, time_ns=time_ns, seed=seed)
+
+    def state_digest(self) -> bytes:
+        """The digest of the state: of the maps, and of what the service's `snapshot` returns.
+
+        Raises:
+            ReplicaStopped: If the executor has stopped.
+        """
+        return self._core.state_digest()
+
+    def close(self) -> None:
+        """Ends the workers. May be called twice."""
+        self._core.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
