@@ -7,9 +7,8 @@
 //! ```
 
 use std::process::ExitCode;
-use std::time::Instant;
 
-use pssmr_simulation::cluster::{Counters, Profile, run};
+use pssmr_simulation::cluster::{Counters, Profile, cpu_seconds, run};
 use pssmr_simulation::explorer::{Chains, Setting, Summary, explore};
 
 const USAGE: &str = "usage:
@@ -84,7 +83,7 @@ fn search(arguments: &Arguments) -> Result<bool, String> {
     let most = arguments.number("--failures")?.unwrap_or(5);
     let mut clean = true;
     for profile in arguments.profiles()? {
-        let start = Instant::now();
+        let start = cpu_seconds();
         let (mut events, mut virtual_time, mut failures) = (0, 0, 0);
         let mut counters = Counters::default();
         for seed in from..from + seeds {
@@ -104,9 +103,10 @@ fn search(arguments: &Arguments) -> Result<bool, String> {
             }
         }
         clean &= failures == 0;
-        let seconds = start.elapsed().as_secs_f64();
+        let seconds = cpu_seconds() - start;
         println!(
-            "{}: seeds {from}.. {failures} failures, {events} events, {:.0} events/s, {:.0}x real time, {seconds:.1} s\n{counters}",
+            "{}: seeds {from}.. {failures} failures, {events} events, {:.0} events per CPU-second, {:.0} times real time, \
+             {seconds:.1} CPU-seconds\n{counters}",
             profile.name,
             events as f64 / seconds,
             virtual_time as f64 / 1e9 / seconds,

@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use pssmr_simulation::cluster::{Counters, Profile, run};
+use pssmr_simulation::cluster::{Counters, Profile, cpu_seconds, run};
 
 /// How many seeds of a profile are run: 1000 in each fault model, and some in larger clusters.
 fn seeds(profile: Profile) -> u64 {
@@ -16,14 +16,23 @@ fn seeds(profile: Profile) -> u64 {
 }
 
 fn run_all(profile: Profile, seeds: impl Iterator<Item = u64>) -> (Counters, Vec<String>) {
+    let start = cpu_seconds();
     let mut counters = Counters::default();
     let mut failures = Vec::new();
+    let (mut runs, mut events) = (0, 0);
     for seed in seeds {
+        runs += 1;
         match run(profile, seed, false) {
-            Ok(report) => counters.add(&report.counters),
+            Ok(report) => {
+                counters.add(&report.counters);
+                events += report.events;
+            }
             Err(failure) => failures.push(format!("{} seed {seed}: {failure}", profile.name)),
         }
     }
+    let seconds = cpu_seconds() - start;
+    let speed = events as f64 / seconds;
+    println!("{}: {runs} runs, {events} events, {speed:.0} per CPU-second, {seconds:.1} CPU-seconds", profile.name);
     (counters, failures)
 }
 

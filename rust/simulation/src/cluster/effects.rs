@@ -167,7 +167,9 @@ impl World {
         match PeerMessage::decode(bytes, &self.draw.config.limits) {
             Ok((epoch, message)) => {
                 self.note(|| "arrives", |_| format!("{to} <- {from} {}", trace::message(&message)));
-                if let Some(adversary) = self.adversaries.iter_mut().find(|adversary| adversary.id == to) {
+                // Two that echo each other would never end.
+                let is_echoed = !self.is_byzantine(from);
+                if let Some(adversary) = self.adversaries.iter_mut().find(|adversary| is_echoed && adversary.id == to) {
                     for (receiver, vote) in adversary.echo(from, &message, &mut self.counters) {
                         self.send_bytes(to, receiver, &encode(&vote));
                     }
