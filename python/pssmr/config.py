@@ -88,7 +88,7 @@ class Settings:
     pending_bytes_max: int = _number(256 << 20, 1024, 1 << 40, "bytes", "most bytes of requests that wait")
     unexecuted_slots_max: int = _number(256, 1, 1 << 20, "slots", "most decided slots that wait to be executed")
     retained_slots_max: int = _number(100_000, 2, 1 << 32, "slots", "most decided slots kept for replicas that lag")
-    retained_bytes_max: int = _number(256 << 20, 1024, 1 << 40, "bytes", "most bytes kept for replicas that lag")
+    retained_bytes_max: int = _number(64 << 20, 1024, 1 << 40, "bytes", "most bytes kept for replicas that lag")
     scheduler: Literal["keyed", "sequential"] = cast(
         Literal["keyed", "sequential"],
         _choice("keyed", ("keyed", "sequential"), "`keyed` runs independent commands at once, `sequential` never does"),

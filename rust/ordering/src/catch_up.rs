@@ -4,7 +4,7 @@
 //! other, whoever sends them. So all that has to be trusted is the digest at the end: the SYNC proves it for a base, and
 //! k equal answers for a decided slot.
 
-use pssmr_types::{Digest, Entry, PeerMessage, ReplicaId, Slot, chain_digest};
+use pssmr_types::{Batch, Digest, Entry, PeerMessage, ReplicaId, Slot, chain_digest};
 
 use crate::chain::Link;
 use crate::core::{Core, Phase};
@@ -244,11 +244,12 @@ impl Core {
 
     /// A slot of the chain or of the shelf.
     fn entry(&self, slot: Slot, digest: Digest) -> Option<Entry> {
-        if let Some(link) = self.chain.get(slot)
-            && link.digest == digest
+        if self.chain.digest_at(slot) == Some(digest)
+            && let Some(bytes) = self.chain.batch_bytes(slot)
         {
             let parent = self.chain.digest_at(Slot(slot.0 - 1)).expect("the digest before a kept slot is known");
-            return Some(Entry { slot, parent, batch: link.batch.clone() });
+            let batch = Batch::decode(bytes, &self.config.limits).expect("a batch on the chain was decoded before");
+            return Some(Entry { slot, parent, batch });
         }
         let (parent, batch) = self.shelf.get(slot, digest)?;
         Some(Entry { slot, parent, batch: batch.clone() })

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use pssmr_types::{Batch, Digest, Slot};
 
-/// One slot of the chain.
+/// One undecided slot of the chain.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) digest: Digest,
@@ -13,39 +14,54 @@ pub(crate) struct Link {
     pub(crate) unproven: Vec<u32>,
 }
 
+/// One decided slot, kept for replicas that lag. The bytes are a copy: a received frame shares its memory with all that
+/// came beside it, and is not to be held for long.
+#[derive(Debug)]
+struct Kept {
+    digest: Digest,
+    timestamp: u64,
+    batch: Bytes,
+}
+
 /// The chain. Slots up to `decided` never change.
 #[derive(Debug)]
 pub(crate) struct Chain {
-    /// The slot before the first link, and the digest there.
+    /// The slot before the oldest one kept, and the digest there.
     root: (Slot, Digest),
-    links: VecDeque<Link>,
-    decided: Slot,
-    decided_bytes: usize,
+    kept: VecDeque<Kept>,
+    undecided: VecDeque<Link>,
+    kept_bytes: usize,
 }
 
 impl Chain {
     pub(crate) fn new(genesis: Digest) -> Self {
-        Self { root: (Slot(0), genesis), links: VecDeque::new(), decided: Slot(0), decided_bytes: 0 }
+        Self { root: (Slot(0), genesis), kept: VecDeque::new(), undecided: VecDeque::new(), kept_bytes: 0 }
     }
 
     /// The last slot.
     pub(crate) fn head(&self) -> Slot {
-        Slot(self.root.0.0 + self.links.len() as u64)
+        Slot(self.decided().0 + self.undecided.len() as u64)
     }
 
     /// The digest at the last slot.
     pub(crate) fn head_digest(&self) -> Digest {
-        self.links.back().map_or(self.root.1, |link| link.digest)
+        self.undecided.back().map_or_else(|| self.decided_digest(), |link| link.digest)
+    }
+
+    /// The timestamp at the last slot; 0 in the empty chain.
+    pub(crate) fn head_timestamp(&self) -> u64 {
+        let decided = || self.kept.back().map_or(0, |kept| kept.timestamp);
+        self.undecided.back().map_or_else(decided, |link| link.batch.timestamp())
     }
 
     /// The last slot decided.
     pub(crate) fn decided(&self) -> Slot {
-        self.decided
+        Slot(self.root.0.0 + self.kept.len() as u64)
     }
 
     /// The digest at the last slot decided.
     pub(crate) fn decided_digest(&self) -> Digest {
-        self.digest_at(self.decided).expect("the last slot decided is kept")
+        self.kept.back().map_or(self.root.1, |kept| kept.digest)
     }
 
     /// The oldest slot that is kept.
@@ -53,61 +69,74 @@ impl Chain {
         self.root.0.next()
     }
 
-    /// The link at a slot, if it is kept.
+    /// The link at an undecided slot.
     pub(crate) fn get(&self, slot: Slot) -> Option<&Link> {
-        self.links.get(self.index(slot)?)
+        self.undecided.get(self.undecided_index(slot)?)
     }
 
-    /// The link at a slot, if it is kept.
+    /// The link at an undecided slot.
     pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Link> {
-        let index = self.index(slot)?;
-        self.links.get_mut(index)
+        let index = self.undecided_index(slot)?;
+        self.undecided.get_mut(index)
+    }
+
+    /// The encoded batch at a slot, if it is kept.
+    pub(crate) fn batch_bytes(&self, slot: Slot) -> Option<&Bytes> {
+        if slot > self.decided() {
+            return self.get(slot).map(|link| link.batch.bytes());
+        }
+        self.kept.get(self.kept_index(slot)?).map(|kept| &kept.batch)
     }
 
     /// The chain digest at a slot, if it is known.
     pub(crate) fn digest_at(&self, slot: Slot) -> Option<Digest> {
-        if slot == self.root.0 { Some(self.root.1) } else { self.get(slot).map(|link| link.digest) }
+        if slot > self.decided() {
+            return self.get(slot).map(|link| link.digest);
+        }
+        if slot == self.root.0 {
+            return Some(self.root.1);
+        }
+        self.kept.get(self.kept_index(slot)?).map(|kept| kept.digest)
     }
 
-    fn index(&self, slot: Slot) -> Option<usize> {
+    fn kept_index(&self, slot: Slot) -> Option<usize> {
         usize::try_from(slot.0.checked_sub(self.root.0.0 + 1)?).ok()
+    }
+
+    fn undecided_index(&self, slot: Slot) -> Option<usize> {
+        usize::try_from(slot.0.checked_sub(self.decided().0 + 1)?).ok()
     }
 
     /// Adds a slot at the head.
     pub(crate) fn push(&mut self, link: Link) {
-        self.links.push_back(link);
+        self.undecided.push_back(link);
     }
 
     /// Cuts off everything above a slot, which must not be below what is decided. Gives the links cut off, highest first.
     pub(crate) fn truncate(&mut self, slot: Slot) -> Vec<Link> {
-        assert!(slot >= self.decided, "decided slots are never cut off");
+        assert!(slot >= self.decided(), "decided slots are never cut off");
         let mut cut = Vec::new();
         while self.head() > slot {
-            cut.extend(self.links.pop_back());
+            cut.extend(self.undecided.pop_back());
         }
         cut
     }
 
-    /// The slot above the last one decided is decided.
-    pub(crate) fn decide_next(&mut self) -> &Link {
-        let slot = self.decided.next();
-        assert!(slot <= self.head(), "only a slot on the chain can be decided");
-        self.decided = slot;
-        let index = self.index(slot).expect("undecided slots are kept");
-        self.decided_bytes += self.links[index].batch.bytes().len();
-        &self.links[index]
+    /// The slot above the last one decided is decided. Gives its link.
+    pub(crate) fn decide_next(&mut self) -> Link {
+        let link = self.undecided.pop_front().expect("only a slot on the chain can be decided");
+        let (digest, timestamp) = (link.digest, link.batch.timestamp());
+        self.kept_bytes += link.batch.bytes().len();
+        self.kept.push_back(Kept { digest, timestamp, batch: Bytes::copy_from_slice(link.batch.bytes()) });
+        link
     }
 
     /// Forgets the oldest decided slots beyond the bounds, but never the last one.
     pub(crate) fn forget(&mut self, slots_max: usize, bytes_max: usize) {
-        while self.oldest() < self.decided {
-            let kept = (self.decided.0 - self.root.0.0) as usize;
-            if kept <= slots_max && self.decided_bytes <= bytes_max {
-                return;
-            }
-            let link = self.links.pop_front().expect("the oldest slot is kept");
-            self.decided_bytes -= link.batch.bytes().len();
-            self.root = (self.root.0.next(), link.digest);
+        while self.kept.len() > 1 && (self.kept.len() > slots_max || self.kept_bytes > bytes_max) {
+            let oldest = self.kept.pop_front().expect("more than one is kept");
+            self.kept_bytes -= oldest.batch.len();
+            self.root = (self.root.0.next(), oldest.digest);
         }
     }
 }
@@ -136,6 +165,22 @@ mod tests {
         assert_eq!(chain.digest_at(Slot(5)), Some(Digest([5; 32])));
         assert_eq!(chain.digest_at(Slot(6)), None);
         assert_eq!((chain.head(), chain.decided()), (Slot(5), Slot(4)));
+        assert_eq!(chain.batch_bytes(Slot(2)), None);
+        assert!(chain.batch_bytes(Slot(3)).is_some() && chain.batch_bytes(Slot(5)).is_some());
+        assert!(chain.get(Slot(4)).is_none() && chain.get(Slot(5)).is_some(), "only undecided slots have links");
+    }
+
+    #[test]
+    fn a_decided_batch_does_not_hold_on_to_the_frame_it_came_in() {
+        let frame = Bytes::from(vec![0; 1 << 16]);
+        let bytes = frame.slice(100..112);
+        let batch = Batch::decode(&bytes, &pssmr_types::BatchLimits::default()).unwrap();
+        let mut chain = Chain::new(Digest([0; 32]));
+        chain.push(Link { digest: Digest([1; 32]), batch, unproven: vec![] });
+        drop(chain.decide_next());
+        drop(bytes);
+        assert!(frame.is_unique());
+        assert_eq!(chain.batch_bytes(Slot(1)).map(Bytes::len), Some(12));
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Default for Config {
             pending_bytes_max: 256 << 20,
             unexecuted_slots_max: 256,
             retained_slots_max: 100_000,
-            retained_bytes_max: 256 << 20,
+            retained_bytes_max: 64 << 20,
         }
     }
 }

@@ -153,13 +153,9 @@ impl Core {
         self.chain.decided().0 - self.executed.0 < self.config.unexecuted_slots_max as u64
     }
 
-    fn last_timestamp(&self) -> u64 {
-        self.chain.get(self.chain.head()).map_or(0, |link| link.batch.timestamp())
-    }
-
     fn is_timely(&self, batch: &Batch) -> bool {
         let latest = self.now.wall.saturating_add(nanos(self.config.clock_skew_max));
-        batch.timestamp() >= self.last_timestamp() && batch.timestamp() <= latest
+        batch.timestamp() >= self.chain.head_timestamp() && batch.timestamp() <= latest
     }
 
     /// Puts a proposal onto the chain. A leader's PROPOSE is its WRITE, too.
@@ -196,7 +192,7 @@ impl Core {
                 return moved;
             }
             self.change.must_open = false;
-            let timestamp = self.now.wall.max(self.last_timestamp());
+            let timestamp = self.now.wall.max(self.chain.head_timestamp());
             let batch = Batch::new(timestamp, self.pool.take_batch(&self.config.limits));
             let propose = Propose { view: self.view, slot, parent: self.chain.head_digest(), batch };
             self.push(&propose);
@@ -310,10 +306,9 @@ impl Core {
 
     /// The next slot of the chain is decided: its requests go to execution, in order, each once.
     pub(crate) fn deliver_next(&mut self, effects: &mut Vec<Effect>) {
-        let link = self.chain.decide_next();
-        let (batch, digest) = (link.batch.clone(), link.digest);
-        let slot = self.chain.decided();
+        let slot = self.chain.decided().next();
         self.forget_unproven(slot);
+        let Link { digest, batch, .. } = self.chain.decide_next();
         let mut commands = Vec::with_capacity(batch.requests().len());
         for request in batch.requests() {
             let (client, sequence) = (request.client, request.sequence);
