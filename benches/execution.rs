@@ -1,8 +1,9 @@
 //! Parallel execution: what a command costs in the scheduler, and in the executor with workers.
 //!
 //! `cargo bench --bench execution` prints nanoseconds for each command: the least and the median of several rounds, for
-//! the machine may be busy with other things. With `-- instructions N` it runs N single-key commands and nothing else:
-//! the difference of two such runs under `valgrind --tool=callgrind` is the number of instructions for each command.
+//! the machine may be busy with other things. With `-- instructions scheduler N` it runs N single-key commands and
+//! nothing else, with `extract` it only finds their footprints: the difference of two such runs under
+//! `valgrind --tool=callgrind` is the number of instructions for each command.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -24,8 +25,12 @@ const ROUNDS: usize = 15;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(place) = arguments.iter().position(|argument| argument == "instructions") {
-        let commands = arguments[place + 1].parse().expect("a number of commands");
-        instructions(commands);
+        let commands = arguments[place + 2].parse().expect("a number of commands");
+        match arguments[place + 1].as_str() {
+            "scheduler" => schedule_some(&mut Load::new(1 << 16, 1, 128), commands),
+            "extract" => extract_some(commands),
+            other => panic!("instructions of what? not {other:?}"),
+        }
         return;
     }
     if arguments.iter().any(|argument| argument == "--test" || argument == "--list") {
@@ -139,17 +144,11 @@ fn schedule(keys: u64, keys_each: usize, pending: usize) -> f64 {
     const COMMANDS: usize = 1 << 18;
     let mut load = Load::new(keys, keys_each, pending);
     let start = Instant::now();
-    for _ in 0..COMMANDS {
-        load.complete();
-        load.submit();
-    }
-    let elapsed = start.elapsed();
-    black_box(load.scheduler.stats());
-    elapsed.as_nanos() as f64 / COMMANDS as f64
+    schedule_some(&mut load, COMMANDS);
+    start.elapsed().as_nanos() as f64 / COMMANDS as f64
 }
 
-fn instructions(commands: usize) {
-    let mut load = Load::new(1 << 16, 1, 128);
+fn schedule_some(load: &mut Load, commands: usize) {
     for _ in 0..commands {
         load.complete();
         load.submit();
@@ -158,17 +157,21 @@ fn instructions(commands: usize) {
 }
 
 fn extract() -> f64 {
-    const COMMANDS: u64 = 1 << 17;
+    const COMMANDS: usize = 1 << 17;
+    let start = Instant::now();
+    extract_some(COMMANDS);
+    start.elapsed().as_nanos() as f64 / COMMANDS as f64
+}
+
+fn extract_some(commands: usize) {
     let service = KeyValue::new();
     let payloads: Vec<_> = (0..256).map(put).collect();
     let mut builder = FootprintBuilder::new();
-    let start = Instant::now();
-    for command in 0..COMMANDS {
-        let payload = &payloads[command as usize % payloads.len()];
+    for command in 0..commands {
+        let payload = &payloads[command % payloads.len()];
         service.footprint(payload, &mut builder).expect("a put is a command");
         black_box(builder.build());
     }
-    start.elapsed().as_nanos() as f64 / COMMANDS as f64
 }
 
 fn key_value() -> Arc<KeyValue> {

@@ -3,11 +3,9 @@
 //! A payload is `u8 length of the name ‖ name ‖ MessagePack array of arguments`. All of it is checked here, so that
 //! every replica refuses the same payloads, before anything runs.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 
-use crate::declaration::{CommandSpec, DeclarationError, ScopeDeclaration, Step, check_all};
+use crate::declaration::{CommandSpec, DeclarationError, MAX_NAME_LENGTH, ScopeDeclaration, Step, check_all};
 use crate::footprint::FootprintBuilder;
 use crate::key::KeyError;
 use crate::messagepack::{self, Malformed, Reader, Token};
@@ -16,7 +14,7 @@ use crate::service::Extraction;
 /// Why a command is not executed. The same on every replica: it depends on the payload and the declarations alone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The payload has no name, or one that is not UTF-8, or no array of arguments, or is malformed `MessagePack`.
+    /// The payload has no name, or no array of arguments, or malformed ones.
     #[error("malformed payload: {0}")]
     Malformed(&'static str),
     /// No command has this name.
@@ -78,18 +76,8 @@ impl From<Malformed> for Refusal {
 #[derive(Debug)]
 pub struct CommandTable {
     commands: Vec<CommandSpec>,
-    by_name: HashMap<Box<str>, u32>,
-}
-
-/// A payload, taken apart.
-#[derive(Clone, Copy, Debug)]
-pub struct Call<'a> {
-    /// The command's index in the table.
-    pub command: u32,
-    /// Its name.
-    pub name: &'a str,
-    /// The `MessagePack` array of arguments, all of it checked.
-    pub arguments: &'a [u8],
+    /// The commands by the length of their names: few share it, and to compare them is quicker than to hash.
+    by_name_length: Vec<Vec<u32>>,
 }
 
 impl CommandTable {
@@ -99,8 +87,11 @@ impl CommandTable {
     /// The first declaration that makes no sense.
     pub fn new(commands: Vec<CommandSpec>) -> Result<Self, DeclarationError> {
         check_all(&commands)?;
-        let by_name = (0..).zip(&commands).map(|(index, command)| (command.name.as_str().into(), index)).collect();
-        Ok(Self { commands, by_name })
+        let mut by_name_length = vec![Vec::new(); MAX_NAME_LENGTH + 1];
+        for (index, command) in (0..).zip(&commands) {
+            by_name_length[command.name.len()].push(index);
+        }
+        Ok(Self { commands, by_name_length })
     }
 
     /// The commands, in order of their index.
@@ -110,40 +101,26 @@ impl CommandTable {
 
     /// The index of the command with this name.
     pub fn index_of(&self, name: &str) -> Option<u32> {
-        self.by_name.get(name).copied()
+        self.find(name.as_bytes())
     }
 
-    /// Takes a payload apart without looking for keys. The arguments are not counted.
+    fn find(&self, name: &[u8]) -> Option<u32> {
+        let candidates = self.by_name_length.get(name.len())?;
+        candidates.iter().copied().find(|index| self.commands[*index as usize].name.as_bytes() == name)
+    }
+
+    /// Extracts the footprint of a payload into `out`. All of the payload is checked.
     ///
     /// # Errors
-    /// [`Refusal::Malformed`] or [`Refusal::UnknownCommand`].
-    pub fn call<'a>(&self, payload: &'a [u8]) -> Result<Call<'a>, Refusal> {
+    /// [`Refusal`]: the first thing that is wrong. What `out` holds is then of no use.
+    pub fn extract(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<Extraction, Refusal> {
         let mut reader = Reader::new(payload);
         let length = reader.take(1).map_err(|_| Refusal::Malformed("no name"))?[0];
         let name = reader.take(usize::from(length)).map_err(|_| Refusal::Malformed("the name is cut short"))?;
-        let name = std::str::from_utf8(name).map_err(|_| Refusal::Malformed("the name is not UTF-8"))?;
-        let arguments = reader.value()?;
+        let index = self.find(name).ok_or(Refusal::UnknownCommand)?;
+        let command = &self.commands[index as usize];
+        extract_keys(command, &mut reader, out)?;
         reader.finish()?;
-        let command = self.index_of(name).ok_or(Refusal::UnknownCommand)?;
-        Ok(Call { command, name, arguments })
-    }
-
-    /// Extracts the footprint of a payload into `out`.
-    ///
-    /// # Errors
-    /// [`Refusal`]. What `out` holds is then of no use.
-    pub fn extract(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<Extraction, Refusal> {
-        let call = self.call(payload)?;
-        let command = &self.commands[call.command as usize];
-        let mut arguments = Reader::new(call.arguments);
-        let Token::Array(given) = arguments.token()? else {
-            return Err(Refusal::Malformed("the arguments are not an array"));
-        };
-        let (given, required, most) = (given as usize, command.required_arguments(), command.arguments.len());
-        if given < required || given > most {
-            return Err(Refusal::ArgumentCount { required, most, given });
-        }
-        extract_keys(command, arguments, given, out)?;
         for scope in &command.scopes {
             match *scope {
                 ScopeDeclaration::Nothing => {}
@@ -155,22 +132,21 @@ impl CommandTable {
         if command.is_undeclared() {
             if command.query { out.read_all() } else { out.exclusive() }
         }
-        Ok(Extraction { handler: call.command, deferred: command.callable })
+        Ok(Extraction { handler: index, deferred: command.callable })
     }
 }
 
-/// Adds the declared keys. `arguments` is at the first of `given` arguments.
-fn extract_keys(
-    command: &CommandSpec,
-    mut arguments: Reader<'_>,
-    given: usize,
-    out: &mut FootprintBuilder,
-) -> Result<(), Refusal> {
-    if command.keys.is_empty() {
-        return Ok(());
+/// Reads the array of arguments, and adds the keys that are declared of them.
+fn extract_keys(command: &CommandSpec, reader: &mut Reader<'_>, out: &mut FootprintBuilder) -> Result<(), Refusal> {
+    let Token::Array(given) = reader.token()? else {
+        return Err(Refusal::Malformed("the arguments are not an array"));
+    };
+    let (given, required, most) = (given as usize, command.required_arguments(), command.arguments.len());
+    if given < required || given > most {
+        return Err(Refusal::ArgumentCount { required, most, given });
     }
     for (index, argument) in command.arguments.iter().enumerate() {
-        let value = if index < given { arguments.value()? } else { argument.default.as_deref().unwrap_or_default() };
+        let value = if index < given { reader.value()? } else { argument.default.as_deref().unwrap_or_default() };
         for key in command.keys.iter().filter(|key| key.argument == index) {
             let refuse = |problem| Refusal::Key { argument: index, problem };
             let place = find(value, &key.path).map_err(refuse)?;

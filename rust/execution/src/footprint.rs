@@ -279,6 +279,18 @@ impl FootprintBuilder {
     /// The footprint of what was collected, and a cleared builder. Several claims on one target become one, of the
     /// weakest mode that permits all of them.
     pub fn build(&mut self) -> Footprint {
+        if self.claims.len() > 1 {
+            self.merge_claims();
+        }
+        let footprint = match self.scope {
+            Scope::Exclusive => Footprint::exclusive(),
+            scope => Footprint { scope, claims: SmallVec::from_slice(&self.claims) },
+        };
+        self.clear();
+        footprint
+    }
+
+    fn merge_claims(&mut self) {
         self.claims.sort_unstable();
         self.claims.dedup_by(|next, kept| {
             let same = next.same_target(kept);
@@ -287,12 +299,6 @@ impl FootprintBuilder {
             }
             same
         });
-        let footprint = match self.scope {
-            Scope::Exclusive => Footprint::exclusive(),
-            scope => Footprint { scope, claims: SmallVec::from_slice(&self.claims) },
-        };
-        self.clear();
-        footprint
     }
 }
 

@@ -110,13 +110,15 @@ fn encode_string(tag: u8, bytes: &[u8], out: &mut Vec<u8>, start: usize) -> Resu
     if out.len() - start + bytes.len() > MAX_KEY_LENGTH {
         return Err(KeyError::TooLong);
     }
+    out.reserve(bytes.len() + 2);
     out.push(tag);
-    for &byte in bytes {
-        out.push(byte);
-        if byte == END {
-            out.push(ESCAPED);
-        }
+    let mut rest = bytes;
+    while let Some(zero) = rest.iter().position(|&byte| byte == END) {
+        out.extend_from_slice(&rest[..=zero]);
+        out.push(ESCAPED);
+        rest = &rest[zero + 1..];
     }
+    out.extend_from_slice(rest);
     out.push(END);
     Ok(())
 }

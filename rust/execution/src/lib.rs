@@ -30,7 +30,7 @@ pub mod worker;
 pub use access::{Access, AccessError};
 pub use declaration::{ArgumentSpec, CommandSpec, DeclarationError, KeyDeclaration, ScopeDeclaration, Step};
 pub use executor::{Executor, ExecutorConfig, ExecutorStats, Pending};
-pub use extract::{Call, CommandTable, Refusal, arguments_of, payload};
+pub use extract::{CommandTable, Refusal, arguments_of, payload};
 pub use footprint::{Claim, Footprint, FootprintBuilder, KeyHash, Mode, Scope, TableId};
 pub use reply::Reply;
 pub use scheduler::{Scheduler, SchedulerConfig};

@@ -178,6 +178,11 @@ impl<'a> Reader<'a> {
             Token::Map(length) => 2 * u64::from(length),
             _ => return Ok(()),
         };
+        self.skip_elements(elements, depth)
+    }
+
+    #[inline(never)]
+    fn skip_elements(&mut self, elements: u64, depth: usize) -> Result<(), Malformed> {
         let depth = depth.checked_sub(1).ok_or(Malformed::TooDeep)?;
         for _ in 0..elements {
             self.skip(depth)?;

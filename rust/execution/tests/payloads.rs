@@ -155,19 +155,19 @@ fn what_is_malformed_is_refused() {
     let valid = payload("undeclared", &[]);
     let trailing = [&valid[..], &[0xc0]].concat();
     let not_an_array = [&[10][..], b"undeclared", &[0x80]].concat();
-    let deep = [&[10][..], b"undeclared", &[0x91; 33], &[0xc0]].concat();
-    let huge = [&[10][..], b"undeclared", &[0xdd, 0xff, 0xff, 0xff, 0xff]].concat();
+    let computed = |argument: &[u8]| [&[8][..], b"computed", &[0x91], argument].concat();
+    let deep = computed(&[&[0x91; 33][..], &[0xc0]].concat());
+    let huge = computed(&[0xdd, 0xff, 0xff, 0xff, 0xff]);
     for (payload, problem) in [
         (&[][..], "no name"),
         (&[3, b'a'], "the name is cut short"),
-        (&[1, 0xff, 0x90], "the name is not UTF-8"),
         (&valid[..valid.len() - 1], "the value is cut short"),
         (&trailing, "bytes follow the arguments"),
         (&not_an_array, "the arguments are not an array"),
         (&deep, "arrays and maps nest too deep"),
         (&huge, "the value is cut short"),
-        (&[&[10][..], b"undeclared", &[0x91, 0xc1]].concat(), "an invalid type byte"),
-        (&[&[10][..], b"undeclared", &[0x91, 0xa1, 0xff]].concat(), "a string is not UTF-8"),
+        (&computed(&[0xc1]), "an invalid type byte"),
+        (&computed(&[0xa1, 0xff]), "a string is not UTF-8"),
     ] {
         assert_eq!(extract(payload).unwrap_err(), Refusal::Malformed(problem), "{payload:02x?}");
     }
@@ -176,6 +176,7 @@ fn what_is_malformed_is_refused() {
 #[test]
 fn unknown_commands_and_wrong_arguments_are_refused() {
     assert_eq!(extract(&payload("tranfser", &[])).unwrap_err(), Refusal::UnknownCommand);
+    assert_eq!(extract(&[1, 0xff, 0x90]).unwrap_err(), Refusal::UnknownCommand);
     let count = |given| Refusal::ArgumentCount { required: 3, most: 3, given };
     assert_eq!(extract(&payload("transfer", &[&[1], &[2]])).unwrap_err(), count(2));
     assert_eq!(extract(&payload("transfer", &[&[1], &[2], &[3], &[4]])).unwrap_err(), count(4));
