@@ -11,7 +11,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use crate::context::Facts;
 use crate::errors;
-use crate::interface::Interface;
+use crate::interface::{Interface, arguments_of};
 use crate::method::{ArgumentsError, Method};
 use crate::running::{self, Scope};
 use crate::state::State;
@@ -88,8 +88,7 @@ impl Instance {
             errors::refused(py, refusal.code(), format!("{}: {refusal}", method.name))
         };
         let handler = &interface.handlers[extraction.map_err(refused)?.handler as usize];
-        let call = interface.commands.call(&payload).map_err(refused)?;
-        let arguments = method.decode_arguments(py, call.arguments).map_err(|error| match error {
+        let arguments = method.decode_arguments(py, arguments_of(&payload)).map_err(|error| match error {
             ArgumentsError::Mismatch(text) => errors::argument_error(py, format!("{}: {text}", method.name)),
             ArgumentsError::Raised(error) => error,
         })?;

@@ -149,11 +149,11 @@ impl Interface {
         payload: &[u8],
         out: &mut FootprintBuilder,
     ) -> Result<(), Refusal> {
-        let call = self.commands.call(payload)?;
-        let handler = &self.handlers[call.command as usize];
+        let index = name_of(payload).and_then(|name| self.commands.index_of(name)).ok_or(Refusal::UnknownCommand)?;
+        let handler = &self.handlers[index as usize];
         let Some(conflicts) = &handler.conflicts else { return Ok(()) };
         let method = handler.method.get();
-        let mut arguments = match method.decode_arguments(py, call.arguments) {
+        let mut arguments = match method.decode_arguments(py, arguments_of(payload)) {
             Ok(arguments) => arguments,
             Err(ArgumentsError::Mismatch(text)) => return Err(Refusal::Argument(text)),
             Err(ArgumentsError::Raised(error)) => return Err(self.failed(py, &handler.name, error)),
@@ -185,4 +185,14 @@ impl Interface {
         failure::log(py, &format!("{}.{command}: its `conflicts`", self.name), error);
         Refusal::Footprint(exception)
     }
+}
+
+fn name_of(payload: &[u8]) -> Option<&str> {
+    let (length, rest) = payload.split_first()?;
+    std::str::from_utf8(rest.get(..usize::from(*length))?).ok()
+}
+
+/// The array of arguments in a payload; nothing, if the payload ends before it.
+pub(crate) fn arguments_of(payload: &[u8]) -> &[u8] {
+    payload.first().and_then(|length| payload.get(1 + usize::from(*length)..)).unwrap_or_default()
 }

@@ -14,7 +14,7 @@ use crate::context::Facts;
 use crate::errors;
 use crate::failure;
 use crate::instance::Instance;
-use crate::interface::{Handler, Interface};
+use crate::interface::{Handler, Interface, arguments_of};
 use crate::method::ArgumentsError;
 use crate::running::Scope;
 
@@ -66,17 +66,10 @@ impl PythonService {
         let interface = self.interface();
         let handler = &interface.handlers[task.handler as usize];
         let instance = self.instance.get();
-        let call = match interface.commands.call(&task.command.payload) {
-            Ok(call) => call,
-            Err(refusal) => {
-                task.reply = reply::refused(&refusal);
-                return;
-            }
-        };
         let access = ACCESS.take().filter(|access| std::sync::Arc::ptr_eq(access.tables(), &instance.state.tables));
         let access = access.unwrap_or_else(|| Access::new(instance.state.tables.clone()));
         let scope = Scope::enter(access, &task.footprint, handler.name.clone(), Facts::of(&task.command));
-        let ended = self.run(py, handler, call.arguments);
+        let ended = self.run(py, handler, arguments_of(&task.command.payload));
         let (reply, access) = match ended {
             Ended::Well(reply) => (reply, scope.commit()),
             Ended::Badly(reply) => (reply, scope.rollback()),
