@@ -292,7 +292,7 @@ impl Core {
                     }
                     self.writes.extended(entry.slot, digest);
                     self.accepts.extended(entry.slot, digest);
-                    self.chain.push(Link { digest, batch: entry.batch, unproven: Vec::new() });
+                    self.chain.push(Link { digest, batch: entry.batch, unproven: 0 });
                 }
             }
         }

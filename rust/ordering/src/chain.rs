@@ -10,8 +10,8 @@ use pssmr_types::{Batch, Digest, Slot};
 pub(crate) struct Link {
     pub(crate) digest: Digest,
     pub(crate) batch: Batch,
-    /// The requests, by index, that nobody but the leader is known to vouch for.
-    pub(crate) unproven: Vec<u32>,
+    /// How many of its requests nobody but the leader is known to vouch for.
+    pub(crate) unproven: u32,
 }
 
 /// One decided slot, kept for replicas that lag. The bytes are a copy: a received frame shares its memory with all that
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     fn link(letter: u8) -> Link {
-        Link { digest: Digest([letter; 32]), batch: Batch::new(0, vec![]), unproven: vec![] }
+        Link { digest: Digest([letter; 32]), batch: Batch::new(0, vec![]), unproven: 0 }
     }
 
     #[test]
@@ -176,7 +176,7 @@ mod tests {
         let bytes = frame.slice(100..112);
         let batch = Batch::decode(&bytes, &pssmr_types::BatchLimits::default()).unwrap();
         let mut chain = Chain::new(Digest([0; 32]));
-        chain.push(Link { digest: Digest([1; 32]), batch, unproven: vec![] });
+        chain.push(Link { digest: Digest([1; 32]), batch, unproven: 0 });
         drop(chain.decide_next());
         drop(bytes);
         assert!(frame.is_unique());

@@ -1,6 +1,6 @@
 //! The core: its state, and the one way in.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pssmr_types::{
@@ -10,9 +10,10 @@ use pssmr_types::{
 use crate::catch_up::CatchUp;
 use crate::chain::Chain;
 use crate::interface::{Config, ConfigError, Effect, Event, Input, Now};
-use crate::pool::{Key, Pool};
+use crate::pool::Pool;
 use crate::sessions::Sessions;
 use crate::shelf::Shelf;
+use crate::unproven::Unproven;
 use crate::view_change::ViewChange;
 use crate::votes::VoteSet;
 use crate::writeset::Writeset;
@@ -48,8 +49,7 @@ pub struct Core {
     pub(crate) chain: Chain,
     pub(crate) sessions: Sessions,
     pub(crate) pool: Pool,
-    /// For each request that keeps a slot from being written, the slots.
-    pub(crate) unproven: HashMap<Key, Vec<Slot>>,
+    pub(crate) unproven: Unproven,
 
     pub(crate) view: View,
     pub(crate) phase: Phase,
@@ -116,7 +116,7 @@ impl Core {
             chain: Chain::new(genesis(membership.cluster())),
             sessions: Sessions::new(config.sessions_per_client_max),
             pool: Pool::new(config.pending_requests_max, config.pending_bytes_max, vouchers),
-            unproven: HashMap::new(),
+            unproven: Unproven::default(),
             view: View(0),
             phase: Phase::Active,
             base: Slot(0),

@@ -11,18 +11,20 @@
 //! | `view_change` | Stop, StopData, Sync |
 //! | `choice` | from what base a new view goes on |
 //! | `catch_up` | fetching what this replica lacks |
-//! | `votes`, `chain`, `shelf`, `writeset`, `pool`, `sessions`, `replies` | the data that these work on |
+//! | `votes`, `chain`, `shelf`, `writeset`, `pool`, `unproven`, `sessions`, `replies` | the data that these work on |
 
 mod catch_up;
 mod chain;
 pub mod choice;
 mod core;
+mod hash;
 pub mod interface;
 mod normal_case;
 mod pool;
 mod replies;
 mod sessions;
 mod shelf;
+mod unproven;
 mod view_change;
 mod votes;
 mod writeset;

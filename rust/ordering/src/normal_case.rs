@@ -31,7 +31,7 @@ impl Core {
     /// A request from its client's own link.
     pub(crate) fn on_request(&mut self, request: Request, effects: &mut Vec<Effect>) {
         let (client, sequence) = (request.client, request.sequence);
-        let awaited = self.unproven.contains_key(&(client, sequence));
+        let awaited = self.unproven.is_awaited(&(client, sequence));
         let refusal = match self.sessions.standing(client, sequence, request.operation) {
             Standing::Executed => return,
             Standing::Expired => Some(Outcome::SessionExpired),
@@ -39,7 +39,7 @@ impl Core {
             Standing::New if request.batch_bytes() > self.config.limits.bytes_max => Some(Outcome::Busy),
             Standing::New => match self.pool.add_from_client(request, self.now.monotonic, awaited) {
                 Ok(true) => {
-                    self.prove((client, sequence));
+                    self.unproven.prove(&(client, sequence), &mut self.chain, &self.pool);
                     None
                 }
                 Ok(false) => None,
@@ -55,31 +55,13 @@ impl Core {
     pub(crate) fn on_forward(&mut self, from: ReplicaId, requests: Vec<Request>) {
         for request in requests {
             let key = pool::key(&request);
-            let awaited = self.unproven.contains_key(&key);
+            let awaited = self.unproven.is_awaited(&key);
             if self.sessions.standing(key.0, key.1, request.operation) == Standing::New
                 && request.batch_bytes() <= self.config.limits.bytes_max
                 && self.pool.add_forwarded(request, from, self.now.monotonic, awaited) == Ok(true)
             {
-                self.prove(key);
+                self.unproven.prove(&key, &mut self.chain, &self.pool);
             }
-        }
-    }
-
-    /// A request is now known to be its client's: slots that waited for that may go on.
-    fn prove(&mut self, key: pool::Key) {
-        let Some(slots) = self.unproven.get_mut(&key) else { return };
-        let (chain, pool) = (&mut self.chain, &self.pool);
-        slots.retain(|slot| {
-            let Some(link) = chain.get_mut(*slot) else { return false };
-            let requests = link.batch.requests();
-            link.unproven.retain(|index| {
-                let request = &requests[*index as usize];
-                pool::key(request) != key || !pool.proves(request)
-            });
-            link.unproven.iter().any(|index| pool::key(&requests[*index as usize]) == key)
-        });
-        if slots.is_empty() {
-            self.unproven.remove(&key);
         }
     }
 
@@ -161,15 +143,8 @@ impl Core {
     /// Puts a proposal onto the chain. A leader's PROPOSE is its WRITE, too.
     fn push(&mut self, propose: &Propose) {
         let (slot, digest) = (propose.slot, self.digest_of(propose));
-        let mut unproven = Vec::new();
-        if self.quorums.must_authenticate_requests() && self.leader() != self.me {
-            for (index, request) in propose.batch.requests().iter().enumerate() {
-                if !self.pool.proves(request) {
-                    unproven.push(index as u32);
-                    self.unproven.entry(pool::key(request)).or_default().push(slot);
-                }
-            }
-        }
+        let must_check = self.quorums.must_authenticate_requests() && self.leader() != self.me;
+        let unproven = if must_check { self.unproven.note(slot, &propose.batch, &self.pool) } else { 0 };
         self.chain.push(Link { digest, batch: propose.batch.clone(), unproven });
         self.writes.extended(slot, digest);
         self.accepts.extended(slot, digest);
@@ -216,7 +191,7 @@ impl Core {
             slot = slot.max(self.writes.slot_with(self.quorums.weak()));
         }
         let last = self.chain.head().min(self.window_end());
-        while slot < last && self.chain.get(slot.next()).is_some_and(|link| link.unproven.is_empty()) {
+        while slot < last && self.chain.get(slot.next()).is_some_and(|link| link.unproven == 0) {
             slot = slot.next();
         }
         let slot = slot.min(last);
@@ -307,7 +282,7 @@ impl Core {
     /// The next slot of the chain is decided: its requests go to execution, in order, each once.
     pub(crate) fn deliver_next(&mut self, effects: &mut Vec<Effect>) {
         let slot = self.chain.decided().next();
-        self.forget_unproven(slot);
+        self.unproven.forget(slot, &mut self.chain);
         let Link { digest, batch, .. } = self.chain.decide_next();
         let mut commands = Vec::with_capacity(batch.requests().len());
         for request in batch.requests() {
@@ -340,27 +315,11 @@ impl Core {
         self.chain.forget(self.config.retained_slots_max, self.config.retained_bytes_max);
     }
 
-    /// A slot is no longer undecided on the chain: no request keeps it waiting.
-    fn forget_unproven(&mut self, slot: Slot) {
-        let Some(link) = self.chain.get_mut(slot) else { return };
-        let unproven = std::mem::take(&mut link.unproven);
-        let batch = link.batch.clone();
-        for index in unproven {
-            let key = pool::key(&batch.requests()[index as usize]);
-            if let Some(slots) = self.unproven.get_mut(&key) {
-                slots.retain(|waiting| *waiting != slot);
-                if slots.is_empty() {
-                    self.unproven.remove(&key);
-                }
-            }
-        }
-    }
-
     /// Cuts the chain back. The requests of the slots cut off are still pending, and the slots that this replica's state
     /// speaks of go onto the shelf.
     pub(crate) fn cut_back(&mut self, slot: Slot) {
         for number in slot.0 + 1..=self.chain.head().0 {
-            self.forget_unproven(Slot(number));
+            self.unproven.forget(Slot(number), &mut self.chain);
         }
         let head = self.chain.head();
         let cut = self.chain.truncate(slot);

@@ -1,8 +1,10 @@
 //! Requests that wait to be decided: who vouches for them, in what order they came, and what the leader proposes next.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use pssmr_types::{BatchLimits, ClientId, Principal, ReplicaId, Request};
+
+use crate::hash::HashMap;
 
 /// Names a request.
 pub(crate) type Key = (ClientId, u64);
@@ -57,8 +59,8 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(requests_max: usize, bytes_max: usize, vouchers: usize) -> Self {
         Self {
-            pending: HashMap::new(),
-            by_client: HashMap::new(),
+            pending: HashMap::default(),
+            by_client: HashMap::default(),
             bytes: 0,
             requests_max,
             bytes_max,

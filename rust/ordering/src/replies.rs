@@ -1,9 +1,11 @@
 //! Results of executed commands, kept until the client has them: a retry is answered, not executed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use pssmr_types::ClientId;
+
+use crate::hash::HashMap;
 
 /// Cached results by session and sequence.
 ///
@@ -24,7 +26,7 @@ struct Results {
 impl ReplyCache {
     /// An empty cache.
     pub fn new(bytes_per_session_max: usize) -> Self {
-        Self { bytes_per_session_max, sessions: HashMap::new() }
+        Self { bytes_per_session_max, sessions: HashMap::default() }
     }
 
     /// Keeps a result.

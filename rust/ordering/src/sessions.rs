@@ -1,9 +1,11 @@
 //! Exactly once: which sequences of which session were executed. Part of the replicated state: it changes only with
 //! what is delivered, so it is the same at every replica at the same slot.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use pssmr_types::{ClientId, Operation, Principal, Request};
+
+use crate::hash::HashMap;
 
 /// How far a session's sequences may spread: from the lowest without a reply at the client to the highest sent.
 pub const SESSION_WINDOW: u64 = 4096;
@@ -87,7 +89,7 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     pub(crate) fn new(per_client_max: usize) -> Self {
-        Self { per_client_max, open: HashMap::new(), by_client: HashMap::new(), position: 0 }
+        Self { per_client_max, open: HashMap::default(), by_client: HashMap::default(), position: 0 }
     }
 
     /// The position of the last command delivered.

@@ -3,10 +3,9 @@
 //! A lock or an entry of the writeset can make its digest the base of a later view, also after the replica has gone on from
 //! another base. Whoever certifies a base has to be able to hand it out: a base that nobody has is the end of progress.
 
-use std::collections::{HashMap, HashSet};
-
 use pssmr_types::{Batch, Digest, Lock, Slot};
 
+use crate::hash::{HashMap, HashSet};
 use crate::writeset::Writeset;
 
 #[derive(Debug)]

@@ -329,7 +329,7 @@ impl Core {
 
     /// As the leader: all that is pending waits to be proposed, but for what is on the chain above what is decided.
     pub(crate) fn requeue(&mut self) {
-        let mut on_chain = std::collections::HashSet::new();
+        let mut on_chain = crate::hash::HashSet::default();
         for number in self.chain.decided().0 + 1..=self.chain.head().0 {
             let link = self.chain.get(pssmr_types::Slot(number)).expect("undecided slots are kept");
             on_chain.extend(link.batch.requests().iter().map(crate::pool::key));
