@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import secrets
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -267,11 +268,21 @@ def parse_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+async def demonstrate_until_interrupted(options: argparse.Namespace) -> bool:
+    """The same, stopped in an orderly way by the first Ctrl-C."""
+    demonstration = asyncio.create_task(demonstrate(options))
+    # asyncio's own handler would raise KeyboardInterrupt wherever the second Ctrl-C finds the loop.
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGINT, lambda: demonstration.cancelling() or demonstration.cancel()
+    )
+    return await demonstration
+
+
 def main() -> None:
     """Runs the demonstration, and exits with 1 if a promise was broken."""
     try:
-        kept = asyncio.run(demonstrate(parse_options()))
-    except KeyboardInterrupt:
+        kept = asyncio.run(demonstrate_until_interrupted(parse_options()))
+    except (KeyboardInterrupt, asyncio.CancelledError):
         console.print("stopped")
         sys.exit(130)
     except pssmr.Error as error:
