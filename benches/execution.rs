@@ -92,6 +92,9 @@ fn footprints(count: usize, keys: u64, keys_each: usize) -> Vec<Footprint> {
         .collect()
 }
 
+/// Commands that are completed, and submitted, one after the other: a worker's run.
+const RUN: usize = 32;
+
 /// Keeps `pending` commands pending, and completes them in the order in which they become ready.
 struct Load {
     scheduler: Keyed,
@@ -112,16 +115,21 @@ impl Load {
             free: (0..pending as Handle).rev().collect(),
             next: 0,
         };
-        for _ in 0..pending {
-            load.submit();
-        }
+        load.submit();
         load
     }
 
+    /// Submits as many commands as there is room for.
     fn submit(&mut self) {
-        let handle = self.free.pop().expect("there is room");
-        self.scheduler.submit(handle, &self.footprints[self.next % self.footprints.len()], &mut self.ready);
-        self.next += 1;
+        let start = self.next % self.footprints.len();
+        let end = (start + self.free.len()).min(self.footprints.len());
+        let footprints = &self.footprints[start..end];
+        self.scheduler.expect_submissions(&mut footprints.iter());
+        for footprint in footprints {
+            let handle = self.free.pop().expect("there is room");
+            self.scheduler.submit(handle, footprint, &mut self.ready);
+        }
+        self.next += footprints.len();
         self.take_ready();
     }
 
@@ -132,11 +140,17 @@ impl Load {
         self.ready.clear();
     }
 
-    fn complete(&mut self) {
-        let handle = self.running.pop_front().expect("something runs");
-        self.scheduler.complete(0, handle, &mut self.ready);
-        self.free.push(handle);
+    /// Completes a run, or what is running; returns how many.
+    fn complete(&mut self) -> usize {
+        let start = self.free.len();
+        self.free.extend(self.running.drain(..RUN.min(self.running.len())));
+        let run = &self.free[start..];
+        self.scheduler.expect_completions(run);
+        for &handle in run {
+            self.scheduler.complete(0, handle, &mut self.ready);
+        }
         self.take_ready();
+        self.free.len() - start
     }
 }
 
@@ -149,8 +163,9 @@ fn schedule(keys: u64, keys_each: usize, pending: usize) -> f64 {
 }
 
 fn schedule_some(load: &mut Load, commands: usize) {
-    for _ in 0..commands {
-        load.complete();
+    let mut done = 0;
+    while done < commands {
+        done += load.complete();
         load.submit();
     }
     black_box(load.scheduler.stats());

@@ -91,6 +91,11 @@ impl Dispatch {
         }
     }
 
+    /// Announces tasks that will be delivered.
+    pub(crate) fn expect(&self, tasks: &[(Task, bool)]) {
+        self.scheduler.expect_submissions(&mut tasks.iter().map(|(task, _)| &task.footprint));
+    }
+
     /// Takes a delivered task. After the end it is dropped.
     pub(crate) fn deliver(&mut self, task: Task, deferred: bool) {
         if self.phase != Phase::Running {
@@ -128,6 +133,7 @@ impl Dispatch {
 
     /// `worker` has executed these commands, in this order.
     pub(crate) fn complete(&mut self, worker: WorkerId, run: &mut Vec<Handle>) {
+        self.scheduler.expect_completions(run);
         for handle in run.drain(..) {
             self.scheduler.complete(worker, handle, &mut self.fresh);
             self.free.push(handle);

@@ -153,6 +153,7 @@ impl Executor {
         let moved = progress.submitted_through(through);
         drop(progress);
         let mut dispatch = lock(&self.shared.dispatch);
+        dispatch.expect(tasks);
         for (task, deferred) in tasks.drain(..) {
             dispatch.deliver(task, deferred);
         }

@@ -70,6 +70,17 @@ pub trait Scheduler: Send {
     /// So a run of commands on one hot key stays on one worker, and costs one hand-off.
     fn follow(&mut self, handle: Handle) -> Option<Handle>;
 
+    /// Announces commands that will be submitted. Changes nothing: a scheduler may fetch what it needs into the cache,
+    /// and waits less for a whole run at once than for its commands one by one.
+    fn expect_submissions(&self, footprints: &mut dyn Iterator<Item = &Footprint>) {
+        let _ = footprints;
+    }
+
+    /// Announces commands that will be completed, as [`Scheduler::expect_submissions`].
+    fn expect_completions(&self, run: &[Handle]) {
+        let _ = run;
+    }
+
     /// Submits a command that runs when all before it are complete, and before anything after it is ready.
     ///
     /// # Panics

@@ -258,6 +258,28 @@ fn what_waited_for_a_command_is_wished_onto_its_worker() {
     assert_eq!(ready[0].worker, None, "no wish for a worker that is gone");
 }
 
+/// With many pending commands the keyed scheduler fetches ahead what is announced.
+#[test]
+fn announcing_commands_changes_nothing() {
+    const COMMANDS: u32 = 6000;
+    let footprints: Vec<_> = (0..COMMANDS).map(|command| key(&format!("{}", command % 50), Mode::Write)).collect();
+    let mut scheduler = Keyed::new(1 << 16, 2, SECRET);
+    let (mut ready, mut executed) = (Vec::new(), Vec::new());
+    for (handle, footprint) in (0..).zip(&footprints) {
+        scheduler.expect_submissions(&mut footprints[handle as usize..].iter().take(8));
+        scheduler.submit(handle, footprint, &mut ready);
+    }
+    while !ready.is_empty() {
+        let run: Vec<_> = ready.drain(..).map(|command| command.handle).collect();
+        scheduler.expect_completions(&run);
+        for handle in run {
+            scheduler.complete(0, handle, &mut ready);
+            executed.push(handle);
+        }
+    }
+    assert_eq!(executed, (0..COMMANDS).collect::<Vec<_>>());
+}
+
 #[test]
 #[should_panic(expected = "is not running")]
 fn a_command_that_waits_cannot_complete() {

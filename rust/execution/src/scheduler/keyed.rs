@@ -11,11 +11,16 @@
 mod demand;
 mod node;
 
+use std::hint::black_box;
+
 use self::demand::{Demand, NONE, demands};
 use self::node::{Node, NodeMode};
 use super::{Handle, Ready, ReadyCommand, Scheduler, SchedulerStats};
 use crate::footprint::{Footprint, Mode};
 use crate::service::WorkerId;
+
+/// With fewer pending commands than this, what belongs to them is in the cache anyhow.
+const MANY_PENDING: u64 = 4096;
 
 /// A place of the key table.
 #[derive(Clone, Copy, Debug)]
@@ -255,7 +260,7 @@ impl Keyed {
             id = std::mem::replace(&mut request.next_waiting, GRANTED);
             holders += 1;
             self.unblock(command, ready);
-            if id == NONE || mode.conflicts(self.request(id).demand.mode) {
+            if id == NONE || mode == Mode::Write || mode.conflicts(self.request(id).demand.mode) {
                 break;
             }
         }
@@ -386,6 +391,36 @@ impl Scheduler for Keyed {
         };
         self.records[next as usize].state = State::Given;
         Some(next)
+    }
+
+    fn expect_submissions(&self, footprints: &mut dyn Iterator<Item = &Footprint>) {
+        if self.stats.pending() < MANY_PENDING {
+            return;
+        }
+        let entry_of = self.entry_of();
+        let mut touched = 0;
+        for footprint in footprints {
+            for claim in footprint.claims() {
+                if let Some(hash) = claim.key_hash() {
+                    touched ^= self.entries[entry_of(hash.0) as usize].holders;
+                }
+            }
+        }
+        black_box(touched);
+    }
+
+    fn expect_completions(&self, run: &[Handle]) {
+        if self.stats.pending() < MANY_PENDING {
+            return;
+        }
+        // The records, then the entries, then who waits there: each loop is of loads that do not wait for one another.
+        let entry_of = |handle: Handle| self.entries.get(self.records[handle as usize].first.demand.entry as usize);
+        let head_of = |entry: &Entry| self.records.get(entry.head as usize).map_or(0, |record| record.blocked);
+        let blocked = run.iter().fold(0, |touched, handle| touched ^ self.records[*handle as usize].blocked);
+        let holders =
+            run.iter().fold(0, |touched, handle| touched ^ entry_of(*handle).map_or(0, |entry| entry.holders));
+        let waiting = run.iter().fold(0, |touched, handle| touched ^ entry_of(*handle).map_or(0, head_of));
+        black_box((blocked, holders, waiting));
     }
 
     fn resize(&mut self, workers: usize) {
