@@ -3,9 +3,12 @@
 Write a `Service` whose methods are commands, say which state each one touches, and run it on several replicas.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from pssmr._core import Context
-from pssmr.async_client import AsyncClient
-from pssmr.client import Client
 from pssmr.config import ClusterConfig, Settings
 from pssmr.encoding import decode, encode
 from pssmr.errors import (
@@ -29,9 +32,13 @@ from pssmr.errors import (
     UnknownCommand,
     WrongKey,
 )
-from pssmr.replica import Replica
 from pssmr.service import Call, Command, Query, Service, command, query
 from pssmr.state import Map, Resource
+
+if TYPE_CHECKING:
+    from pssmr.async_client import AsyncClient
+    from pssmr.client import Client
+    from pssmr.replica import Replica
 
 __all__ = [
     "ApplicationError",
@@ -70,3 +77,12 @@ __all__ = [
     "encode",
     "query",
 ]
+
+_LATER = {"AsyncClient": "pssmr.async_client", "Client": "pssmr.client", "Replica": "pssmr.replica"}
+"""What takes long to import, because of asyncio, and not every process needs."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)

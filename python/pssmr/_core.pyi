@@ -26,7 +26,10 @@ __all__ = [
     "Schema",
     "Table",
     "TableIterator",
+    "end_logs",
+    "forward_logs",
     "generate_key",
+    "next_logs",
     "public_key",
 ]
 
@@ -325,6 +328,17 @@ class ReplicaCore:
         """What has happened since the last time: JSON objects, the oldest first."""
     def stop(self) -> None:
         """Stops the replica, and waits until its threads are gone. May be called twice."""
+
+def forward_logs(level: int) -> bool:
+    """Begins to keep records of this level of `logging` and above, for `next_logs`. Returns whether it does: not if some
+    other Rust code of this process takes them already.
+    """
+
+def next_logs() -> list[tuple[int, str, str]] | None:
+    """Waits for records, and returns them: level, logger, text. None after the end."""
+
+def end_logs() -> None:
+    """Ends `next_logs`, once it has returned what there is."""
 
 def generate_key() -> tuple[str, str]:
     """A new Ed25519 key pair: the private key in PKCS#8 PEM form, and the public key in hexadecimal."""

@@ -11,6 +11,7 @@ from typing import Any
 from pssmr._core import ClientCore
 from pssmr.config import ClusterConfig
 from pssmr.errors import ConfigError, RequestTooLarge
+from pssmr.logs import start_forwarding
 
 ClusterSource = ClusterConfig | Mapping[str, Any] | str | PathLike[str]
 """A cluster in any form that `ClusterConfig.load` takes."""
@@ -45,6 +46,7 @@ class ClientOptions:
 
     def connect(self, *, for_loop: bool) -> ClientCore:
         """Starts a client whose completions are for an asyncio loop, or for threads that wait."""
+        start_forwarding()
         return ClientCore(
             cluster=self.cluster.id,
             fault_model=self.cluster.fault_model,

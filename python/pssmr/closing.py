@@ -6,6 +6,8 @@ import atexit
 import weakref
 from typing import Protocol
 
+from pssmr.logs import end_forwarding
+
 
 class Closable(Protocol):
     """What has threads of its own."""
@@ -26,3 +28,4 @@ def close_at_exit(closable: Closable) -> None:
 def _close_all() -> None:
     for closable in list(_open):
         closable.close()
+    end_forwarding()

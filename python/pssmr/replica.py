@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import logging
+from collections import deque
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self
@@ -15,11 +15,11 @@ from pssmr.client_options import ClusterSource
 from pssmr.closing import close_at_exit
 from pssmr.config import ClusterConfig
 from pssmr.errors import Closed, Error, ReplicaStopped
+from pssmr.logs import start_forwarding
 from pssmr.service import Service
 
-_log = logging.getLogger("pssmr.replica")
-
-_WARNINGS = frozenset({"misbehaviour", "beyond_retention", "leader_suspected", "halted"})
+EVENTS_MAX = 1000
+"""How many events a replica keeps for `Replica.events`."""
 
 
 class Replica:
@@ -60,6 +60,7 @@ class Replica:
         self._core: ReplicaCore | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event | None = None
+        self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS_MAX)
 
     def start(self) -> Self:
         """Starts the replica: its ports are open when this returns, its links come up behind it.
@@ -76,6 +77,7 @@ class Replica:
         data = config.replica_data(self._id)
         if data is not None:
             data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        start_forwarding()
         self._core = ReplicaCore(
             self._service,
             cluster=config.id,
@@ -175,17 +177,14 @@ class Replica:
         return status
 
     def events(self) -> list[dict[str, Any]]:
-        """What has happened since the last time, the oldest first. With `async with`, events are logged instead."""
-        return [json.loads(event) for event in self._started_core().events()]
+        """The latest of what has happened, the oldest first: a dict each, whose `event` says what it is."""
+        self._take_events()
+        return list(self._events)
 
     def _take_events(self) -> None:
-        for event in self.events():
-            kind = event.pop("event")
-            details = ", ".join(f"{name}={value}" for name, value in event.items())
-            level = logging.WARNING if kind in _WARNINGS else logging.INFO
-            _log.log(level, "replica %d: %s %s", self._id, kind, details)
-            if kind == "halted" and self._ended is not None:
-                self._ended.set()
+        self._events.extend(json.loads(event) for event in self._started_core().events())
+        if self._ended is not None and self.halted is not None:
+            self._ended.set()
 
     def _started_core(self) -> ReplicaCore:
         if self._core is None:

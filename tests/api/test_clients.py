@@ -156,7 +156,7 @@ def test_closing_ends_what_other_threads_wait_for(cluster: Path) -> None:
 def test_too_few_replicas_are_named_with_the_reason(start_cluster: StartCluster) -> None:
     cluster = start_cluster(Ledger, replicas=4, run=1)
     with pssmr.Client(cluster, timeout=1.5) as client:
-        with pytest.raises(pssmr.NoQuorum, match="replica 3: .*refused"):
+        with pytest.raises(pssmr.NoQuorum, match=r"replica 3: .*refused"):
             client.call(Ledger.read, "ann")
         statuses = client.status(timeout=2)
         assert statuses[0] is not None
@@ -177,7 +177,7 @@ def test_a_client_that_the_replicas_do_not_know_is_told_so(cluster: Path, tmp_pa
     )
     with (
         pssmr.Client(told, timeout=1.5) as client,
-        pytest.raises(pssmr.WrongKey, match="replica 0: .*does not accept our key"),
+        pytest.raises(pssmr.WrongKey, match=r"replica 0: .*does not accept our key"),
     ):
         client.call(Ledger.read, "ann")
 
@@ -211,6 +211,7 @@ def test_a_replica_says_how_it_is_and_where(start_cluster: StartCluster) -> None
         assert replica.status()["role"] in ("leader", "follower")
         assert replica.client_address == replica.config.replicas[0].clients
         assert replica.halted is None
+        assert replica.events() == []
         with pytest.raises(pssmr.UndeclaredAccess, match="belongs to a replica"):
             service.entries["ann"] = 1
         with pytest.raises(OSError, match="another process listens there"):
@@ -239,8 +240,9 @@ async def test_a_replica_that_stops_for_good_says_why(start_cluster: StartCluste
         async with pssmr.AsyncClient(cluster, timeout=1) as client:
             with pytest.raises((pssmr.OutcomeUnknown, pssmr.Unavailable)):
                 await client.call(Ledger.stop)
-        with pytest.raises(pssmr.ReplicaStopped, match="Ledger.stop raised MemoryError"):
+        with pytest.raises(pssmr.ReplicaStopped, match=r"Ledger.stop raised MemoryError"):
             await asyncio.wait_for(replica.wait(), 30)
+        assert replica.events()[-1]["event"] == "halted"
 
 
 async def test_wait_ends_when_the_replica_is_stopped(start_cluster: StartCluster) -> None:
@@ -320,6 +322,33 @@ def test_the_interpreter_ends_in_order_with_clients_left_open(cluster: Path, res
     done = run_program(rest, cluster)
     released.set()
     assert done.returncode == 0, done.stderr
+
+
+def test_what_the_core_logs_comes_to_logging_until_the_end(start_cluster: StartCluster) -> None:
+    cluster = start_cluster(Ledger, run=0)
+    program = """
+import logging, sys
+logging.basicConfig(level=logging.INFO)
+import pssmr
+from tests.api.ledger import Ledger
+replica = pssmr.Replica(Ledger(), sys.argv[1], id=0).start()
+client = pssmr.Client(sys.argv[1], timeout=60).open()
+try:
+    client.call(Ledger.stop)
+except pssmr.Error:
+    pass
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(cluster)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=120,
+    )
+    assert "INFO:pssmr.replica:replica started replica=r0" in done.stderr
+    assert "CRITICAL:pssmr.handler:Ledger.stop raised; the replica stops" in done.stderr
+    assert "ERROR:pssmr.replica:halted: this replica does nothing more" in done.stderr
 
 
 def test_the_interpreter_ends_in_order_with_a_replica_left_running(start_cluster: StartCluster) -> None:

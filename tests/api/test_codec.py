@@ -210,7 +210,7 @@ def test_a_value_of_another_type_is_refused_with_its_place(kind: Any, value: Any
     ],
 )
 def test_other_bytes_are_refused(kind: Any, data: bytes) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         pssmr.decode(kind, data)
 
 

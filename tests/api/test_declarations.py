@@ -423,7 +423,7 @@ def test_a_command_outside_of_a_service_is_refused_when_it_is_used() -> None:
         @pssmr.command
         def act(self) -> None: ...
 
-    with pytest.raises(pssmr.DeclarationError, match="commands are methods of a pssmr.Service"):
+    with pytest.raises(pssmr.DeclarationError, match=r"commands are methods of a pssmr.Service"):
         NoService.act.bind()
 
 
@@ -432,7 +432,7 @@ def test_a_command_is_not_called_on_the_class() -> None:
         @pssmr.command
         def act(self) -> None: ...
 
-    with pytest.raises(TypeError, match="call it on an instance, or as client.call"):
+    with pytest.raises(TypeError, match=r"call it on an instance, or as client.call"):
         Bank.act()
     with pytest.raises(TypeError, match="make a subclass with commands"):
         pssmr.Service()

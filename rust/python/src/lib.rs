@@ -15,6 +15,7 @@ mod failure;
 mod instance;
 mod interface;
 mod keys;
+mod logs;
 mod method;
 mod native;
 mod process;
@@ -45,6 +46,8 @@ mod _core {
     use super::interface::Interface;
     #[pymodule_export]
     use super::keys::{generate_key, public_key};
+    #[pymodule_export]
+    use super::logs::{end_logs, forward_logs, next_logs};
     #[pymodule_export]
     use super::method::Method;
     #[pymodule_export]
