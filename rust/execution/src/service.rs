@@ -141,9 +141,9 @@ pub struct Watermark {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fatal {
     /// The service panicked.
-    #[error("the service panicked at position {position}: {message}")]
+    #[error("the service panicked, in a run of commands from position {position} on: {message}")]
     ServicePanicked {
-        /// The position of the first command of the run; of the panicking command, or of one a little before it.
+        /// The position of the first command of the run in which it did.
         position: u64,
         /// What the panic said.
         message: String,

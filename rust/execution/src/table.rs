@@ -5,6 +5,9 @@
 //! don't meet. A shard is a persistent map: a copy of it costs nothing and shares all structure, so a table can be
 //! read as it was while commands go on.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -187,12 +190,17 @@ impl TableSnapshot {
         };
         let shards = if empty { &[][..] } else { &self.shards[..] };
         let mut heads: Vec<_> = shards.iter().map(|shard| shard.range::<_, [u8]>((from, to)).peekable()).collect();
+        let first = heads.iter_mut().enumerate().filter_map(|(index, head)| Some(Reverse((&**head.peek()?.0, index))));
+        let mut least: BinaryHeap<Reverse<(&[u8], usize)>> = first.collect();
         std::iter::from_fn(move || {
-            // A scan of 32 heads: no slower than a heap of this size, and plainer.
-            let (_, least) = (0..heads.len())
-                .filter_map(|index| heads[index].peek().map(|(key, _)| *key).map(|key| (key, index)))
-                .min()?;
-            heads[least].next().map(|(key, value)| (&**key, value))
+            let mut top = least.peek_mut()?;
+            let head = &mut heads[top.0.1];
+            let (key, value) = head.next().expect("its key is in the heap");
+            match head.peek() {
+                Some((next, _)) => top.0.0 = next,
+                None => drop(PeekMut::pop(top)),
+            }
+            Some((&**key, value))
         })
     }
 }

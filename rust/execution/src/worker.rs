@@ -123,8 +123,7 @@ impl Worker {
     /// Executes the run that [`Worker::wait`] has found. Takes no lock and does not block, but for what the service
     /// does.
     pub fn execute(&mut self) {
-        let (Some(first), Some(last)) = (self.run.first(), self.run.last()) else { return };
-        let position = first.command.position.min(last.command.position);
+        let Some(position) = self.run.first().map(|first| first.command.position) else { return };
         let stopwatch = Stopwatch::start();
         let service = &*self.shared.service;
         let (id, run, builder) = (self.id, &mut self.run[..], &mut self.builder);
