@@ -13,10 +13,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("pssmr-storage", &["pssmr-types"]),
     ("pssmr-transport", &["pssmr-types"]),
     ("pssmr-client", &["pssmr-types", "pssmr-transport"]),
-    (
-        "pssmr-replica",
-        &["pssmr-types", "pssmr-ordering", "pssmr-execution", "pssmr-storage", "pssmr-transport"],
-    ),
+    ("pssmr-replica", &["pssmr-types", "pssmr-ordering", "pssmr-execution", "pssmr-storage", "pssmr-transport"]),
     ("pssmr-simulation", &["pssmr-types", "pssmr-ordering"]),
     ("pssmr-python", &["pssmr-types", "pssmr-ordering", "pssmr-execution", "pssmr-replica", "pssmr-client"]),
     ("pssmr", &["pssmr-types", "pssmr-ordering", "pssmr-execution"]),
