@@ -115,7 +115,7 @@ impl Core {
             now,
             chain: Chain::new(genesis(membership.cluster())),
             sessions: Sessions::new(config.sessions_per_client_max),
-            pool: Pool::new(config.pending_requests_max, config.pending_bytes_max, vouchers),
+            pool: Pool::new(config.pending_requests_max, config.pending_bytes_max, vouchers, n),
             unproven: Unproven::default(),
             view: View(0),
             phase: Phase::Active,

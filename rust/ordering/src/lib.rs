@@ -11,13 +11,14 @@
 //! | `view_change` | Stop, StopData, Sync |
 //! | `choice` | from what base a new view goes on |
 //! | `catch_up` | fetching what this replica lacks |
-//! | `votes`, `chain`, `shelf`, `writeset`, `pool`, `unproven`, `sessions`, `replies` | the data that these work on |
+//! | `votes`, `chain`, `shelf`, `writeset`, `pool`, `hearsay`, `unproven`, `sessions`, `replies` | the data that these work on |
 
 mod catch_up;
 mod chain;
 pub mod choice;
 mod core;
 mod hash;
+mod hearsay;
 pub mod interface;
 mod normal_case;
 mod pool;

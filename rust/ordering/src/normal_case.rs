@@ -55,10 +55,9 @@ impl Core {
     pub(crate) fn on_forward(&mut self, from: ReplicaId, requests: Vec<Request>) {
         for request in requests {
             let key = pool::key(&request);
-            let awaited = self.unproven.is_awaited(&key);
             if self.sessions.standing(key.0, key.1, request.operation) == Standing::New
                 && request.batch_bytes() <= self.config.limits.bytes_max
-                && self.pool.add_forwarded(request, from, self.now.monotonic, awaited) == Ok(true)
+                && self.pool.add_forwarded(request, from, self.now.monotonic)
             {
                 self.unproven.prove(&key, &mut self.chain, &self.pool);
             }

@@ -1,10 +1,14 @@
-//! Requests that wait to be decided: who vouches for them, in what order they came, and what the leader proposes next.
+//! Requests that wait to be decided: in what order they came, and what the leader proposes next.
+//!
+//! Each is known to be its client's: it came on the client's own link, or so many replicas forwarded it that a correct one
+//! did. What fewer forwarded is hearsay.
 
 use std::collections::VecDeque;
 
 use pssmr_types::{BatchLimits, ClientId, Principal, ReplicaId, Request};
 
 use crate::hash::HashMap;
+use crate::hearsay::Hearsay;
 
 /// Names a request.
 pub(crate) type Key = (ClientId, u64);
@@ -50,6 +54,7 @@ pub(crate) struct Pool {
     arrivals: VecDeque<(u64, Key)>,
     /// What a leader proposes next, by arrival; entries whose request is gone are skipped.
     proposable: VecDeque<(u64, Key)>,
+    hearsay: Hearsay,
     next_order: u64,
     delivered: u64,
     /// How many must vouch for a request that did not come from its client; 0 if nobody need.
@@ -57,7 +62,9 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(requests_max: usize, bytes_max: usize, vouchers: usize) -> Self {
+    pub(crate) fn new(requests_max: usize, bytes_max: usize, vouchers: usize, replicas: usize) -> Self {
+        // All hearsay together is a quarter of what clients may send.
+        let share = |whole: usize| (whole / (4 * replicas)).max(1);
         Self {
             pending: HashMap::default(),
             by_client: HashMap::default(),
@@ -68,6 +75,7 @@ impl Pool {
             per_client_max: (requests_max / 4).max(1),
             arrivals: VecDeque::new(),
             proposable: VecDeque::new(),
+            hearsay: Hearsay::new(replicas, share(requests_max), share(bytes_max)),
             next_order: 0,
             delivered: 0,
             vouchers,
@@ -89,52 +97,40 @@ impl Pool {
             if pending.from_client {
                 return Ok(false);
             }
-            // The client's word stands above what others forwarded in its name.
+            // What this client says to us stands above what it, being faulty, said to others.
             let differs = pending.request != request;
-            let was_proven = pending.is_proven(self.vouchers);
             pending.from_client = true;
             if differs {
                 self.bytes = self.bytes + request.batch_bytes() - pending.request.batch_bytes();
                 pending.forwarded_by = 0;
                 pending.request = request;
             }
-            let order = pending.order;
-            if !was_proven {
-                self.proposable.push_back((order, key));
-            }
-            return Ok(!was_proven || differs);
+            return Ok(differs);
         }
-        self.insert(request, now, true, 0, awaited)?;
+        let forwarded_by = self.hearsay.vouchers_of(&request);
+        self.insert(request, now, true, forwarded_by, awaited)?;
+        self.hearsay.forget(&key);
         Ok(true)
     }
 
-    /// Takes a request that another replica forwards. True if it can be proposed now and could not before. See
-    /// [`Pool::add_from_client`] for the awaited ones.
-    pub(crate) fn add_forwarded(
-        &mut self,
-        request: Request,
-        from: ReplicaId,
-        now: u64,
-        awaited: bool,
-    ) -> Result<bool, Refused> {
+    /// Takes a request that another replica forwards. True if it is proven now and was not before. In a full pool it
+    /// remains hearsay, but that is proof enough.
+    pub(crate) fn add_forwarded(&mut self, request: Request, from: ReplicaId, now: u64) -> bool {
         let key = key(&request);
         let bit = 1u64 << from.index();
-        let vouchers = self.vouchers;
-        if let Some(pending) = self.pending.get_mut(&key) {
-            if pending.request != request {
-                return Ok(false);
-            }
-            let was_proven = pending.is_proven(vouchers);
+        if let Some(pending) = self.pending.get_mut(&key)
+            && pending.request == request
+        {
             pending.forwarded_by |= bit;
-            let is_proven = pending.is_proven(vouchers);
-            if is_proven && !was_proven {
-                self.proposable.push_back((pending.order, key));
-                return Ok(true);
-            }
-            return Ok(false);
+            return false;
         }
-        self.insert(request, now, false, bit, awaited)?;
-        Ok(vouchers <= 1)
+        let before = self.hearsay.vouchers_of(&request);
+        let by = if self.vouchers > 1 { self.hearsay.add(&request, from) } else { bit };
+        let is_proven = by.count_ones() as usize >= self.vouchers;
+        if is_proven && !self.pending.contains_key(&key) && self.insert(request, now, false, by, false).is_ok() {
+            self.hearsay.forget(&key);
+        }
+        is_proven && (before.count_ones() as usize) < self.vouchers.max(1)
     }
 
     fn insert(
@@ -169,9 +165,7 @@ impl Pool {
             forwarded_by,
             forwarded: false,
         };
-        if pending.is_proven(self.vouchers) {
-            self.proposable.push_back((order, key));
-        }
+        self.proposable.push_back((order, key));
         self.pending.insert(key, pending);
         self.arrivals.push_back((order, key));
         self.compact();
@@ -193,15 +187,15 @@ impl Pool {
 
     /// Whether this very request is known to be its client's.
     pub(crate) fn proves(&self, request: &Request) -> bool {
-        self.pending
-            .get(&key(request))
-            .is_some_and(|pending| pending.is_proven(self.vouchers) && pending.request == *request)
+        self.pending.get(&key(request)).is_some_and(|pending| pending.request == *request)
+            || self.hearsay.vouchers_of(request).count_ones() as usize >= self.vouchers.max(1)
     }
 
     /// The request was delivered.
     pub(crate) fn delivered(&mut self, key: &Key) {
         self.delivered += 1;
         self.remove(key);
+        self.hearsay.forget(key);
     }
 
     fn remove(&mut self, key: &Key) {
@@ -244,22 +238,18 @@ impl Pool {
         batch
     }
 
-    /// Everything that is pending and proven may be proposed (again), but for what `on_chain` already has.
+    /// Everything that is pending may be proposed (again), but for what `on_chain` already has.
     pub(crate) fn propose_all_but(&mut self, on_chain: &dyn Fn(&Key) -> bool) {
         self.proposable = self
             .arrivals
             .iter()
-            .filter(|(order, key)| {
-                self.pending.get(key).is_some_and(|p| p.order == *order && p.is_proven(self.vouchers)) && !on_chain(key)
-            })
+            .filter(|(order, key)| self.pending.get(key).is_some_and(|p| p.order == *order) && !on_chain(key))
             .copied()
             .collect();
     }
 
     /// When the oldest request that replicas must not ignore arrived, and whether it was passed over: whether many
     /// more requests were delivered since than waited before it.
-    ///
-    /// A request that too few vouch for is no reason to suspect the leader: others may not have it.
     pub(crate) fn oldest(&mut self) -> Option<Oldest> {
         while let Some((order, key)) = self.arrivals.front() {
             if self.pending.get(key).is_some_and(|pending| pending.order == *order) {
@@ -272,14 +262,14 @@ impl Pool {
         Some(Oldest { arrived: pending.arrived, delivered_since: self.delivered - pending.delivered_before })
     }
 
-    /// Whether some request that arrived by `until` is one that a quorum can be expected to have: k replicas vouch
-    /// for it, this one among them.
-    pub(crate) fn has_vouched(&self, me: ReplicaId, until: u64) -> bool {
+    /// Whether some request that arrived by `until` is one that others have, too: k replicas vouch for it. This one does
+    /// if it has the request from the client itself. What too few have is no reason to suspect the leader.
+    pub(crate) fn has_vouched(&self, until: u64) -> bool {
         self.arrivals.iter().any(|(order, key)| {
             self.pending.get(key).is_some_and(|pending| {
                 pending.order == *order
                     && pending.arrived <= until
-                    && (pending.forwarded_by | 1 << me.index()).count_ones() as usize >= self.vouchers.max(1)
+                    && pending.forwarded_by.count_ones() as usize + usize::from(pending.from_client) >= self.vouchers
             })
         })
     }
@@ -290,7 +280,7 @@ impl Pool {
         let mut bytes = 0;
         for (order, key) in &self.arrivals {
             let Some(pending) = self.pending.get_mut(key) else { continue };
-            if pending.order != *order || pending.forwarded || !pending.is_proven(self.vouchers) {
+            if pending.order != *order || pending.forwarded {
                 continue;
             }
             bytes += pending.request.batch_bytes();
@@ -328,13 +318,6 @@ pub(crate) struct Oldest {
     pub(crate) delivered_since: u64,
 }
 
-impl Pending {
-    /// Whether it is its client's for sure: it came from the client, or so many forwarded it that a correct one did.
-    fn is_proven(&self, vouchers: usize) -> bool {
-        self.from_client || self.forwarded_by.count_ones() as usize >= vouchers
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -346,24 +329,24 @@ mod tests {
     }
 
     fn pool() -> Pool {
-        Pool::new(100, 100_000, 2)
+        Pool::new(100, 100_000, 2, 4)
     }
 
     #[test]
     fn what_one_replica_forwards_is_not_proven() {
         let mut pool = pool();
         let forged = request(1, 1, b"forged");
-        assert_eq!(pool.add_forwarded(forged.clone(), ReplicaId(3), 0, false), Ok(false));
-        assert_eq!(pool.add_forwarded(forged.clone(), ReplicaId(3), 0, false), Ok(false));
+        assert!(!pool.add_forwarded(forged.clone(), ReplicaId(3), 0));
+        assert!(!pool.add_forwarded(forged.clone(), ReplicaId(3), 0));
         assert!(!pool.proves(&forged) && !pool.has_proposable());
-        assert_eq!(pool.add_forwarded(forged.clone(), ReplicaId(2), 0, false), Ok(true));
+        assert!(pool.add_forwarded(forged.clone(), ReplicaId(2), 0));
         assert!(pool.proves(&forged) && pool.has_proposable());
     }
 
     #[test]
     fn the_clients_own_word_stands_above_what_is_forwarded() {
         let mut pool = pool();
-        pool.add_forwarded(request(1, 1, b"forged"), ReplicaId(3), 0, false).unwrap();
+        pool.add_forwarded(request(1, 1, b"forged"), ReplicaId(3), 0);
         assert_eq!(pool.add_from_client(request(1, 1, b"real"), 0, false), Ok(true));
         assert!(pool.proves(&request(1, 1, b"real")) && !pool.proves(&request(1, 1, b"forged")));
         assert_eq!(pool.take_batch(&BatchLimits::default()), vec![request(1, 1, b"real")]);
@@ -428,9 +411,9 @@ mod tests {
     fn a_request_that_only_this_replica_has_is_no_complaint() {
         let mut pool = pool();
         pool.add_from_client(request(1, 1, b""), 5, false).unwrap();
-        assert!(!pool.has_vouched(ReplicaId(0), 10));
-        pool.add_forwarded(request(1, 1, b""), ReplicaId(2), 6, false).unwrap();
-        assert!(pool.has_vouched(ReplicaId(0), 10) && !pool.has_vouched(ReplicaId(0), 4));
+        assert!(!pool.has_vouched(10));
+        pool.add_forwarded(request(1, 1, b""), ReplicaId(2), 6);
+        assert!(pool.has_vouched(10) && !pool.has_vouched(4));
     }
 
     #[test]

@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_slot_waits_until_each_of_its_requests_came_from_the_client() {
         let (mut unproven, mut chain) = (Unproven::default(), Chain::new(Digest::default()));
-        let mut pool = Pool::new(100, 100_000, 2);
+        let mut pool = Pool::new(100, 100_000, 2, 4);
         pool.add_from_client(request(1, b"here"), 0, false).unwrap();
         let batch = Batch::new(0, vec![request(1, b"here"), request(2, b"real"), request(3, b"forged")]);
         let count = unproven.note(Slot(1), &batch, &pool);

@@ -116,7 +116,7 @@ impl Core {
             }
         }
         self.change.look_at = [quiet_since + timeout / 2, quiet_since + timeout].into_iter().find(|at| *at > now);
-        if now >= quiet_since + timeout && self.pool.has_vouched(self.me, now - timeout / 2) {
+        if now >= quiet_since + timeout && self.pool.has_vouched(now - timeout / 2) {
             self.wish_for(self.view.next(), effects);
         }
     }
