@@ -102,7 +102,15 @@ class LocalCluster:
 
     async def __aenter__(self) -> Self:
         """Starts the cluster, and waits until every replica listens."""
-        return await asyncio.to_thread(self.__enter__)
+        starting = asyncio.ensure_future(asyncio.to_thread(self.__enter__))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The thread goes on starting: what it has started has to be stopped.
+            await asyncio.wait({starting})
+            if starting.exception() is None:
+                await self.__aexit__(None, None, None)
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
