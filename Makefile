@@ -10,6 +10,7 @@ TOOLS := $(VENV)/.tools-stamp
 BUILD := $(VENV)/.build-stamp
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
+PYTHON_SOURCES := python tests examples
 CRATES := --workspace --exclude pssmr-python
 
 # Set on an automatic run: no colours, no prompts.
@@ -46,15 +47,15 @@ bench: $(BUILD) ## measure the schedulers, the ordering core, and whole clusters
 lint: $(BUILD) ## check formats, lints and types, and change nothing
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check $(PYTHON_SOURCES)
+	$(BIN)/ruff format --check $(PYTHON_SOURCES)
 	$(BIN)/mypy
 	MYPYPATH=python $(BIN)/stubtest pssmr._core
 
 format: $(BUILD) ## format Rust and Python, and mend what can be mended
 	cargo fmt --all
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix $(PYTHON_SOURCES)
+	$(BIN)/ruff format $(PYTHON_SOURCES)
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) target dist python/pssmr/_core*.so .pytest_cache .mypy_cache .ruff_cache
