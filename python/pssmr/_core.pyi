@@ -77,6 +77,9 @@ class Schema:
     @property
     def is_key(self) -> bool:
         """Whether values of this type can be keys of tables."""
+    @property
+    def element(self) -> Schema | None:
+        """The schema of the elements of a list, a set, or a tuple of any length; None for other types."""
     def field(self, name: str) -> tuple[int, Schema] | None:
         """The index and the schema of a field of a dataclass; None if this is no dataclass or has no such field."""
     def __eq__(self, value: object, /) -> bool: ...
@@ -123,7 +126,7 @@ class Interface:
         commands: Sequence[
             tuple[
                 Method,
-                Sequence[tuple[int, Sequence[int], int, str]],
+                Sequence[tuple[int, Sequence[int | None], int, str]],
                 Sequence[tuple[str, int]],
                 Callable[..., Any] | None,
             ]

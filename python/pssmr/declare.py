@@ -39,7 +39,8 @@ class Key:
     """A key that a command touches."""
 
     argument: int
-    path: tuple[int, ...]
+    path: tuple[int | None, ...]
+    """Indices of fields; `None`, the last, is each element."""
     access: Access
 
 
@@ -149,8 +150,8 @@ def _keys_of(place: str, index: int, schema: Schema, annotation: object, options
         outer, *metadata = get_args(annotation)
     if _mentions_access(outer):
         raise DeclarationError(
-            f"{place}: a key inside of {schema} can't be declared by an annotation; name a field, as in "
-            'Annotated[Order, accounts.write("account")], or declare the whole map, or use conflicts='
+            f"{place}: the key is declared inside of {schema}; declare it outside, as in "
+            'Annotated[list[str], accounts.write] for each element, or Annotated[Order, accounts.write("account")]'
         )
     keys = []
     for access in metadata:
@@ -170,9 +171,10 @@ def _mentions_access(annotation: object) -> bool:
     return any(_mentions_access(argument) for argument in get_args(annotation))
 
 
-def _path_of(place: str, schema: Schema, access: Access) -> tuple[int, ...]:
-    """The way to the key as indices of fields, if it leads to a key of the table's type."""
-    path, at, reached = [], schema, ""
+def _path_of(place: str, schema: Schema, access: Access) -> tuple[int | None, ...]:
+    """The way to the key, or to the keys, if it leads to the type of the table's keys."""
+    path: list[int | None] = []
+    at, reached = schema, ""
     for name in access.path:
         field = at.field(name)
         if field is None:
@@ -184,6 +186,8 @@ def _path_of(place: str, schema: Schema, access: Access) -> tuple[int, ...]:
         expected = access.table.schemas[0]
     except TypeError as error:
         raise DeclarationError(f"{place}: the map {access.table.name}: {error}") from None
+    if at != expected and at.element == expected:
+        return (*path, None)
     if at != expected:
         raise DeclarationError(
             f"{place}{reached} is {at}, but {access.table.name} has keys of {expected}; make the types the same"

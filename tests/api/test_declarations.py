@@ -84,6 +84,11 @@ def test_every_way_to_declare_is_accepted() -> None:
             for owner in owners:
                 self.accounts[owner] = 1
 
+        @pssmr.command
+        def each(self, owners: Annotated[list[str], accounts.write], sets: Annotated[set[str], accounts.read]) -> None:
+            for owner in owners:
+                self.accounts[owner] = 1 + sum(self.accounts.get(other, 0) for other in sets)
+
         @pssmr.query(conflicts=lambda service: [service.accounts.read])
         def total(self) -> int:
             return sum(self.accounts.values())
@@ -97,6 +102,10 @@ def test_every_way_to_declare_is_accepted() -> None:
     service.many(["bob", "eve"])
     assert service.total() == 3
     assert service.with_context("ann") == 4
+    service.each(["zoe"], {"ann", "bob"})
+    assert service.accounts["zoe"] == 3
+    with pytest.raises(pssmr.CommandError, match="too many keys"):
+        service.each([str(i) for i in range(5000)], set())
 
 
 Define = Callable[[], type]
@@ -391,7 +400,10 @@ REFUSED: list[tuple[Define, str]] = [
     (other_key_type, "Bad.act: argument 'owner' is int, but accounts has keys of str; make the types the same"),
     (optional_key, "Bad.act: argument 'owner' is str | None, but accounts has keys of str"),
     (unknown_field, "Bad.act: argument 'envelope'.transfer: Transfer is no dataclass with a field 'sauce'"),
-    (inner_key, "Bad.act: argument 'owners': a key inside of list[str] can't be declared by an annotation"),
+    (
+        inner_key,
+        "Bad.act: argument 'owners': the key is declared inside of list[str]; declare it outside, as in Annotated[list[str]",
+    ),
     (map_without_mode, "Bad.act: argument 'owner': says which map but not how; write accounts.read or .write"),
     (writing_query, "Bad.act: argument 'owner': accounts.write: a query only reads; make it a @pssmr.command"),
     (other_class, "Bad.act: accounts is not a map of Bad; declare it in the class"),

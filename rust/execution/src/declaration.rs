@@ -62,6 +62,8 @@ pub enum Step {
     Field(String),
     /// The element of an array at this index, from 0.
     Index(u32),
+    /// Every element of an array: each is a key. The last step only.
+    Each,
 }
 
 /// What a command touches beside keys.
@@ -102,6 +104,9 @@ pub enum DeclarationProblem {
     /// An argument without a default follows one that has one.
     #[error("argument {0:?} has no default but follows one that has")]
     DefaultsNotLast(String),
+    /// Each element of an array is taken before the way to the key has ended.
+    #[error("the way to a key of argument {0} goes on after each element")]
+    StepsAfterEach(usize),
     /// A default is not one `MessagePack` value.
     #[error("the default of argument {0:?} is not one MessagePack value")]
     MalformedDefault(String),
@@ -146,6 +151,10 @@ impl CommandSpec {
         }
         if let Some(key) = self.keys.iter().find(|key| key.argument >= self.arguments.len()) {
             return Err(DeclarationProblem::NoSuchArgument(key.argument));
+        }
+        let goes_on = |key: &&KeyDeclaration| key.path.iter().rev().skip(1).any(|step| *step == Step::Each);
+        if let Some(key) = self.keys.iter().find(goes_on) {
+            return Err(DeclarationProblem::StepsAfterEach(key.argument));
         }
         let changes = |scope: &ScopeDeclaration| match scope {
             ScopeDeclaration::Nothing | ScopeDeclaration::ReadAll => false,

@@ -11,6 +11,9 @@ use crate::key::KeyError;
 use crate::messagepack::{self, Malformed, Reader, Token};
 use crate::service::Extraction;
 
+/// The most keys that one array can give: the scheduler looks at each.
+pub const ELEMENT_KEYS_MAX: u32 = 4096;
+
 /// Why a command is not executed. The same on every replica: it depends on the payload and the declarations alone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -149,9 +152,31 @@ fn extract_keys(command: &CommandSpec, reader: &mut Reader<'_>, out: &mut Footpr
         let value = if index < given { reader.value()? } else { argument.default.as_deref().unwrap_or_default() };
         for key in command.keys.iter().filter(|key| key.argument == index) {
             let refuse = |problem| Refusal::Key { argument: index, problem };
-            let place = find(value, &key.path).map_err(refuse)?;
-            out.key_value(key.table, place, key.mode).map_err(|error| refuse(key_problem(error)))?;
+            let (each, path) = match key.path.split_last() {
+                Some((Step::Each, path)) => (true, path),
+                _ => (false, &key.path[..]),
+            };
+            let place = find(value, path).map_err(refuse)?;
+            let mut claim = |place| out.key_value(key.table, place, key.mode).map_err(key_problem);
+            if each { for_each_element(place, claim) } else { claim(place) }.map_err(refuse)?;
         }
+    }
+    Ok(())
+}
+
+/// Calls `claim` with each element of the array `value`.
+fn for_each_element<'a>(
+    value: &'a [u8],
+    mut claim: impl FnMut(&'a [u8]) -> Result<(), &'static str>,
+) -> Result<(), &'static str> {
+    let mut reader = Reader::new(value);
+    let length = match reader.token() {
+        Ok(Token::Array(length)) if length <= ELEMENT_KEYS_MAX => length,
+        Ok(Token::Array(_)) => return Err("too many keys"),
+        _ => return Err("not of the declared structure"),
+    };
+    for _ in 0..length {
+        claim(reader.value().map_err(|_| "malformed")?)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use pssmr_execution::declaration::DeclarationProblem;
+use pssmr_execution::extract::ELEMENT_KEYS_MAX;
 use pssmr_execution::{
     ArgumentSpec, CommandSpec, CommandTable, Extraction, Footprint, FootprintBuilder, KeyDeclaration, Mode, Refusal,
     ScopeDeclaration, Step, TableId, arguments_of, payload,
@@ -49,8 +50,41 @@ fn table() -> CommandTable {
             ..command("sweep", vec![], vec![])
         },
         CommandSpec { callable: true, ..command("computed", vec![argument("x")], vec![key(0, ORDERS, Mode::Read)]) },
+        command(
+            "close",
+            vec![argument("names")],
+            vec![KeyDeclaration { argument: 0, path: vec![Step::Each], table: ACCOUNTS, mode: Mode::Write }],
+        ),
     ])
     .unwrap()
+}
+
+#[test]
+fn each_element_of_an_array_is_a_key() {
+    let names = |names: &[&[u8]]| [&[0x90 | names.len() as u8][..], &names.concat()].concat();
+    let (_, found) = extract(&payload("close", &[&names(&[&text("ann"), &text("bob")])])).unwrap();
+    let expected = footprint(|f| {
+        f.key_value(ACCOUNTS, &text("ann"), Mode::Write).unwrap();
+        f.key_value(ACCOUNTS, &text("bob"), Mode::Write).unwrap();
+    });
+    assert_eq!(found, expected);
+    assert_eq!(extract(&payload("close", &[&names(&[])])).unwrap().1, Footprint::nothing());
+    let too_many = [&[0xdd][..], &(ELEMENT_KEYS_MAX + 1).to_be_bytes(), &vec![0x01; ELEMENT_KEYS_MAX as usize + 1]];
+    for (names, problem) in [
+        (&too_many.concat()[..], "too many keys"),
+        (b"\xa3ann", "not of the declared structure"),
+        (b"\x91\xcb\0\0\0\0\0\0\0\0", "not a value that can be a key"),
+    ] {
+        assert_eq!(extract(&payload("close", &[names])).unwrap_err(), Refusal::Key { argument: 0, problem });
+    }
+}
+
+#[test]
+fn a_way_to_a_key_does_not_go_on_after_each_element() {
+    let path = vec![Step::Each, Step::Index(0)];
+    let key = KeyDeclaration { argument: 0, path, table: ACCOUNTS, mode: Mode::Write };
+    let error = CommandTable::new(vec![command("close", vec![argument("names")], vec![key])]).unwrap_err();
+    assert_eq!(error.problem, DeclarationProblem::StepsAfterEach(0));
 }
 
 fn extract(payload: &[u8]) -> Result<(Extraction, Footprint), Refusal> {

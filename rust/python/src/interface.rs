@@ -47,8 +47,8 @@ pub(crate) struct Handler {
     conflicts: Option<Py<PyAny>>,
 }
 
-/// A key that a command touches, as Python gives it: argument, path of field indices, table, mode.
-type KeySpec = (usize, Vec<u32>, u16, String);
+/// A key that a command touches, as Python gives it: argument, path of field indices (None: each element), table, mode.
+type KeySpec = (usize, Vec<Option<u32>>, u16, String);
 
 /// A scope that a command touches, as Python gives it: "exclusive", "nothing", or a mode with a table.
 type ScopeSpec = (String, u16);
@@ -113,7 +113,7 @@ fn mode_of(name: &str) -> PyResult<Mode> {
 }
 
 fn key_declaration((argument, path, table, mode): KeySpec) -> PyResult<KeyDeclaration> {
-    let path = path.into_iter().map(Step::Index).collect();
+    let path = path.into_iter().map(|step| step.map_or(Step::Each, Step::Index)).collect();
     Ok(KeyDeclaration { argument, path, table: TableId(table), mode: mode_of(&mode)? })
 }
 

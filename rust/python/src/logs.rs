@@ -26,13 +26,13 @@ type Line = (u8, String, String);
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: Mutex<Lines>,
+    waiting: Mutex<Records>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Lines {
-    lines: VecDeque<Line>,
+struct Records {
+    kept: VecDeque<Line>,
     dropped: u64,
     ended: bool,
 }
@@ -63,13 +63,13 @@ pub(crate) fn next_logs(py: Python<'_>) -> Option<Vec<Line>> {
     let queue = QUEUE.get()?;
     py.detach(|| {
         let mut waiting = queue.waiting.lock();
-        while waiting.lines.is_empty() && !waiting.ended {
+        while waiting.kept.is_empty() && !waiting.ended {
             queue.changed.wait(&mut waiting);
         }
-        if waiting.lines.is_empty() {
+        if waiting.kept.is_empty() {
             return None;
         }
-        let mut lines: Vec<_> = waiting.lines.drain(..).collect();
+        let mut lines: Vec<_> = waiting.kept.drain(..).collect();
         let dropped = std::mem::take(&mut waiting.dropped);
         if dropped > 0 {
             lines.push((30, "pssmr".to_owned(), format!("{dropped} records were dropped: too many at once")));
@@ -107,8 +107,8 @@ impl Subscriber for Forwarder {
         let metadata = event.metadata();
         let target = metadata.target().split("::").next().unwrap_or_default().replace('_', ".");
         let mut waiting = queue.waiting.lock();
-        if waiting.lines.len() < RECORDS_MAX {
-            waiting.lines.push_back((level_of(*metadata.level()), target, text.message + &text.fields));
+        if waiting.kept.len() < RECORDS_MAX {
+            waiting.kept.push_back((level_of(*metadata.level()), target, text.message + &text.fields));
             queue.changed.notify_one();
         } else {
             waiting.dropped += 1;

@@ -145,6 +145,15 @@ impl Schema {
         self.0.is_key()
     }
 
+    /// The schema of the elements of a list, a set, or a tuple of any length; None for other types.
+    #[getter]
+    fn element(&self) -> Option<Self> {
+        match &*self.0 {
+            Type::List(element) | Type::TupleOf(element) | Type::Set { element, .. } => Some(Self(element.clone())),
+            _ => None,
+        }
+    }
+
     /// The index and the schema of a field of a dataclass; None if this is no dataclass or has no such field.
     fn field(&self, py: Python<'_>, name: &str) -> Option<(usize, Self)> {
         let (index, kind) = self.0.as_record()?.field(py, name)?;
