@@ -22,6 +22,8 @@ pub(super) struct Character {
     schemes: u32,
     /// How often it votes for whatever it hears others vote for, to some of them.
     echoes: u32,
+    /// It forwards requests that no client sent.
+    floods: bool,
     /// It lies to clients.
     pub(super) lies: bool,
     /// Kinds of messages that it never sends, by bit.
@@ -48,6 +50,7 @@ impl Character {
             replays: rate(random),
             schemes: rate(random),
             echoes: if random.chance(1, 2) { 0 } else { random.magnitude(100_000, 1_000_000) as u32 },
+            floods: random.chance(1, 3),
             lies: random.chance(1, 2),
             mute_kinds,
             mute_to,
@@ -77,6 +80,9 @@ fn kind(message: &PeerMessage) -> u32 {
 
 /// Most old messages kept to be sent again.
 const PAST_MAX: usize = 64;
+
+/// Forged requests in one message.
+const FLOOD: usize = 40;
 
 #[derive(Debug)]
 pub(super) struct Adversary {
@@ -148,6 +154,12 @@ impl Adversary {
                 counters.count(Sometimes::Equivocated);
             }
         }
+        let cluster = self.membership.cluster();
+        let is_of_a_view_change = matches!(message, PeerMessage::StopData(_) | PeerMessage::Sync(_));
+        let lies = self.character.tampers.max(if is_of_a_view_change { self.character.schemes } else { 0 });
+        // One lie for all of them, or one for each.
+        let lie = (self.random.chance(1, 2) && self.random.parts_per_million(lies))
+            .then(|| tamper::tamper(&mut self.random, message, cluster, &self.secret));
         let mut out = Vec::new();
         for receiver in self.membership.replicas() {
             let is_meant = receiver != self.id && to.is_none_or(|to| to == receiver);
@@ -164,18 +176,26 @@ impl Adversary {
                 && let Some(old) = (!self.past.is_empty()).then(|| self.random.index(self.past.len()))
             {
                 counters.count(Sometimes::Replayed);
-                out.push((receiver, self.past[old].clone()));
+                let old = self.past[old].clone();
+                out.push((receiver, if self.random.chance(1, 2) { renew(old, message) } else { old }));
             }
-            let is_of_a_view_change = matches!(message, PeerMessage::StopData(_) | PeerMessage::Sync(_));
-            let schemes = is_of_a_view_change && self.random.parts_per_million(self.character.schemes);
-            if schemes || self.random.parts_per_million(self.character.tampers) {
-                counters.count(Sometimes::Tampered);
-                let cluster = self.membership.cluster();
-                let tampered = tamper::tamper(&mut self.random, message, cluster, &self.secret);
-                out.push((receiver, tampered));
-            } else {
-                out.push((receiver, message.clone()));
-            }
+            out.push((
+                receiver,
+                if let Some(lie) = &lie {
+                    counters.count(Sometimes::Tampered);
+                    lie.clone()
+                } else if self.random.parts_per_million(lies) {
+                    counters.count(Sometimes::Tampered);
+                    tamper::tamper(&mut self.random, message, cluster, &self.secret)
+                } else {
+                    message.clone()
+                },
+            ));
+        }
+        if self.character.floods && matches!(message, PeerMessage::Status(_)) {
+            counters.count(Sometimes::Flooded);
+            let forged = PeerMessage::Forward(tamper::forge_many(&mut self.random, FLOOD));
+            out.extend(self.membership.replicas().filter(|to| *to != self.id).map(|to| (to, forged.clone())));
         }
         if self.past.len() >= PAST_MAX {
             let place = self.random.index(PAST_MAX);
@@ -216,4 +236,19 @@ impl Adversary {
         }
         out
     }
+}
+
+/// An old proposal or vote, in the view of a newer one.
+fn renew(mut old: PeerMessage, newer: &PeerMessage) -> PeerMessage {
+    let view = match newer {
+        PeerMessage::Propose(propose) => propose.view,
+        PeerMessage::Write(vote) | PeerMessage::Accept(vote) => vote.view,
+        _ => return old,
+    };
+    match &mut old {
+        PeerMessage::Propose(propose) => propose.view = view,
+        PeerMessage::Write(vote) | PeerMessage::Accept(vote) => vote.view = view,
+        _ => {}
+    }
+    old
 }

@@ -80,6 +80,8 @@ counters! {
     Echoed "votes echoed",
     /// A Byzantine replica sent an old message again.
     Replayed "messages replayed",
+    /// A Byzantine replica forwarded requests that no client sent.
+    Flooded "floods of forged requests",
     /// The two selves of a Byzantine replica changed sides.
     TwinsRegrouped "twins regrouped",
     /// A Byzantine replica lied to a client.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use pssmr_ordering::{Effect, Event as Reported, Input};
-use pssmr_types::{Outcome, PeerMessage, ReplicaId, Reply};
+use pssmr_types::{Outcome, PeerMessage, ReplicaId, Reply, View};
 
 use super::counters::Sometimes;
 use super::host::{Host, Work};
@@ -80,7 +80,21 @@ impl World {
             Reported::BeyondRetention { decided, oldest } => {
                 self.checker.fail(format!("{id} is at {decided} and others keep from {oldest}: more is kept here"));
             }
-            Reported::ViewEntered { .. } => {}
+            Reported::ViewEntered { view, .. } => self.on_view_entered(host, *view),
+        }
+    }
+
+    /// A leader was deposed. While a healthy cluster is watched that must not happen to a correct one.
+    fn on_view_entered(&mut self, host: usize, view: View) {
+        let id = self.hosts[host].id;
+        let before = self.left[host];
+        self.left[host] = view;
+        if self.draw.watch.is_none_or(|watch| self.now < watch.from) || view.0 != before.0 + 1 {
+            return;
+        }
+        let leader = self.profile.quorums().leader(before);
+        if self.hosts[leader.index()].is_correct() {
+            self.checker.fail(format!("{id} deposed {leader}, which is correct, though nothing goes wrong any more"));
         }
     }
 

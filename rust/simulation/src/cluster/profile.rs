@@ -74,6 +74,13 @@ pub(super) struct Machine {
     pub(super) execution_max: u64,
 }
 
+/// While the network is good, a correct leader stays: neither Byzantine replicas nor clients can depose it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    pub(super) from: u64,
+    pub(super) to: u64,
+}
+
 /// Everything that the seed decides about a run beforehand.
 #[derive(Clone, Debug)]
 pub(super) struct Draw {
@@ -83,6 +90,8 @@ pub(super) struct Draw {
     pub(super) calm: bool,
     /// When all faults end.
     pub(super) heal_at: u64,
+    /// How long the cluster is watched after that, once its views have had the time to settle. Mostly not at all.
+    pub(super) watch: Option<Watch>,
     pub(super) clients: Vec<Habits>,
     pub(super) machines: Vec<Machine>,
     /// The mean time between two faults of a kind.
@@ -98,7 +107,14 @@ impl Draw {
         let quorums = profile.quorums();
         let calm = random.chance(1, 10);
         let heal_at = if calm { SECOND } else { random.magnitude(SECOND, 8 * SECOND) };
-        let config = Self::config(random, calm);
+        let mut config = Self::config(random, calm);
+        let mut watch = None;
+        if !calm && random.chance(1, 12) {
+            config.request_timeout_max = config.request_timeout * 2;
+            let timeout = config.request_timeout_max.as_nanos() as u64;
+            let from = heal_at + 2 * SECOND + 4 * (quorums.faults() as u64 + 2) * timeout;
+            watch = Some(Watch { from, to: from + 6 * timeout });
+        }
         let weather = Self::weather(random, &config, calm);
         let mut suspects: Vec<usize> = (0..profile.replicas).collect();
         random.shuffle(&mut suspects);
@@ -127,14 +143,21 @@ impl Draw {
                 execution_max: if all_fast { 0 } else { random.magnitude(1, 30 * MILLISECOND) },
             })
             .collect();
-        let clients = Self::clients(random, heal_at, calm);
+        let mut clients = Self::clients(random, heal_at, calm);
+        if let Some(watch) = watch {
+            for client in &mut clients {
+                client.faulty = false;
+                client.commands = 60;
+                client.gap = watch.to / 60;
+            }
+        }
         let mut faults = Vec::new();
         for kind in FaultKind::ALL {
             if !calm && random.chance(2, 5) {
                 faults.push((kind, random.magnitude(100 * MILLISECOND, 4 * SECOND)));
             }
         }
-        Self { config, weather, calm, heal_at, clients, machines, faults, crashes, adversaries }
+        Self { config, weather, calm, heal_at, watch, clients, machines, faults, crashes, adversaries }
     }
 
     fn config(random: &mut Random, calm: bool) -> Config {

@@ -6,6 +6,7 @@ use pssmr_types::{
     StopData, Sync, View, Vote,
 };
 
+use super::client::Client;
 use crate::random::Random;
 
 /// A message of the same kind that says something else, or now and then another one.
@@ -93,6 +94,18 @@ fn forge(random: &mut Random, request: &Request) -> Request {
             Request::new(other, 1, 1, Operation::Command, b"forged, for another session")
         }
     }
+}
+
+/// Requests in the names of clients that did not send them.
+pub(super) fn forge_many(random: &mut Random, many: usize) -> Vec<Request> {
+    (0..many)
+        .map(|_| {
+            let principal = Client::principal(random.index(4));
+            let client = ClientId { principal, session: random.between(1, 8) };
+            let sequence = random.between(1, 100);
+            Request::new(client, sequence, 1, Operation::Command, b"forged")
+        })
+        .collect()
 }
 
 fn batch(random: &mut Random, batch: &Batch) -> Batch {
@@ -185,12 +198,21 @@ fn state(random: &mut Random, state: &StopData, cluster: ClusterId, secret: &Sec
 fn sync(random: &mut Random, sync: &Sync, cluster: ClusterId, secret: &SecretKey) -> Sync {
     let mut states = sync.states.clone();
     random.shuffle(&mut states);
-    if random.chance(1, 3) {
-        states.pop();
-    } else {
-        let own = secret.public();
-        for own in states.iter_mut().filter(|state| state.is_signed_by(cluster, &own)) {
-            *own = state(random, own, cluster, secret);
+    match random.below(4) {
+        0 => {
+            states.pop();
+        }
+        // In the names of others.
+        1 => {
+            for other in &mut states {
+                *other = state(random, other, cluster, secret);
+            }
+        }
+        _ => {
+            let own = secret.public();
+            for own in states.iter_mut().filter(|state| state.is_signed_by(cluster, &own)) {
+                *own = state(random, own, cluster, secret);
+            }
         }
     }
     let view = if random.chance(1, 4) { View(near(random, sync.view.0)) } else { sync.view };

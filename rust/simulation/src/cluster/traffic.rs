@@ -56,8 +56,15 @@ impl World {
 
     pub(super) fn on_client_work(&mut self, client: usize) {
         let sender = &mut self.clients[client];
+        if self.draw.watch.is_some_and(|watch| self.now > watch.to) {
+            sender.hurry();
+        }
         let requests = sender.work(self.now, self.checker.completed);
-        let gap = if self.healed { sender.habits.gap.min(20 * MILLISECOND) } else { sender.habits.gap };
+        let gap = if self.healed && self.draw.watch.is_none() {
+            sender.habits.gap.min(20 * MILLISECOND)
+        } else {
+            sender.habits.gap
+        };
         if !sender.has_no_more() {
             let gap = gap / 2 + self.random.below(gap + MILLISECOND);
             self.queue.schedule(self.now + gap, Event::ClientWork { client });

@@ -125,7 +125,9 @@ impl World {
         self.healed = true;
         self.end_partition();
         self.network.heal();
-        self.clients.iter_mut().for_each(Client::hurry);
+        if self.draw.watch.is_none() {
+            self.clients.iter_mut().for_each(Client::hurry);
+        }
         for host in 0..self.hosts.len() {
             self.hosts[host].slowness = 0;
             if self.hosts[host].paused_until > self.now {

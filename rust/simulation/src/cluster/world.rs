@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use pssmr_ordering::{Core, Effect, Input};
-use pssmr_types::{ClusterId, Digest, Epoch, Membership, ReplicaId, SecretKey};
+use pssmr_types::{ClusterId, Digest, Epoch, Membership, ReplicaId, SecretKey, View};
 
 use super::adversary::Adversary;
 use super::checker::Checker;
@@ -46,6 +46,8 @@ pub(super) struct World {
     /// Counts partitions; only the last one is in force.
     pub(super) partition: u64,
     pub(super) healed: bool,
+    /// By host, the view that it was in last.
+    pub(super) left: Vec<View>,
     traced: bool,
     events: u64,
     ticks_at_once: (u64, u32),
@@ -90,13 +92,14 @@ impl World {
             queue: Queue::default(),
             checker: Checker::new(hosts.len(), sessions_are_few),
             network: Network::new(profile.replicas, draw.weather, random.fork()),
-            hosts,
             adversaries,
             clients,
             counters: Counters::default(),
             random,
             partition: 0,
             healed: false,
+            left: vec![View(0); hosts.len()],
+            hosts,
             traced,
             events: 0,
             ticks_at_once: (0, 0),
@@ -154,7 +157,8 @@ impl World {
         let timeout = self.draw.config.request_timeout_max.as_nanos() as u64;
         let bad_leaders = self.profile.quorums().faults() as u64;
         let forgotten = if self.draw.clients.iter().any(|client| client.faulty) { 40 * SECOND } else { 0 };
-        self.draw.heal_at + 20 * SECOND + forgotten + 8 * (bad_leaders + 2) * timeout
+        let rest = self.draw.watch.map_or(self.draw.heal_at, |watch| watch.to);
+        rest + 20 * SECOND + forgotten + 8 * (bad_leaders + 2) * timeout
     }
 
     fn handle(&mut self, event: Event) {
@@ -259,7 +263,8 @@ impl World {
 
     /// Whether every client has what it is owed, and all correct replicas are at the same place.
     fn is_done(&self) -> bool {
-        if !self.clients.iter().all(Client::is_done) {
+        let is_watched = self.draw.watch.is_some_and(|watch| self.now < watch.to);
+        if is_watched || !self.clients.iter().all(Client::is_done) {
             return false;
         }
         let slots = self.checker.slots() as u64;
