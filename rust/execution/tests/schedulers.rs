@@ -244,6 +244,16 @@ fn a_command_that_waits_for_something_else_does_not_follow() {
 }
 
 #[test]
+fn readers_do_not_follow_because_they_can_run_beside_each_other() {
+    let mut keys = Keys::new();
+    keys.submit(&key("a", Mode::Write));
+    keys.submit(&key("a", Mode::Read));
+    keys.submit(&key("a", Mode::Read));
+    assert_eq!(keys.scheduler.follow(0), None);
+    assert_eq!(keys.complete(0), [1, 2]);
+}
+
+#[test]
 fn what_waited_for_a_command_is_wished_onto_its_worker() {
     let mut keys = Keys::new();
     keys.submit(&key("a", Mode::Write));

@@ -118,9 +118,6 @@ impl Node {
         self.waiting.pop_front();
         self.followed = self.followed.saturating_sub(1);
         self.hold(mode);
-        if self.waiting.is_empty() {
-            self.closed = self.excluded();
-        }
         Some(waiter)
     }
 
