@@ -284,4 +284,6 @@ class AsyncClient:
     def _open_connection(self) -> _Connection:
         if self._connection is None or self._connection.closed:
             raise Closed("the client is not open: use it in `async with`, or call open()")
+        if self._connection.loop is not asyncio.get_running_loop():
+            raise Error("the client was opened in another event loop; make one for each loop")
         return self._connection

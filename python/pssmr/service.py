@@ -183,6 +183,13 @@ class Service:
     Subclasses have maps, resources, commands and queries. They are read and checked when the class is made. An
     instance is a service of its own: its commands can be called right away, without a cluster.
 
+    Every replica runs the same commands and has to come to the same results, so a handler depends on its arguments, its
+    context and the service's state alone: no clock, no random numbers but the context's, no files, no network, no
+    iteration over a set, whose order differs between processes (`sorted` gives it one). Arguments come as copies, and
+    dicts among them sorted by key. A handler that raises an `ApplicationError` answers with it; any other exception
+    becomes `HandlerFailed`; `MemoryError` and what is no `Exception` stop the replica. A `RecursionError` is a failure
+    like others, so replicas need the same recursion limit.
+
     A service that keeps state in attributes of its own, beside its maps, defines `snapshot(self) -> bytes`, which
     returns that state in a form that is the same at every replica: `pssmr.encode` makes such bytes. The digest that
     replicas compare covers the maps and the snapshot, and no other attributes.

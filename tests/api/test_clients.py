@@ -90,6 +90,13 @@ async def test_more_calls_than_may_be_in_flight_wait_for_room(cluster: Path) -> 
         assert sorted(results) == list(range(1, 51))
 
 
+async def test_a_client_belongs_to_one_event_loop(cluster: Path) -> None:
+    async with pssmr.AsyncClient(cluster, timeout=60) as client:
+        with pytest.raises(pssmr.Error, match="another event loop"):
+            await asyncio.to_thread(lambda: asyncio.run(client.call(Ledger.read, "ann")))
+        assert await client.call(Ledger.read, "ann") is None
+
+
 async def test_a_cancelled_call_leaves_room_and_the_command_may_be_executed(cluster: Path) -> None:
     released.clear()
     async with pssmr.AsyncClient(cluster, timeout=60, in_flight_max=2) as client:

@@ -402,7 +402,7 @@ REFUSED: list[tuple[Define, str]] = [
     (unknown_field, "Bad.act: argument 'envelope'.transfer: Transfer is no dataclass with a field 'sauce'"),
     (
         inner_key,
-        "Bad.act: argument 'owners': the key is declared inside of list[str]; declare it outside, as in Annotated[list[str]",
+        "Bad.act: argument 'owners': the key is declared inside of list[str]; declare it outside, as in Annotated[",
     ),
     (map_without_mode, "Bad.act: argument 'owner': says which map but not how; write accounts.read or .write"),
     (writing_query, "Bad.act: argument 'owner': accounts.write: a query only reads; make it a @pssmr.command"),

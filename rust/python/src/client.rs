@@ -58,6 +58,7 @@ impl ClientCore {
         request_bytes_max: usize,
         result_bytes_max: usize,
     ) -> PyResult<Self> {
+        errors::load(py)?;
         let endpoint = |(key, address): (String, String)| Ok(ReplicaEndpoint { key: public_key_of(&key)?, address });
         let replicas = replicas.into_iter().map(endpoint).collect::<PyResult<_>>()?;
         let model = self::fault_model(fault_model)?;

@@ -7,78 +7,67 @@ use pyo3::types::{PyTuple, PyType};
 
 use pssmr_execution::Refusal;
 
-macro_rules! exception {
-    ($(#[$doc:meta])* $function:ident, $class:literal) => {
-        $(#[$doc])*
+macro_rules! exceptions {
+    ($($(#[$doc:meta])* $function:ident, $class:literal;)*) => {
+        mod classes {
+            use pyo3::prelude::*;
+            use pyo3::sync::PyOnceLock;
+            use pyo3::types::PyType;
+
+            $(pub(super) fn $function(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+                static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+                CLASS.import(py, "pssmr.errors", $class)
+            })*
+        }
+
+        $($(#[$doc])*
         pub(crate) fn $function(py: Python<'_>, message: impl Into<String>) -> PyErr {
-            static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-            match CLASS.import(py, "pssmr.errors", $class) {
+            match classes::$function(py) {
                 Ok(class) => PyErr::from_type(class.clone(), (message.into(),)),
                 Err(error) => error,
             }
+        })*
+
+        /// Looks all classes up. Later, making an exception lets no other thread go first: a thread that is on its
+        /// way back to Python when the interpreter ends aborts the process.
+        pub(crate) fn load(py: Python<'_>) -> PyResult<()> {
+            $(classes::$function(py)?;)*
+            Ok(())
         }
     };
 }
 
-exception! {
+exceptions! {
     /// A value that does not fit a command's argument.
-    argument_error, "ArgumentError"
-}
-exception! {
+    argument_error, "ArgumentError";
     /// A command that is refused for another reason.
-    command_error, "CommandError"
-}
-exception! {
+    command_error, "CommandError";
     /// A command that nobody knows.
-    unknown_command, "UnknownCommand"
-}
-exception! {
+    unknown_command, "UnknownCommand";
     /// A service that can't be.
-    declaration_error, "DeclarationError"
-}
-exception! {
+    declaration_error, "DeclarationError";
     /// A handler that failed; the text is the name of the exception's type.
-    handler_failed, "HandlerFailed"
-}
-exception! {
+    handler_failed, "HandlerFailed";
     /// A handler that touched what its command does not declare.
-    undeclared_access, "UndeclaredAccess"
-}
-exception! {
+    undeclared_access, "UndeclaredAccess";
     /// A replica that has stopped for good.
-    replica_stopped, "ReplicaStopped"
-}
-exception! {
+    replica_stopped, "ReplicaStopped";
     /// What was closed.
-    closed, "Closed"
-}
-exception! {
+    closed, "Closed";
     /// A configuration that can't be used.
-    config_error, "ConfigError"
-}
-exception! {
+    config_error, "ConfigError";
     /// Too many requests under way.
-    busy, "Busy"
-}
-exception! {
+    busy, "Busy";
     /// A request above the limit.
-    request_too_large, "RequestTooLarge"
-}
-exception! {
+    request_too_large, "RequestTooLarge";
     /// Too few replicas can be reached.
-    no_quorum, "NoQuorum"
-}
-exception! {
+    no_quorum, "NoQuorum";
     /// A key that the other side does not take.
-    wrong_key, "WrongKey"
-}
-exception! {
+    wrong_key, "WrongKey";
     /// A command of which nobody knows whether it was executed.
-    outcome_unknown, "OutcomeUnknown"
-}
-exception! {
+    outcome_unknown, "OutcomeUnknown";
     /// A session that the replicas have forgotten.
-    session_expired, "SessionExpired"
+    session_expired, "SessionExpired";
 }
 
 /// The application's own error with this name.

@@ -67,6 +67,7 @@ impl Executor {
         if workers == 0 || workers > WORKERS_MAX {
             return Err(PyValueError::new_err(format!("workers is {workers}, expected 1 to {WORKERS_MAX}")));
         }
+        errors::load(service.py())?;
         let service = Arc::new(PythonService::new(service)?);
         let replies = Arc::new(Replies::default());
         let config = ExecutorConfig { workers, ..ExecutorConfig::default() };
