@@ -51,6 +51,10 @@ pub enum Behaviour {
     TrimsUndecided,
     /// They drop the entries of older views also for decisions that they only heard of.
     DropsEntriesWhenCatchingUp,
+    /// They count ACCEPTs of one view together with those of another.
+    CountsAcceptsOfAnyView,
+    /// They count WRITEs of one view together with those of another.
+    CountsWritesOfAnyView,
     /// They count WRITEs also for slots at or below the voter's base. No violation is known; forbidden to be strict.
     CountsBelowTheBase,
 }
@@ -93,8 +97,13 @@ impl Setting {
             Mutation::PrefixByOneCertifier,
             Mutation::UnboundByFew,
         ];
-        let behaviours =
-            [Behaviour::AcceptsAfterLeaving, Behaviour::TrimsUndecided, Behaviour::DropsEntriesWhenCatchingUp];
+        let behaviours = [
+            Behaviour::AcceptsAfterLeaving,
+            Behaviour::TrimsUndecided,
+            Behaviour::DropsEntriesWhenCatchingUp,
+            Behaviour::CountsAcceptsOfAnyView,
+            Behaviour::CountsWritesOfAnyView,
+        ];
         let mut all: Vec<Self> = rules.map(|mutation| Self { mutation, ..byzantine }).to_vec();
         all.push(Self { mutation: Mutation::LowestLock, ..crash });
         all.extend(behaviours.map(|behaviour| Self { behaviour, ..byzantine }));

@@ -9,8 +9,8 @@ use pssmr_simulation::cluster::{Counters, Profile, cpu_seconds, run};
 fn seeds(profile: Profile) -> u64 {
     match profile.name {
         "bft4" | "cft3" => 1000,
-        "bft7" => 150,
-        "cft5" => 300,
+        "bft7" => 300,
+        "cft5" => 500,
         _ => 200,
     }
 }

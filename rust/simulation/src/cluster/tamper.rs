@@ -204,8 +204,14 @@ fn sync(random: &mut Random, sync: &Sync, cluster: ClusterId, secret: &SecretKey
         }
         // In the names of others.
         1 => {
+            let innocent = random.chance(1, 2);
             for other in &mut states {
-                *other = state(random, other, cluster, secret);
+                *other = if innocent {
+                    let (epoch, view, replica) = (other.epoch, other.view, other.replica);
+                    StopData::sign(cluster, epoch, view, replica, None, Vec::new(), secret)
+                } else {
+                    state(random, other, cluster, secret)
+                };
             }
         }
         _ => {

@@ -194,13 +194,17 @@ impl<'a> World<'a> {
         let (view, head) = (replica.view, replica.head);
         let ours = replica.writes[view as usize];
         let (low, high) = (self.chains.slot(base), self.chains.slot(head));
-        let counts_all = self.setting.behaviour == Behaviour::CountsBelowTheBase;
+        let below = self.setting.behaviour == Behaviour::CountsBelowTheBase;
+        let any_view = self.setting.behaviour == Behaviour::CountsWritesOfAnyView;
         let supported: Vec<Chain> = (low + 1..=high)
             .map(|slot| self.chains.up_to(head, slot))
             .filter(|chain| {
                 let writes = |replica: &Replica| {
-                    replica.writes[view as usize].is_some_and(|voted| {
-                        voted.is_for(self.chains, *chain) || counts_all && self.chains.extends(voted.chain, *chain)
+                    replica.writes.iter().enumerate().any(|(of_view, voted)| {
+                        (any_view || of_view as u64 == view)
+                            && voted.is_some_and(|voted| {
+                                voted.is_for(self.chains, *chain) || below && self.chains.extends(voted.chain, *chain)
+                            })
                     })
                 };
                 self.replicas.iter().filter(|replica| writes(replica)).count() >= self.needed()
@@ -229,8 +233,12 @@ impl<'a> World<'a> {
     }
 
     fn is_decided(&self, view: u64, chain: Chain) -> bool {
-        let accepts =
-            |replica: &Replica| replica.accepts[view as usize].is_some_and(|voted| voted.is_for(self.chains, chain));
+        let any_view = self.setting.behaviour == Behaviour::CountsAcceptsOfAnyView;
+        let accepts = |replica: &Replica| {
+            replica.accepts.iter().enumerate().any(|(of_view, voted)| {
+                (any_view || of_view as u64 == view) && voted.is_some_and(|voted| voted.is_for(self.chains, chain))
+            })
+        };
         self.replicas.iter().filter(|replica| accepts(replica)).count() >= self.needed()
     }
 
