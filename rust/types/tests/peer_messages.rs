@@ -1,5 +1,7 @@
 //! Every message between replicas: its bytes, its way back, and what hostile bytes do.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use pssmr_types::{
@@ -142,7 +144,12 @@ proptest! {
 /// The bytes on the wire are a contract between versions: these change only together with `PROTOCOL_VERSION`.
 #[test]
 fn golden_frames() {
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| {
+        bytes.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("a string takes all");
+            text
+        })
+    };
     let vote = Vote { view: View(1), base: Slot(2), slot: Slot(3), digest: Digest([0xAA; 32]) };
     let head = "020200000000000000010000000000000002000000000000000300000000000000";
     assert_eq!(hex(&encoded(&PeerMessage::Write(vote))), format!("{head}{}", "aa".repeat(32)));
