@@ -18,7 +18,7 @@ pub(super) struct Character {
     withholds: u32,
     tampers: u32,
     replays: u32,
-    /// How often it changes what it says of itself at a view change, and what it proves as a leader.
+    /// How often it changes what it proposes, what it says of itself at a view change, and what it proves as a leader.
     schemes: u32,
     /// How often it votes for whatever it hears others vote for, to some of them.
     echoes: u32,
@@ -155,8 +155,8 @@ impl Adversary {
             }
         }
         let cluster = self.membership.cluster();
-        let is_of_a_view_change = matches!(message, PeerMessage::StopData(_) | PeerMessage::Sync(_));
-        let lies = self.character.tampers.max(if is_of_a_view_change { self.character.schemes } else { 0 });
+        let is_decisive = matches!(message, PeerMessage::Propose(_) | PeerMessage::StopData(_) | PeerMessage::Sync(_));
+        let lies = self.character.tampers.max(if is_decisive { self.character.schemes } else { 0 });
         // One lie for all of them, or one for each.
         let lie = (self.random.chance(1, 2) && self.random.parts_per_million(lies))
             .then(|| tamper::tamper(&mut self.random, message, cluster, &self.secret));

@@ -198,7 +198,9 @@ fn state(random: &mut Random, state: &StopData, cluster: ClusterId, secret: &Sec
 fn sync(random: &mut Random, sync: &Sync, cluster: ClusterId, secret: &SecretKey) -> Sync {
     let mut states = sync.states.clone();
     random.shuffle(&mut states);
-    match random.below(4) {
+    let own = secret.public();
+    let is_own = |state: &StopData| state.is_signed_by(cluster, &own);
+    match random.below(5) {
         0 => {
             states.pop();
         }
@@ -214,9 +216,16 @@ fn sync(random: &mut Random, sync: &Sync, cluster: ClusterId, secret: &SecretKey
                 };
             }
         }
+        // One state for all.
+        2 => {
+            if let Some(own) = states.iter().find(|state| is_own(state)) {
+                let StopData { epoch, view, replica, .. } = *own;
+                let innocent = StopData::sign(cluster, epoch, view, replica, None, Vec::new(), secret);
+                states.fill(innocent);
+            }
+        }
         _ => {
-            let own = secret.public();
-            for own in states.iter_mut().filter(|state| state.is_signed_by(cluster, &own)) {
+            for own in states.iter_mut().filter(|state| is_own(state)) {
                 *own = state(random, own, cluster, secret);
             }
         }

@@ -268,8 +268,15 @@ impl World {
             return false;
         }
         let slots = self.checker.slots() as u64;
-        self.hosts.iter().filter(|host| host.is_correct()).all(|host| {
-            host.core.decided().0 == slots && host.work.is_empty() && !host.executing && host.inbox.is_empty()
+        let mut correct = self.hosts.iter().filter(|host| host.is_correct());
+        let view = correct.clone().next().map(|host| host.core.view());
+        correct.all(|host| {
+            Some(host.core.view()) == view
+                && host.core.is_active()
+                && host.core.decided().0 == slots
+                && host.work.is_empty()
+                && !host.executing
+                && host.inbox.is_empty()
         })
     }
 
