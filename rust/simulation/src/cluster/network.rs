@@ -20,13 +20,15 @@ pub(super) struct Weather {
     /// Kinds of messages, by bit, that are lost as often as `kinds_lost` says.
     pub(super) unlucky_kinds: u32,
     pub(super) kinds_lost: u32,
+    /// The shortest and the longest delay when all is healed.
+    pub(super) healed: (u64, u64),
 }
 
 impl Weather {
-    /// No faults, and short delays.
-    pub(super) fn fair(self) -> Self {
-        let delay_min = self.delay_min.min(100_000);
-        Self { delay_min, delay_max: delay_min * 3, spikes: 0, loss: 0, duplicates: 0, kinds_lost: 0, ..self }
+    /// No faults.
+    fn fair(self) -> Self {
+        let (delay_min, delay_max) = self.healed;
+        Self { delay_min, delay_max, spikes: 0, loss: 0, duplicates: 0, kinds_lost: 0, ..self }
     }
 }
 

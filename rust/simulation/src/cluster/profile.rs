@@ -115,7 +115,12 @@ impl Draw {
             let from = heal_at + 2 * SECOND + 4 * (quorums.faults() as u64 + 2) * timeout;
             watch = Some(Watch { from, to: from + 6 * timeout });
         }
-        let weather = Self::weather(random, &config, calm);
+        // Delays that the time-out was not made for: it has to grow.
+        let patient = !calm && watch.is_none() && random.chance(1, 15);
+        if patient {
+            config.request_timeout_max = config.request_timeout * 32;
+        }
+        let weather = Self::weather(random, &config, calm, patient);
         let mut suspects: Vec<usize> = (0..profile.replicas).collect();
         random.shuffle(&mut suspects);
         // Leaders of the first views are the more interesting ones.
@@ -182,16 +187,18 @@ impl Draw {
         }
     }
 
-    fn weather(random: &mut Random, config: &Config, calm: bool) -> Weather {
+    fn weather(random: &mut Random, config: &Config, calm: bool, patient: bool) -> Weather {
         let timeout = config.request_timeout.as_nanos() as u64;
         let slowest = if calm { timeout / 40 } else { *random.pick(&[timeout / 8, timeout / 4, timeout]) };
         let delay_max = random.magnitude(50_000, slowest);
+        let delay_min = random.between(10_000, delay_max.min(MILLISECOND));
+        let healed = if patient { (timeout / 4, timeout / 2) } else { (delay_min.min(100_000), 300_000) };
         let or_none = |random: &mut Random, most| {
             if calm || random.chance(1, 2) { 0 } else { random.magnitude(1000, most) as u32 }
         };
         Weather {
             streams: random.chance(1, 2),
-            delay_min: random.between(10_000, delay_max.min(MILLISECOND)),
+            delay_min,
             delay_max,
             spikes: or_none(random, 100_000),
             spike_max: 2 * timeout,
@@ -199,6 +206,7 @@ impl Draw {
             duplicates: or_none(random, 300_000),
             unlucky_kinds: random.any() as u32 & random.any() as u32,
             kinds_lost: or_none(random, 900_000),
+            healed,
         }
     }
 
