@@ -15,7 +15,10 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("pssmr-client", &["pssmr-types", "pssmr-transport"]),
     ("pssmr-replica", &["pssmr-types", "pssmr-ordering", "pssmr-execution", "pssmr-storage", "pssmr-transport"]),
     ("pssmr-simulation", &["pssmr-types", "pssmr-ordering"]),
-    ("pssmr-python", &["pssmr-types", "pssmr-ordering", "pssmr-execution", "pssmr-replica", "pssmr-client"]),
+    (
+        "pssmr-python",
+        &["pssmr-types", "pssmr-ordering", "pssmr-execution", "pssmr-transport", "pssmr-replica", "pssmr-client"],
+    ),
     ("pssmr", &["pssmr-types", "pssmr-ordering", "pssmr-execution"]),
 ];
 
