@@ -40,7 +40,7 @@ use pssmr_types::{FaultModel, Quorums};
 pub use chains::Chains;
 use world::World;
 
-/// What correct replicas do. All but the first are seeded faults.
+/// What correct replicas do. All but the first are seeded faults; [`Setting::mutants`] has those that do harm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
     /// As the protocol says.
@@ -55,6 +55,9 @@ pub enum Behaviour {
     CountsAcceptsOfAnyView,
     /// They count WRITEs of one view together with those of another.
     CountsWritesOfAnyView,
+    /// They go on voting in their view after they have learned that something else than their chain was decided. No
+    /// violation is known; forbidden to be strict.
+    VotesOnAnotherChain,
     /// They count WRITEs also for slots at or below the voter's base. No violation is known; forbidden to be strict.
     CountsBelowTheBase,
 }
@@ -84,7 +87,7 @@ impl Setting {
             .map(|(model, replicas)| Self::new(model, replicas))
     }
 
-    /// Every seeded fault, each in the fault model where it matters.
+    /// Every seeded fault that does harm, each in the fault model where it matters.
     pub fn mutants() -> Vec<Self> {
         let byzantine = Self::new(FaultModel::Byzantine, 4);
         let crash = Self::new(FaultModel::Crash, 3);

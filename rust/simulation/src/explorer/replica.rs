@@ -28,6 +28,8 @@ pub(super) struct Replica {
     pub(super) head: Chain,
     /// It learned that something else than its chain was decided: it votes no more in this view.
     pub(super) barred: bool,
+    /// A seeded fault: it takes up what was decided and goes on voting.
+    pub(super) turns: bool,
     pub(super) decided: Chain,
     pub(super) lock: Option<(u64, Chain)>,
     pub(super) writeset: Vec<Written>,
@@ -47,6 +49,7 @@ impl Replica {
             base: Some(Chains::EMPTY),
             head: Chains::EMPTY,
             barred: false,
+            turns: false,
             decided: Chains::EMPTY,
             lock: None,
             writeset: Vec::new(),
@@ -61,17 +64,11 @@ impl Replica {
         let base = chains.slot(self.base.expect("only with a base does a replica write"));
         self.head = chain;
         self.writes[self.view as usize] = Some(Voted { base, chain });
-        match self.writeset.last_mut() {
-            Some(last) if last.view == View(self.view) => {
-                let next = last.last().0 + 1;
-                last.digests.extend(chains.digests_from(chain, next));
-            }
-            _ => {
-                let first = chains.slot(self.decided).max(1);
-                let digests = chains.digests_from(chain, first);
-                self.writeset.push(Written { view: View(self.view), base: Slot(base), first: Slot(first), digests });
-            }
-        }
+        // As the replicas do, the entry is read anew off the chain each time.
+        self.writeset.pop_if(|last| last.view == View(self.view));
+        let first = chains.slot(self.decided).max(1);
+        let digests = chains.digests_from(chain, first);
+        self.writeset.push(Written { view: View(self.view), base: Slot(base), first: Slot(first), digests });
     }
 
     /// Locks a chain of its view and accepts it, unless it did already.
@@ -103,7 +100,11 @@ impl Replica {
         if chains.extends(chain, self.head) {
             self.head = chain;
         } else if !chains.extends(self.head, chain) {
-            self.barred = true;
+            if self.turns && self.base.is_some_and(|base| chains.extends(chain, base)) {
+                self.head = chain;
+            } else {
+                self.barred = true;
+            }
         }
     }
 

@@ -75,7 +75,8 @@ impl<'a> World<'a> {
         let mut random = Random::new(seed);
         let correct = quorums.replicas() - liars(&quorums);
         let draw = Draw::new(&mut random, correct);
-        let replicas = (0..correct as u16).map(|id| Replica::new(id, draw.views)).collect();
+        let turns = setting.behaviour == Behaviour::VotesOnAnotherChain;
+        let replicas = (0..correct as u16).map(|id| Replica { turns, ..Replica::new(id, draw.views) }).collect();
         let mut leaders = vec![None; draw.views as usize];
         leaders[0] = Some((Chains::EMPTY, Chains::EMPTY));
         Self {
