@@ -210,6 +210,15 @@ fn no_worker_is_idle_behind_a_deferred_footprint() {
 }
 
 #[test]
+fn what_one_worker_leaves_another_takes() {
+    explore(|| {
+        let rig = rig_with(3, KEYED, 4);
+        submit(&rig, 1, &[&[PLAIN, 0], &[PLAIN, 1], &[PLAIN, 2], &[PLAIN, 0], &[PLAIN, 1], &[PLAIN, 2, 0, 1]]);
+        wait_for(&rig, 6);
+    });
+}
+
+#[test]
 fn deferred_footprints_keep_the_order() {
     explore(|| {
         let rig = rig(2, KEYED);

@@ -134,6 +134,8 @@ fn a_rolled_back_addition_leaves_those_of_others() {
     succeeds.add(ACCOUNTS, b"k", 7).unwrap();
     succeeds.commit();
     fails.rollback();
+    fails.begin(&Footprint::nothing());
+    fails.commit();
     assert_eq!(touching(&tables, Mode::Read).get(ACCOUNTS, b"k"), Ok(Some(Bytes::from_static(&[7]))));
 }
 
@@ -202,6 +204,9 @@ fn the_digest_is_of_the_content_and_not_of_its_history() {
 
 #[test]
 fn every_part_of_the_content_is_in_the_digest() {
+    // Of these two only the lengths say where the key ends.
+    let long_key = [&b"a"[..], &9u64.to_le_bytes()].concat();
+    let long_value = "\u{1}\0\0\0\0\0\0\0z";
     let digest = |names: [&str; 2], entries: &[(TableId, &[u8], &'static str)]| {
         let tables = Arc::new(Tables::new(names));
         let mut access = Access::unguarded(tables.clone());
@@ -218,6 +223,8 @@ fn every_part_of_the_content_is_in_the_digest() {
         digest(names, &[(ACCOUNTS, b"ab", "c")]),
         digest(names, &[(ORDERS, b"a", "bc")]),
         digest(names, &[(ACCOUNTS, b"a", "bc"), (ACCOUNTS, b"b", "")]),
+        digest(names, &[(ACCOUNTS, b"a", long_value)]),
+        digest(names, &[(ACCOUNTS, &long_key, "z")]),
     ];
     let distinct: std::collections::BTreeSet<_> = digests.iter().collect();
     assert_eq!(distinct.len(), digests.len());
