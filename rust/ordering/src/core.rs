@@ -239,7 +239,8 @@ impl Core {
     }
 
     fn retransmit(&mut self, effects: &mut Vec<Effect>) {
-        let lifetime = (20 * nanos(self.config.request_timeout)).max(10_000_000_000);
+        // Long enough for a time-out that has grown: a request that is forgotten before it complains deposes no leader.
+        let lifetime = (20 * nanos(self.config.request_timeout)).max(3 * self.timeout()).max(10_000_000_000);
         self.pool.expire(self.now.monotonic.saturating_sub(lifetime));
         self.repeat_view_change(None, effects);
         let is_stuck = self.chain.decided() == self.decided_at_retransmit;

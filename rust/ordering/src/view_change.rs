@@ -75,7 +75,7 @@ impl ViewChange {
 
 impl Core {
     /// How long this view has, in nanoseconds: it doubles with each view in which nothing was decided.
-    fn timeout(&self) -> u64 {
+    pub(crate) fn timeout(&self) -> u64 {
         let doublings = self.change.failed.saturating_sub(1).min(DOUBLINGS_MAX);
         (nanos(self.config.request_timeout) << doublings).min(nanos(self.config.request_timeout_max))
     }
