@@ -268,15 +268,24 @@ impl World {
             return false;
         }
         let slots = self.checker.slots() as u64;
-        let mut correct = self.hosts.iter().filter(|host| host.is_correct());
-        let view = correct.clone().next().map(|host| host.core.view());
-        correct.all(|host| {
-            Some(host.core.view()) == view
-                && host.core.is_active()
-                && host.core.decided().0 == slots
-                && host.work.is_empty()
-                && !host.executing
-                && host.inbox.is_empty()
+        let correct = || self.hosts.iter().filter(|host| host.is_correct());
+        let at_rest = |host: &Host| {
+            host.core.decided().0 == slots && host.work.is_empty() && !host.executing && host.inbox.is_empty()
+        };
+        correct().all(at_rest) && self.has_a_view()
+    }
+
+    /// Whether enough replicas for a quorum, Byzantine ones included, are active in one view, and nobody stayed behind
+    /// it. A few may be ahead: they have left a view that the others found a reason to stay in.
+    fn has_a_view(&self) -> bool {
+        let correct = || self.hosts.iter().filter(|host| host.is_correct());
+        let quorum = self.profile.quorums().quorum();
+        correct().any(|host| {
+            let view = host.core.view();
+            let active = correct().filter(|other| other.core.view() == view && other.core.is_active()).count();
+            let behind =
+                correct().any(|other| other.core.view() < view || other.core.view() == view && !other.core.is_active());
+            active + self.adversaries.len() >= quorum && !behind
         })
     }
 
