@@ -212,9 +212,10 @@ fn no_worker_is_idle_behind_a_deferred_footprint() {
 #[test]
 fn what_one_worker_leaves_another_takes() {
     explore(|| {
-        let rig = rig_with(3, KEYED, 4);
-        submit(&rig, 1, &[&[PLAIN, 0], &[PLAIN, 1], &[PLAIN, 2], &[PLAIN, 0], &[PLAIN, 1], &[PLAIN, 2, 0, 1]]);
-        wait_for(&rig, 6);
+        let rig = rig_with(2, KEYED, 2);
+        let each: [&'static [u8]; 4] = [&[PLAIN, 0], &[PLAIN, 1], &[PLAIN, 2], &[PLAIN, 3]];
+        submit(&rig, 1, &[each, each].concat());
+        wait_for(&rig, 8);
     });
 }
 

@@ -354,12 +354,14 @@ fn shutdown_can_drop_what_has_not_begun() {
     std::thread::scope(|scope| {
         scope.spawn(|| rig.executor.shutdown(Pending::Drop));
         scope.spawn(|| {
-            // Whether the first command has begun by now or not, it ends or is dropped; nothing hangs.
+            // Whether the first command has begun by now or not, it ends or is dropped; nothing hangs. It may even end
+            // before the shutdown begins, and then the others may run.
             std::thread::yield_now();
             rig.service.open();
         });
     });
-    assert!(rig.sink.told.lock().unwrap().completions.len() <= 1);
+    let positions: Vec<_> = rig.sink.told.lock().unwrap().completions.iter().map(|c| c.position).collect();
+    assert!([1, 2, 3].starts_with(&positions), "what is dropped comes after what was executed: {positions:?}");
     rig.executor.shutdown(Pending::Execute);
 }
 
