@@ -81,6 +81,11 @@ impl Client {
         self.left = self.left.min(3);
     }
 
+    /// It has one command more to send.
+    pub(super) fn go_on(&mut self) {
+        self.left += 1;
+    }
+
     /// What it has to send that is new. More than one request only from a faulty client: they have one number.
     pub(super) fn work(&mut self, now: u64, after: u64) -> Vec<Request> {
         if self.left == 0 {

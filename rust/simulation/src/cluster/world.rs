@@ -48,6 +48,8 @@ pub(super) struct World {
     pub(super) healed: bool,
     /// By host, the view that it was in last.
     pub(super) left: Vec<View>,
+    probed: bool,
+    give_up_at: u64,
     traced: bool,
     events: u64,
     ticks_at_once: (u64, u32),
@@ -100,6 +102,8 @@ impl World {
             healed: false,
             left: vec![View(0); hosts.len()],
             hosts,
+            probed: false,
+            give_up_at: 0,
             traced,
             events: 0,
             ticks_at_once: (0, 0),
@@ -112,7 +116,7 @@ impl World {
     pub(super) fn run(mut self) -> Result<Report, String> {
         self.note(|| "run", |world| format!("{:#?}", world.draw));
         self.begin();
-        let give_up_at = self.give_up_at();
+        self.give_up_at = self.draw.watch.map_or(self.draw.heal_at, |watch| watch.to) + self.patience();
         while let Some((at, event)) = self.queue.next() {
             self.now = at;
             self.events += 1;
@@ -121,9 +125,12 @@ impl World {
                 return Err(format!("at {} ms: {failure}", self.now / MILLISECOND));
             }
             if self.healed && self.events.is_multiple_of(8) && self.is_done() {
-                return self.finish();
+                if self.probed {
+                    return self.finish();
+                }
+                self.probe();
             }
-            if self.now > give_up_at || self.events > EVENTS_MAX {
+            if self.now > self.give_up_at || self.events > EVENTS_MAX {
                 return Err(self.no_progress());
             }
         }
@@ -151,14 +158,14 @@ impl World {
         self.queue.schedule(self.draw.heal_at, Event::Heal);
     }
 
-    /// By when all must be done: enough for time-outs that have grown to their limit, once for each leader that may
-    /// be faulty and once for a good one, and for requests that nobody can prove to be forgotten.
-    fn give_up_at(&self) -> u64 {
+    /// How long it may take until all is done: enough for time-outs that have grown to their limit, once for each leader
+    /// that may be faulty and once for a good one, and for requests that nobody can prove to be forgotten.
+    fn patience(&self) -> u64 {
         let timeout = self.draw.config.request_timeout_max.as_nanos() as u64;
         let bad_leaders = self.profile.quorums().faults() as u64;
-        let forgotten = if self.draw.clients.iter().any(|client| client.faulty) { 40 * SECOND } else { 0 };
-        let rest = self.draw.watch.map_or(self.draw.heal_at, |watch| watch.to);
-        rest + 20 * SECOND + forgotten + 8 * (bad_leaders + 2) * timeout
+        let forgotten =
+            if self.draw.clients.iter().any(|client| client.faulty) { 40 * SECOND + 4 * timeout } else { 0 };
+        20 * SECOND + forgotten + 8 * (bad_leaders + 2) * timeout
     }
 
     fn handle(&mut self, event: Event) {
@@ -275,18 +282,24 @@ impl World {
         correct().all(at_rest) && self.has_a_view()
     }
 
-    /// Whether enough replicas for a quorum, Byzantine ones included, are active in one view, and nobody stayed behind
-    /// it. A few may be ahead: they have left a view that the others found a reason to stay in.
+    /// Whether some view is active, and nobody stayed behind it. A few may be ahead: they have left a view that the others
+    /// found a reason to stay in, and the next request brings them together.
     fn has_a_view(&self) -> bool {
         let correct = || self.hosts.iter().filter(|host| host.is_correct());
-        let quorum = self.profile.quorums().quorum();
-        correct().any(|host| {
-            let view = host.core.view();
-            let active = correct().filter(|other| other.core.view() == view && other.core.is_active()).count();
-            let behind =
-                correct().any(|other| other.core.view() < view || other.core.view() == view && !other.core.is_active());
-            active + self.adversaries.len() >= quorum && !behind
+        let active = correct().filter(|host| host.core.is_active()).map(|host| host.core.view()).max();
+        active.is_some_and(|view| {
+            correct().all(|host| host.core.view() > view || host.core.view() == view && host.core.is_active())
         })
+    }
+
+    /// All is at rest: one more command shows that the cluster is not dead but idle.
+    fn probe(&mut self) {
+        self.note(|| "probe", |_| "one more command".into());
+        self.probed = true;
+        self.give_up_at = self.now + self.patience();
+        self.clients[0].go_on();
+        self.queue.schedule(self.now, Event::ClientWork { client: 0 });
+        self.queue.schedule(self.now, Event::ClientTimer { client: 0 });
     }
 
     fn finish(mut self) -> Result<Report, String> {
