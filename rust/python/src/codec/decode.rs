@@ -19,6 +19,8 @@ pub(crate) struct Decoder<'a, 'py> {
     py: Python<'py>,
     reader: Reader<'a>,
     values: usize,
+    /// Within a key or an element of a set, where two encodings of one value would be two.
+    in_key: bool,
 }
 
 /// Decodes the one value that `bytes` are.
@@ -34,7 +36,7 @@ pub(crate) fn decode<'py>(kind: &Type, py: Python<'py>, bytes: &[u8]) -> Result<
 
 impl<'a, 'py> Decoder<'a, 'py> {
     pub(crate) fn new(py: Python<'py>, bytes: &'a [u8]) -> Self {
-        Self { py, reader: Reader::new(bytes), values: 0 }
+        Self { py, reader: Reader::new(bytes), values: 0, in_key: false }
     }
 
     /// Ends the reading: nothing may be left.
@@ -120,7 +122,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         let mut previous: Option<&[u8]> = None;
         for _ in 0..length {
             let before = self.reader.rest();
-            values.push(self.value(element).map_err(|error| error.within(|| Step::Element))?);
+            values.push(self.key(element).map_err(|error| error.within(|| Step::Element))?);
             previous = Some(self.after(previous, before)?);
         }
         Ok(values)
@@ -135,12 +137,19 @@ impl<'a, 'py> Decoder<'a, 'py> {
         let mut previous: Option<&[u8]> = None;
         for _ in 0..length {
             let before = self.reader.rest();
-            let name = self.value(key).map_err(|error| error.within(|| Step::Key))?;
+            let name = self.key(key).map_err(|error| error.within(|| Step::Key))?;
             previous = Some(self.after(previous, before)?);
             let item = self.value(value).map_err(|error| error.within(|| Step::Value))?;
             dict.set_item(name, item)?;
         }
         Ok(dict.into_any())
+    }
+
+    fn key(&mut self, kind: &Type) -> Result<Bound<'py, PyAny>, CodecError> {
+        let outer = std::mem::replace(&mut self.in_key, true);
+        let value = self.value(kind);
+        self.in_key = outer;
+        value
     }
 
     /// The bytes read since `before`, if they sort after `previous`.
@@ -164,10 +173,11 @@ impl<'a, 'py> Decoder<'a, 'py> {
         }
     }
 
-    /// A dataclass of which `given` fields follow.
+    /// A dataclass of which `given` fields follow: all, or those that it had before it grew by fields with defaults.
     fn record(&mut self, record: &Record, given: usize) -> Result<Bound<'py, PyAny>, CodecError> {
         let py = self.py;
-        if given < record.required() || given > record.fields.len() {
+        let fewest = if self.in_key { record.fields.len() } else { record.required() };
+        if given < fewest || given > record.fields.len() {
             return Err(CodecError::mismatch(format!("expected {}, got an array of {given}", record.name)));
         }
         let mut positional = Vec::with_capacity(given);
