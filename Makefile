@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := $(VENV)/.tools-stamp
 BUILD := $(VENV)/.build-stamp
+DOCS := $(VENV)/.docs-stamp
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 PYTHON_SOURCES := python tests examples
@@ -19,7 +20,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python bench lint format clean build
+.PHONY: help demo test test-rust test-python bench lint format docs clean build
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,8 +58,13 @@ format: $(BUILD) ## format Rust and Python, and mend what can be mended
 	$(BIN)/ruff check --fix $(PYTHON_SOURCES)
 	$(BIN)/ruff format $(PYTHON_SOURCES)
 
+docs: $(DOCS) ## build the documentation into site/ and target/doc; a warning is an error
+	$(BIN)/mkdocs build --quiet
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --exclude pssmr-python --release
+	@echo 'Open site/index.html and target/doc/pssmr/index.html.'
+
 clean: ## remove everything that was built
-	rm -rf $(VENV) target dist python/pssmr/_core*.so .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) target dist site python/pssmr/_core*.so .pytest_cache .mypy_cache .ruff_cache
 	find python tests examples -name __pycache__ -type d -exec rm -rf {} +
 
 # The tools, before anything that is ours: so a change of ours never installs them again.
@@ -68,6 +74,10 @@ $(TOOLS): pyproject.toml
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || { echo '$(PYTHON) can make no virtual environment: on Debian and Ubuntu, install python3-venv' >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet 'maturin>=1.9.4,<2'
 	$(BIN)/maturin develop --release --extras dev
+	touch $@
+
+$(DOCS): pyproject.toml $(TOOLS)
+	$(BIN)/python -m pip install --quiet 'mkdocs-material>=9.7,<10' 'mkdocstrings[python]>=1.0,<2'
 	touch $@
 
 # Built in place, with the same profile and target directory as the tests: the crates are compiled once.

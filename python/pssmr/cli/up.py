@@ -43,7 +43,9 @@ def run_cluster(
         )
     if cluster is not None:
         _check_that_it_can_vote(ClusterConfig.load(cluster), fresh=fresh)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both, since a shell starts what runs behind it with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with contextlib.ExitStack() as closing:
         running = _start(
             closing,
