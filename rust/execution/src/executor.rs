@@ -1,7 +1,7 @@
 //! The executor: delivered commands in, replies out.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io;
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use crate::footprint::{Footprint, FootprintBuilder};
 use crate::progress::Progress;
 use crate::scheduler::{SchedulerConfig, SchedulerStats};
 use crate::service::{Command, CommandKind, CompletionSink, Extraction, Fatal, Service, Task, Watermark};
+use crate::snapshot::RestoreError;
 use crate::sync::{Condvar, Mutex, lock, thread, worker_thread};
 use crate::worker::{Worker, message_of, work};
 
@@ -148,7 +149,7 @@ impl Executor {
         }
         let mut progress = lock(&self.shared.progress);
         for (task, _) in &mut *tasks {
-            task.ordinal = progress.submitted(task.command.position, task.command.slot);
+            task.ordinal = progress.submitted(task.command.kind, task.command.position, task.command.slot);
         }
         let moved = progress.submitted_through(through);
         drop(progress);
@@ -164,6 +165,24 @@ impl Executor {
         if let Some(watermark) = moved {
             self.shared.sink.executed(watermark);
         }
+    }
+
+    /// Replaces the whole state by a snapshot, which is that after everything up to `at`; the next command is of a later
+    /// position and slot. The caller's thread does it.
+    ///
+    /// # Errors
+    /// Those of [`Service::restore`]. The state may be anything then, and the watermark has not moved: restore again,
+    /// or stop.
+    ///
+    /// # Panics
+    /// If a command is pending, or `at` is before [`Executor::executed`].
+    pub fn restore(&self, source: &mut dyn Read, at: Watermark) -> Result<(), RestoreError> {
+        // Nothing is submitted while this lock is held.
+        let _intake = lock(&self.intake);
+        assert_eq!(self.pending(), 0, "no command is pending");
+        self.shared.service.restore(source)?;
+        lock(&self.shared.progress).restored(at);
+        Ok(())
     }
 
     /// Up to where everything is executed, and its replies are handed over.
@@ -208,7 +227,7 @@ fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuild
     builder.clear();
     let extraction = match command.kind {
         CommandKind::Application => service.footprint(&command.payload, builder),
-        CommandKind::StateDigest => {
+        CommandKind::StateDigest | CommandKind::Snapshot => {
             builder.exclusive();
             Ok(Extraction::default())
         }

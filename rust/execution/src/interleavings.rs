@@ -17,6 +17,7 @@ use crate::scheduler::SchedulerConfig;
 use crate::service::{
     Command, CommandKind, Completion, CompletionSink, Extraction, Fatal, Service, Task, Watermark, WorkerId,
 };
+use crate::snapshot::{Encoded, SnapshotError, SnapshotSource};
 use crate::sync::lock;
 
 /// Interleavings to try of each kind.
@@ -28,6 +29,12 @@ struct Traced {
     written: Mutex<Vec<Vec<u64>>>,
     /// Where two commands meet.
     meeting: Barrier,
+}
+
+impl Traced {
+    fn writes(&self) -> u8 {
+        lock(&self.written).iter().map(Vec::len).sum::<usize>() as u8
+    }
 }
 
 const PLAIN: u8 = 0;
@@ -68,7 +75,11 @@ impl Service for Traced {
     }
 
     fn state_digest(&self) -> Digest {
-        Digest::of("traced", &[lock(&self.written).iter().map(Vec::len).sum::<usize>() as u8])
+        Digest::of("traced", &[self.writes()])
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn SnapshotSource>, SnapshotError> {
+        Ok(Box::new(Encoded(vec![self.writes()])))
     }
 }
 
@@ -76,12 +87,22 @@ impl Service for Traced {
 struct Recorder {
     completions: Mutex<Vec<Completion>>,
     watermark: Mutex<Watermark>,
+    /// For each snapshot, the number of writes that it has.
+    snapshots: Mutex<Vec<(u64, u8)>>,
     failures: AtomicUsize,
 }
 
 impl CompletionSink for Recorder {
     fn completed(&self, completions: &mut Vec<Completion>) {
         lock(&self.completions).append(completions);
+    }
+
+    fn snapshot(&self, _: Slot, position: u64, source: Result<Box<dyn SnapshotSource>, SnapshotError>) {
+        let known = lock(&self.completions).iter().filter(|c| c.position <= position).count() as u64;
+        assert_eq!(known, position, "replies come before the snapshot");
+        let mut bytes = Vec::new();
+        source.unwrap().write_to(&mut bytes).unwrap();
+        lock(&self.snapshots).push((position, bytes[0]));
     }
 
     fn executed(&self, watermark: Watermark) {
@@ -239,6 +260,22 @@ fn a_state_digest_is_that_of_its_position() {
         let completions = lock(&rig.sink.completions);
         let digest = completions.iter().find(|completion| completion.kind == CommandKind::StateDigest).unwrap();
         assert_eq!(&digest.reply[..], &Digest::of("traced", &[2]).0);
+    });
+}
+
+#[test]
+fn a_snapshot_is_that_of_its_position_and_comes_after_the_replies_before_it() {
+    explore(|| {
+        let rig = rig(3, KEYED);
+        let mut commands = [&[PLAIN, 0][..], &[PLAIN, 1], &[], &[PLAIN, 2]].map(|payload| command(1, payload));
+        for (command, position) in commands.iter_mut().zip([1, 2, 2, 3]) {
+            (command.position, command.slot) = (position, Slot(1));
+        }
+        commands[2].kind = CommandKind::Snapshot;
+        rig.executor.submit(commands, Slot(1));
+        rig.executor.shutdown(Pending::Execute);
+        assert_eq!(*lock(&rig.sink.snapshots), [(2, 2)]);
+        assert_eq!(lock(&rig.sink.completions).len(), 3);
     });
 }
 

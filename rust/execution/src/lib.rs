@@ -23,6 +23,7 @@ pub mod reply;
 pub mod scheduler;
 pub mod service;
 pub mod services;
+pub mod snapshot;
 mod sync;
 pub mod table;
 pub mod worker;
@@ -37,5 +38,6 @@ pub use scheduler::{Scheduler, SchedulerConfig};
 pub use service::{
     Command, CommandKind, Completion, CompletionSink, Extraction, Fatal, Service, Task, Watermark, WorkerId,
 };
-pub use table::{TableSnapshot, Tables};
+pub use snapshot::{RestoreError, SnapshotError, SnapshotSource};
+pub use table::{TableSnapshot, Tables, TablesSnapshot};
 pub use worker::Worker;

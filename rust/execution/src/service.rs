@@ -1,5 +1,6 @@
 //! Services: the replicated applications that workers execute commands of.
 
+use std::io::Read;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,12 +8,14 @@ use pssmr_types::{ClientId, Digest, Slot};
 
 use crate::extract::Refusal;
 use crate::footprint::{Footprint, FootprintBuilder};
+use crate::snapshot::{RestoreError, SnapshotError, SnapshotSource};
 use crate::worker::Worker;
 
 /// A command as it was delivered by the total order.
 #[derive(Clone, Debug)]
 pub struct Command {
-    /// Its position in the delivery order: from 1 on, unique, ascending, possibly with gaps.
+    /// Its position in the delivery order: from 1 on, unique, ascending, possibly with gaps. A
+    /// [`CommandKind::Snapshot`] needs no position of its own: it may have that of the command before it.
     pub position: u64,
     /// The slot that it was decided in.
     pub slot: Slot,
@@ -38,6 +41,9 @@ pub enum CommandKind {
     /// The digest of the state at this position. It is executed when all before it is done and nothing after it has
     /// begun; its reply is the 32 bytes of the digest, without the first byte that other replies have.
     StateDigest,
+    /// A snapshot of the state at this position, taken as [`CommandKind::StateDigest`] is. It has no reply: what
+    /// becomes of it goes to [`CompletionSink::snapshot`].
+    Snapshot,
 }
 
 /// A command on its way through the executor.
@@ -100,6 +106,26 @@ pub trait Service: Send + Sync + 'static {
 
     /// The digest of the whole state. No command runs meanwhile.
     fn state_digest(&self) -> Digest;
+
+    /// Freezes the whole state. No command runs meanwhile, and all wait for it: it must be quick, however large the
+    /// state is.
+    ///
+    /// # Errors
+    /// There is no snapshot at this position; execution goes on.
+    fn snapshot(&self) -> Result<Box<dyn SnapshotSource>, SnapshotError> {
+        Err(SnapshotError::Unsupported)
+    }
+
+    /// Replaces the whole state by the one that [`SnapshotSource::write_to`] has written, and reads `source` to its
+    /// end. No command runs meanwhile. The digest of the bytes was verified: they are what a correct replica has
+    /// written, unless it runs another version of the service.
+    ///
+    /// # Errors
+    /// After an error the state may be anything: restore again, or stop.
+    fn restore(&self, source: &mut dyn Read) -> Result<(), RestoreError> {
+        let _ = source;
+        Err(RestoreError::Unsupported)
+    }
 
     /// What worker thread `worker` does for its whole life: by default [`Worker::run`].
     ///
@@ -164,6 +190,12 @@ pub trait CompletionSink: Send + Sync + 'static {
     /// These commands are executed. `completions` is to be drained; the memory is used again.
     fn completed(&self, completions: &mut Vec<Completion>);
 
+    /// What became of the [`CommandKind::Snapshot`] at `position`, of `slot`. All completions of commands up to there
+    /// were handed over before. By default it is dropped.
+    fn snapshot(&self, slot: Slot, position: u64, source: Result<Box<dyn SnapshotSource>, SnapshotError>) {
+        let _ = (slot, position, source);
+    }
+
     /// Execution has come to `watermark`; all completions up to it have been handed over before. Calls can overtake
     /// each other: the highest watermark counts.
     fn executed(&self, watermark: Watermark);
@@ -187,6 +219,14 @@ impl<S: Service + ?Sized> Service for Arc<S> {
 
     fn state_digest(&self) -> Digest {
         (**self).state_digest()
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn SnapshotSource>, SnapshotError> {
+        (**self).snapshot()
+    }
+
+    fn restore(&self, source: &mut dyn Read) -> Result<(), RestoreError> {
+        (**self).restore(source)
     }
 
     fn work(&self, worker: &mut Worker) {

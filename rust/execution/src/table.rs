@@ -5,6 +5,8 @@
 //! don't meet. A shard is a persistent map: a copy of it costs nothing and shares all structure, so a table can be
 //! read as it was while commands go on.
 
+mod encoding;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
@@ -17,6 +19,8 @@ use parking_lot::RwLock;
 use pssmr_types::Digest;
 
 use crate::footprint::{KeyHash, TableId};
+
+pub use encoding::TablesSnapshot;
 
 /// The number of shards of a table, a power of two.
 const SHARDS: usize = 32;
@@ -38,8 +42,12 @@ pub struct Tables {
 
 impl Table {
     fn shard(&self, hash: KeyHash) -> &RwLock<Shard> {
-        &self.shards[hash.0 as usize % SHARDS]
+        &self.shards[shard_of(hash)]
     }
+}
+
+fn shard_of(hash: KeyHash) -> usize {
+    hash.0 as usize % SHARDS
 }
 
 impl Tables {
@@ -134,26 +142,10 @@ impl Tables {
     }
 
     /// The digest of all tables: of their names, keys and values, in order. Equal states have equal digests, however
-    /// they came about.
+    /// they came about. It is the BLAKE3 digest of what [`TablesSnapshot::encode`] writes.
     pub fn digest(&self) -> Digest {
         let mut hasher = blake3::Hasher::new();
-        let number = |hasher: &mut blake3::Hasher, value: usize| {
-            hasher.update(&(value as u64).to_le_bytes());
-        };
-        hasher.update(b"pssmr tables 1");
-        number(&mut hasher, self.tables.len());
-        for (index, table) in self.tables.iter().enumerate() {
-            let snapshot = self.snapshot(TableId(index as u16));
-            number(&mut hasher, table.name.len());
-            hasher.update(table.name.as_bytes());
-            number(&mut hasher, snapshot.len());
-            for (key, value) in snapshot.iter() {
-                number(&mut hasher, key.len());
-                hasher.update(key);
-                number(&mut hasher, value.len());
-                hasher.update(value);
-            }
-        }
+        self.snapshot_all().encode(&mut hasher).expect("hashing does not fail");
         Digest(*hasher.finalize().as_bytes())
     }
 }
@@ -165,6 +157,14 @@ pub struct TableSnapshot {
 }
 
 impl TableSnapshot {
+    fn empty() -> Self {
+        Self { shards: vec![Shard::new(); SHARDS] }
+    }
+
+    fn insert(&mut self, hash: KeyHash, key: &[u8], value: Bytes) {
+        self.shards[shard_of(hash)].insert(Arc::from(key), value);
+    }
+
     /// The number of keys.
     pub fn len(&self) -> usize {
         self.shards.iter().map(OrdMap::len).sum()

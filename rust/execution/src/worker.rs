@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::dispatch::{Dispatch, Job, Wake};
 use crate::executor::{Pending, Shared};
 use crate::footprint::FootprintBuilder;
+use crate::progress::SnapshotOutcome;
 use crate::reply;
 use crate::scheduler::Handle;
-use crate::service::{CommandKind, Completion, Fatal, Service, Task, WorkerId};
+use crate::service::{Command, CommandKind, Completion, Fatal, Service, Task, WorkerId};
 use crate::sync::{Condvar, MutexGuard, Stopwatch, lock, wait};
 
 /// How long a run should take at most: replies wait for the end of the run, and so do commands that wait for it.
@@ -27,6 +29,7 @@ pub struct Worker {
     run: Vec<Task>,
     ordinals: Vec<u64>,
     completions: Vec<Completion>,
+    snapshots: Vec<SnapshotOutcome>,
     builder: FootprintBuilder,
     fatal: Option<Fatal>,
     limit: usize,
@@ -43,6 +46,7 @@ impl Worker {
             run: Vec::new(),
             ordinals: Vec::new(),
             completions: Vec::new(),
+            snapshots: Vec::new(),
             builder: FootprintBuilder::new(),
             fatal: None,
             limit,
@@ -111,12 +115,22 @@ impl Worker {
         if self.ordinals.is_empty() {
             return;
         }
-        self.shared.sink.completed(&mut self.completions);
-        self.completions.clear();
-        let moved = lock(&self.shared.progress).executed(&self.ordinals);
+        let sink = &*self.shared.sink;
+        if !self.completions.is_empty() {
+            sink.completed(&mut self.completions);
+            self.completions.clear();
+        }
+        let mut progress = lock(&self.shared.progress);
+        self.snapshots.drain(..).for_each(|outcome| progress.snapshot_taken(outcome));
+        let moved = progress.executed(&self.ordinals);
         self.ordinals.clear();
+        let due: SmallVec<[SnapshotOutcome; 1]> = std::iter::from_fn(|| progress.pop_snapshot()).collect();
+        drop(progress);
+        for SnapshotOutcome { slot, position, source, .. } in due {
+            sink.snapshot(slot, position, source);
+        }
         if let Some(watermark) = moved {
-            self.shared.sink.executed(watermark);
+            sink.executed(watermark);
         }
     }
 
@@ -126,20 +140,24 @@ impl Worker {
         let Some(position) = self.run.first().map(|first| first.command.position) else { return };
         let stopwatch = Stopwatch::start();
         let service = &*self.shared.service;
-        let (id, run, builder) = (self.id, &mut self.run[..], &mut self.builder);
+        let (id, run) = (self.id, &mut self.run[..]);
+        let (builder, snapshots) = (&mut self.builder, &mut self.snapshots);
         let outcome = catch_unwind(AssertUnwindSafe(|| match self.job {
-            Job::Run => execute_run(service, id, run),
+            Job::Run => execute_run(service, id, run, snapshots),
             Job::Footprints => compute_footprints(service, run, builder),
             Job::Park | Job::Exit => unreachable!("there is a run"),
         }));
         if let Err(panic) = outcome {
             self.fatal = Some(Fatal::ServicePanicked { position, message: message_of(&*panic) });
             self.run.clear();
+            self.snapshots.clear();
         } else if self.job == Job::Run {
             self.adapt(stopwatch.elapsed());
             for task in self.run.drain(..) {
                 self.ordinals.push(task.ordinal);
-                self.completions.push(completion(task));
+                if task.command.kind != CommandKind::Snapshot {
+                    self.completions.push(completion(task));
+                }
             }
         }
     }
@@ -161,16 +179,18 @@ impl Worker {
 }
 
 /// Runs of the application's own commands go to the service in one call; what is refused or built in does not.
-fn execute_run(service: &dyn Service, worker: WorkerId, run: &mut [Task]) {
+fn execute_run(service: &dyn Service, worker: WorkerId, run: &mut [Task], snapshots: &mut Vec<SnapshotOutcome>) {
     let is_plain = |task: &Task| task.command.kind == CommandKind::Application && task.refused.is_none();
     for part in run.chunk_by_mut(|a, b| is_plain(a) && is_plain(b)) {
         let task = &mut part[0];
-        if is_plain(task) {
-            service.execute(worker, part);
-        } else if let Some(refusal) = &task.refused {
-            task.reply = reply::refused(refusal);
-        } else {
-            task.reply = Bytes::copy_from_slice(&service.state_digest().0);
+        match (&task.refused, task.command.kind) {
+            (Some(refusal), _) => task.reply = reply::refused(refusal),
+            (None, CommandKind::Application) => service.execute(worker, part),
+            (None, CommandKind::StateDigest) => task.reply = Bytes::copy_from_slice(&service.state_digest().0),
+            (None, CommandKind::Snapshot) => {
+                let Command { slot, position, .. } = task.command;
+                snapshots.push(SnapshotOutcome { ordinal: task.ordinal, slot, position, source: service.snapshot() });
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One counter: all its increments conflict.
 
+use std::io::Read;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use pssmr_types::Digest;
@@ -10,6 +11,10 @@ use crate::footprint::{FootprintBuilder, Mode, TableId};
 use crate::messagepack::{self, Token};
 use crate::reply;
 use crate::service::{Extraction, Service, Task, WorkerId};
+use crate::snapshot::{Encoded, RestoreError, SnapshotError, SnapshotReader, SnapshotSource};
+
+/// Begins what a counter's state is written as.
+const KIND: &str = "pssmr counter 1";
 
 const INCREMENT: u32 = 0;
 
@@ -75,6 +80,20 @@ impl Service for Counter {
     }
 
     fn state_digest(&self) -> Digest {
-        Digest::of("pssmr counter 1", &self.value.load(Ordering::Relaxed).to_le_bytes())
+        Digest::of(KIND, &self.value.load(Ordering::Relaxed).to_le_bytes())
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn SnapshotSource>, SnapshotError> {
+        let value = self.value.load(Ordering::Relaxed).to_le_bytes();
+        Ok(Box::new(Encoded([KIND.as_bytes(), &value].concat())))
+    }
+
+    fn restore(&self, source: &mut dyn Read) -> Result<(), RestoreError> {
+        let mut reader = SnapshotReader(source);
+        reader.literal(KIND)?;
+        let value = i64::from_le_bytes(reader.array()?);
+        reader.end()?;
+        self.value.store(value, Ordering::Relaxed);
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! A key-value store on the core's tables.
 
+use std::io::Read;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use crate::key;
 use crate::messagepack::{self, Reader, Token};
 use crate::reply;
 use crate::service::{Extraction, Service, Task, WorkerId};
+use crate::snapshot::{RestoreError, SnapshotError, SnapshotReader, SnapshotSource};
 use crate::table::Tables;
 
 const VALUES: TableId = TableId(0);
@@ -157,5 +159,14 @@ impl Service for KeyValue {
 
     fn state_digest(&self) -> Digest {
         self.tables.digest()
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn SnapshotSource>, SnapshotError> {
+        Ok(Box::new(self.tables.snapshot_all()))
+    }
+
+    fn restore(&self, source: &mut dyn Read) -> Result<(), RestoreError> {
+        self.tables.restore_all(source)?;
+        SnapshotReader(source).end()
     }
 }
