@@ -1,15 +1,12 @@
 //! A replica's data directory.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pssmr_types::{ClusterId, ReplicaId};
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 
 use crate::atomic::{self, failed};
+use crate::disk::{Disk, Held, LockAttempt, SystemDisk};
 use crate::error::StorageError;
 use crate::identity::{self, Identity, IdentityError};
 
@@ -20,19 +17,30 @@ const VOTED: &str = "voted";
 /// What the `voted` file says to whoever looks into it.
 const VOTED_TEXT: &[u8] = b"This replica has voted. Without its votes it must never vote again: keep this file.\n";
 
-/// A directory that belongs to one replica, locked for this process until it is dropped.
+/// A directory that belongs to one replica, locked for this process until it and all that was opened in it are dropped.
 ///
 /// | file | content |
 /// |---|---|
 /// | `lock` | held by the process that has the directory; its pid |
 /// | `identity` | cluster, replica, format, checksum |
 /// | `voted` | there since before the replica's first vote |
+/// | `promise-a`, `promise-b` | [`PromiseFile`](crate::PromiseFile) |
+/// | `log/` | [`Log`](crate::Log) |
+/// | `snapshots/` | [`Snapshots`](crate::Snapshots) |
 #[derive(Debug)]
 pub struct DataDirectory {
-    path: PathBuf,
+    place: Place,
     has_voted: bool,
-    /// The lock goes when the descriptor is closed, so also when the process dies.
-    _lock: File,
+}
+
+/// Where a replica's files are, and whose they are. Whoever has one keeps the directory locked.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) path: PathBuf,
+    pub(crate) cluster: ClusterId,
+    pub(crate) replica: ReplicaId,
+    _lock: Arc<dyn Held>,
 }
 
 impl DataDirectory {
@@ -42,28 +50,54 @@ impl DataDirectory {
     /// [`StorageError`]: another process has it, it is another cluster's or replica's, it is damaged, or the system
     /// refuses.
     pub fn open(path: impl Into<PathBuf>, cluster: ClusterId, replica: ReplicaId) -> Result<Self, StorageError> {
+        Self::open_on(Arc::new(SystemDisk), path, cluster, replica)
+    }
+
+    /// [`open`](Self::open) on a disk other than the operating system's.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        path: impl Into<PathBuf>,
+        cluster: ClusterId,
+        replica: ReplicaId,
+    ) -> Result<Self, StorageError> {
         let path = path.into();
-        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed("create", &path))?;
-        let lock = take_lock(&path)?;
+        disk.create_directory(&path).map_err(failed("create", &path))?;
+        let lock = take_lock(&*disk, &path)?;
         let expected = Identity { cluster, replica };
         let identity_path = path.join(IDENTITY);
-        match atomic::read(&identity_path, identity::BYTES)? {
+        match atomic::read(&*disk, &identity_path, identity::BYTES)? {
             None => {
-                atomic::write(&path, IDENTITY, &expected.encode())?;
+                atomic::write(&*disk, &path, IDENTITY, &expected.encode())?;
                 if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                    atomic::sync_directory(parent)?;
+                    atomic::sync_directory(&*disk, parent)?;
                 }
             }
             Some(bytes) => check_identity(&path, identity_path, &bytes, expected)?,
         }
-        let voted = path.join(VOTED);
-        let has_voted = voted.try_exists().map_err(failed("look for", &voted))?;
-        Ok(Self { path, has_voted, _lock: lock })
+        let has_voted = atomic::read(&*disk, &path.join(VOTED), 0)?.is_some();
+        Ok(Self { place: Place { disk, path, cluster, replica, _lock: lock }, has_voted })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.place.path
+    }
+
+    /// Whose cluster it belongs to.
+    pub fn cluster(&self) -> ClusterId {
+        self.place.cluster
+    }
+
+    /// Whose it is.
+    pub fn replica(&self) -> ReplicaId {
+        self.place.replica
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Whether the replica may have voted before.
@@ -77,54 +111,29 @@ impl DataDirectory {
     /// [`StorageError::Io`]; the replica must not vote then.
     pub fn mark_voted(&mut self) -> Result<(), StorageError> {
         if !self.has_voted {
-            atomic::write(&self.path, VOTED, VOTED_TEXT)?;
+            atomic::write(&*self.place.disk, &self.place.path, VOTED, VOTED_TEXT)?;
             self.has_voted = true;
         }
         Ok(())
     }
 }
 
-fn take_lock(directory: &Path) -> Result<File, StorageError> {
+fn take_lock(disk: &dyn Disk, directory: &Path) -> Result<Arc<dyn Held>, StorageError> {
     let path = directory.join(LOCK);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(failed("open", &path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
-            let mut text = String::new();
-            // The pid is only told; a lock file that can't be read is as locked as any.
-            let _ = Read::take(&mut file, 16).read_to_string(&mut text);
-            return Err(StorageError::InUse { path: directory.to_owned(), pid: text.trim().parse().ok() });
-        }
-        Err(error) => return Err(failed("lock", &path)(error.into())),
+    match disk.lock(&path).map_err(failed("lock", &path))? {
+        LockAttempt::Taken(held) => Ok(held.into()),
+        LockAttempt::Refused(pid) => Err(StorageError::InUse { path: directory.to_owned(), pid }),
     }
-    let pid = format!("{}\n", std::process::id());
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(pid.as_bytes()))
-        .map_err(failed("write", &path))?;
-    Ok(file)
 }
 
 fn check_identity(directory: &Path, file: PathBuf, bytes: &[u8], expected: Identity) -> Result<(), StorageError> {
     let found = Identity::decode(bytes).map_err(|error| match error {
         IdentityError::Damaged(what) => StorageError::Damaged { path: file.clone(), what },
-        IdentityError::Format(found) => StorageError::Format { path: file, found, expected: identity::FORMAT },
+        IdentityError::Format(found) => {
+            StorageError::Format { path: file, found, expected: identity::FORMAT, written_by: None }
+        }
     })?;
-    let path = directory.to_owned();
-    if found.cluster != expected.cluster {
-        return Err(StorageError::OtherCluster { path, found: found.cluster, expected: expected.cluster });
-    }
-    if found.replica != expected.replica {
-        return Err(StorageError::OtherReplica { path, found: found.replica, expected: expected.replica });
-    }
-    Ok(())
+    expected.check(directory, found)
 }
 
 #[cfg(test)]

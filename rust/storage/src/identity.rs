@@ -1,6 +1,10 @@
 //! The identity file: whose directory this is.
 
+use std::path::Path;
+
 use pssmr_types::{ClusterId, Digest, ReplicaId};
+
+use crate::error::StorageError;
 
 /// What the file begins with.
 const MAGIC: &[u8; 8] = b"pssmr-id";
@@ -25,6 +29,18 @@ pub(crate) enum IdentityError {
 }
 
 impl Identity {
+    /// Refuses what was `found` at `path` if it is not this replica's.
+    pub(crate) fn check(self, path: &Path, found: Self) -> Result<(), StorageError> {
+        let path = || path.to_owned();
+        if found.cluster != self.cluster {
+            return Err(StorageError::OtherCluster { path: path(), found: found.cluster, expected: self.cluster });
+        }
+        if found.replica != self.replica {
+            return Err(StorageError::OtherReplica { path: path(), found: found.replica, expected: self.replica });
+        }
+        Ok(())
+    }
+
     pub(crate) fn encode(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(BYTES);
         bytes.extend_from_slice(MAGIC);
