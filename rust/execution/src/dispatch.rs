@@ -1,10 +1,11 @@
-//! Dispatch: which worker runs what, and who is woken. The state behind the executor's one lock.
+//! Dispatch: which worker runs what. The state that workers share, behind a lock that the submitting thread never takes.
 
 use std::collections::VecDeque;
 
-use crate::executor::Pending;
+use crate::inbox::{Inbox, Incoming, Phase, Wake};
 use crate::scheduler::{Handle, Ready, Scheduler, SchedulerStats};
 use crate::service::{Task, WorkerId};
+use crate::sync::{Mutex, lock};
 
 /// The most commands whose footprints one worker computes at once.
 const FOOTPRINTS_AT_ONCE: usize = 64;
@@ -22,30 +23,14 @@ pub(crate) enum Job {
     Exit,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Running,
-    /// Workers end when everything is executed.
-    Finishing,
-    /// Workers end after their run.
-    Stopped,
-}
-
-/// A task that is delivered and not yet scheduled: its footprint is not known, or that of one before it is not.
-#[derive(Debug)]
-struct Incoming {
-    task: Task,
-    deferred: bool,
-}
-
-/// Workers to notify once the lock is released.
-#[must_use]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Wake {
-    #[default]
-    Nobody,
-    One(WorkerId),
-    Everybody,
+/// Who asks for a job.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Applicant {
+    pub(crate) worker: WorkerId,
+    /// The most commands that it takes at once.
+    pub(crate) limit: usize,
+    /// Whether it was parked, and woken to look for a job.
+    pub(crate) was_woken: bool,
 }
 
 pub(crate) struct Dispatch {
@@ -54,21 +39,16 @@ pub(crate) struct Dispatch {
     tasks: Vec<Option<Task>>,
     free: Vec<Handle>,
     ready: VecDeque<Handle>,
-    incoming: VecDeque<Incoming>,
-    /// Whether a worker is computing the footprints of the tasks that were before all of `incoming`.
+    /// Tasks from the first one on whose footprint is not known.
+    held_up: VecDeque<Incoming>,
+    /// Whether a worker is computing the footprints of the tasks that were before all of `held_up`.
     computing: bool,
     workers: usize,
-    /// Workers that are parked and not woken; the one parked last is woken first.
-    idle: Vec<WorkerId>,
-    woken: Vec<bool>,
-    /// Workers that were woken and have not looked for a job yet. While there is one, nobody else is woken: it wakes
-    /// the next if it leaves something. So one command wakes one worker, and none is left behind.
-    searching: usize,
-    phase: Phase,
     runs: u64,
     // Memory that is used again.
     fresh: Ready,
     own: VecDeque<Handle>,
+    batch: Vec<Incoming>,
 }
 
 impl Dispatch {
@@ -78,34 +58,30 @@ impl Dispatch {
             tasks: Vec::new(),
             free: Vec::new(),
             ready: VecDeque::new(),
-            incoming: VecDeque::new(),
+            held_up: VecDeque::new(),
             computing: false,
             workers,
-            idle: Vec::with_capacity(workers),
-            woken: vec![false; workers],
-            searching: 0,
-            phase: Phase::Running,
             runs: 0,
             fresh: Vec::new(),
             own: VecDeque::new(),
+            batch: Vec::new(),
         }
     }
 
-    /// Announces tasks that will be delivered.
-    pub(crate) fn expect(&self, tasks: &[(Task, bool)]) {
-        self.scheduler.expect_submissions(&mut tasks.iter().map(|(task, _)| &task.footprint));
-    }
-
-    /// Takes a delivered task. After the end it is dropped.
-    pub(crate) fn deliver(&mut self, task: Task, deferred: bool) {
-        if self.phase != Phase::Running {
-            return;
+    /// Takes the oldest list of the inbox to the scheduler; whether there was one.
+    fn fetch(&mut self, inbox: &Mutex<Inbox>) -> bool {
+        let empty = std::mem::take(&mut self.batch);
+        let Some(mut batch) = lock(inbox).take(empty) else { return false };
+        self.scheduler.expect_submissions(&mut batch.iter().map(|incoming| &incoming.task.footprint));
+        for incoming in batch.drain(..) {
+            if incoming.deferred || self.computing || !self.held_up.is_empty() {
+                self.held_up.push_back(incoming);
+            } else {
+                self.schedule(incoming.task);
+            }
         }
-        if deferred || self.computing || !self.incoming.is_empty() {
-            self.incoming.push_back(Incoming { task, deferred });
-        } else {
-            self.schedule(task);
-        }
+        self.batch = batch;
+        true
     }
 
     fn schedule(&mut self, task: Task) {
@@ -125,8 +101,8 @@ impl Dispatch {
         for task in run.drain(..) {
             self.schedule(task);
         }
-        while self.incoming.front().is_some_and(|incoming| !incoming.deferred) {
-            let incoming = self.incoming.pop_front().expect("there is a front");
+        while self.held_up.front().is_some_and(|incoming| !incoming.deferred) {
+            let incoming = self.held_up.pop_front().expect("there is a front");
             self.schedule(incoming.task);
         }
     }
@@ -143,46 +119,56 @@ impl Dispatch {
         }
     }
 
-    /// Finds a job for `worker`, with at most `limit` commands.
+    /// Finds a job for a worker, and chooses who is woken for what it leaves.
     pub(crate) fn take(
         &mut self,
-        worker: WorkerId,
-        limit: usize,
+        applicant: Applicant,
+        inbox: &Mutex<Inbox>,
         handles: &mut Vec<Handle>,
         run: &mut Vec<Task>,
-    ) -> Job {
-        let job = self.find(limit, handles, run);
-        // What the worker was wished to run and does not take is for everybody.
-        self.ready.extend(self.own.drain(..));
-        match job {
-            Job::Park => self.idle.push(worker),
-            Job::Run => self.runs += 1,
-            Job::Footprints | Job::Exit => {}
+    ) -> (Job, Wake) {
+        let Applicant { worker, limit, mut was_woken } = applicant;
+        loop {
+            // Enough for every worker. Only ready commands count, so what waits behind others is fetched too.
+            while self.own.len() + self.ready.len() < limit * self.workers && self.fetch(inbox) {}
+            let mut inbox = lock(inbox);
+            if std::mem::take(&mut was_woken) {
+                inbox.has_looked();
+            }
+            if inbox.phase() == Phase::Stopped {
+                return (Job::Exit, inbox.wake_all());
+            }
+            let job = self.find(limit, inbox.idle(), handles, run);
+            // What the worker was wished to run and does not take is for everybody.
+            self.ready.extend(self.own.drain(..));
+            if let Some(job) = job {
+                let leaves_something = !self.ready.is_empty() || self.footprints_wanted() || !inbox.is_empty();
+                return (job, if leaves_something { inbox.wake_one() } else { Wake::Nobody });
+            }
+            if inbox.is_empty() {
+                if inbox.phase() == Phase::Finishing && self.pending() == 0 {
+                    return (Job::Exit, inbox.wake_all());
+                }
+                inbox.park(worker);
+                return (Job::Park, Wake::Nobody);
+            }
         }
-        job
     }
 
-    fn find(&mut self, limit: usize, handles: &mut Vec<Handle>, run: &mut Vec<Task>) -> Job {
-        if self.phase == Phase::Stopped {
-            return Job::Exit;
-        }
+    fn find(&mut self, limit: usize, idle: usize, handles: &mut Vec<Handle>, run: &mut Vec<Task>) -> Option<Job> {
         if self.footprints_wanted() {
             self.computing = true;
-            while run.len() < FOOTPRINTS_AT_ONCE && self.incoming.front().is_some_and(|incoming| incoming.deferred) {
-                run.push(self.incoming.pop_front().expect("there is a front").task);
+            while run.len() < FOOTPRINTS_AT_ONCE && self.held_up.front().is_some_and(|incoming| incoming.deferred) {
+                run.push(self.held_up.pop_front().expect("there is a front").task);
             }
-            return Job::Footprints;
+            return Some(Job::Footprints);
         }
         // Its own, unless others would stand idle; then a fair share of what is for all.
-        let idle = self.idle.len();
         let own = if idle == 0 { limit } else { (self.own.len() + self.ready.len()).div_ceil(idle + 1) };
         handles.extend(self.own.drain(..own.min(limit).min(self.own.len())));
         let share = self.ready.len().div_ceil(self.workers).min(limit - handles.len());
         handles.extend(self.ready.drain(..share));
-        let Some(&(mut last)) = handles.last() else {
-            let done = self.phase == Phase::Finishing && self.pending() == 0;
-            return if done { Job::Exit } else { Job::Park };
-        };
+        let mut last = *handles.last()?;
         while handles.len() < limit
             && let Some(next) = self.scheduler.follow(last)
         {
@@ -194,64 +180,24 @@ impl Dispatch {
                 .iter()
                 .map(|&handle| self.tasks[handle as usize].take().expect("a command that is ready has its task here")),
         );
-        Job::Run
+        self.runs += 1;
+        Some(Job::Run)
     }
 
     fn footprints_wanted(&self) -> bool {
-        !self.computing && self.incoming.front().is_some_and(|incoming| incoming.deferred)
+        !self.computing && self.held_up.front().is_some_and(|incoming| incoming.deferred)
     }
 
-    /// Chooses a parked worker if there is something for it to do and nobody is on the way to it.
-    pub(crate) fn wake(&mut self) -> Wake {
-        if self.phase == Phase::Finishing && self.pending() == 0 {
-            return self.wake_all();
-        }
-        if self.searching > 0 || (self.ready.is_empty() && !self.footprints_wanted()) {
-            return Wake::Nobody;
-        }
-        self.idle.pop().map_or(Wake::Nobody, |worker| {
-            self.woken[worker] = true;
-            self.searching += 1;
-            Wake::One(worker)
-        })
+    /// Drops what no worker has.
+    pub(crate) fn drop_pending(&mut self) {
+        self.ready.clear();
+        self.held_up.clear();
+        self.tasks.iter_mut().for_each(|task| *task = None);
     }
 
-    fn wake_all(&mut self) -> Wake {
-        if self.idle.is_empty() {
-            return Wake::Nobody;
-        }
-        for worker in self.idle.drain(..) {
-            self.woken[worker] = true;
-            self.searching += 1;
-        }
-        Wake::Everybody
-    }
-
-    /// Whether a parked worker was woken. If so, it has to look for a job.
-    pub(crate) fn was_woken(&mut self, worker: WorkerId) -> bool {
-        let woken = std::mem::take(&mut self.woken[worker]);
-        self.searching -= usize::from(woken);
-        woken
-    }
-
-    /// No more commands are taken. Those that wait are executed first, or dropped.
-    pub(crate) fn end(&mut self, pending: Pending) -> Wake {
-        match pending {
-            Pending::Execute if self.phase == Phase::Running => self.phase = Phase::Finishing,
-            Pending::Execute => {}
-            Pending::Drop => {
-                self.phase = Phase::Stopped;
-                self.ready.clear();
-                self.incoming.clear();
-                self.tasks.iter_mut().for_each(|task| *task = None);
-            }
-        }
-        self.wake_all()
-    }
-
-    /// The number of commands that were delivered and are not complete.
-    pub(crate) fn pending(&self) -> u64 {
-        self.scheduler.stats().pending() + self.incoming.len() as u64 + u64::from(self.computing)
+    /// The number of commands that were fetched and are not complete.
+    fn pending(&self) -> u64 {
+        self.scheduler.stats().pending() + self.held_up.len() as u64 + u64::from(self.computing)
     }
 
     pub(crate) fn stats(&self) -> (SchedulerStats, u64) {

@@ -11,6 +11,7 @@ use pssmr_types::Slot;
 use crate::dispatch::Dispatch;
 use crate::extract::Refusal;
 use crate::footprint::{Footprint, FootprintBuilder};
+use crate::inbox::{Inbox, Incoming};
 use crate::progress::Progress;
 use crate::scheduler::{SchedulerConfig, SchedulerStats};
 use crate::service::{Command, CommandKind, CompletionSink, Extraction, Fatal, Service, Task, Watermark};
@@ -72,7 +73,9 @@ pub(crate) struct Shared {
     pub(crate) sink: Arc<dyn CompletionSink>,
     pub(crate) run_length_max: usize,
     pub(crate) dispatch: Mutex<Dispatch>,
-    /// One for each worker, all with the lock of `dispatch`.
+    /// Its lock is taken under that of `dispatch`, or alone.
+    pub(crate) inbox: Mutex<Inbox>,
+    /// One for each worker, all with the lock of `inbox`.
     pub(crate) conditions: Vec<Condvar>,
     pub(crate) progress: Mutex<Progress>,
     pub(crate) failed: Mutex<bool>,
@@ -89,7 +92,7 @@ pub struct Executor {
 #[derive(Default)]
 struct Intake {
     builder: FootprintBuilder,
-    tasks: Vec<(Task, bool)>,
+    tasks: Vec<Incoming>,
 }
 
 impl Executor {
@@ -111,6 +114,7 @@ impl Executor {
             sink,
             run_length_max: config.run_length_max,
             dispatch: Mutex::new(Dispatch::new(config.scheduler.build(config.workers, config.secret), config.workers)),
+            inbox: Mutex::new(Inbox::new(config.workers)),
             conditions: (0..config.workers).map(|_| Condvar::new()).collect(),
             progress: Mutex::new(Progress::new(config.start)),
             failed: Mutex::new(false),
@@ -148,18 +152,12 @@ impl Executor {
             }
         }
         let mut progress = lock(&self.shared.progress);
-        for (task, _) in &mut *tasks {
+        for Incoming { task, .. } in &mut *tasks {
             task.ordinal = progress.submitted(task.command.kind, task.command.position, task.command.slot);
         }
         let moved = progress.submitted_through(through);
         drop(progress);
-        let mut dispatch = lock(&self.shared.dispatch);
-        dispatch.expect(tasks);
-        for (task, deferred) in tasks.drain(..) {
-            dispatch.deliver(task, deferred);
-        }
-        let wake = dispatch.wake();
-        drop(dispatch);
+        let wake = lock(&self.shared.inbox).submit(tasks);
         drop(intake);
         self.shared.notify(wake);
         if let Some(watermark) = moved {
@@ -204,10 +202,7 @@ impl Executor {
     /// Ends all workers and waits until their threads are gone. Ends at once if it was called before. Never call it
     /// from a worker's thread, nor while holding what a command needs to finish (a Python thread state, say).
     pub fn shutdown(&self, pending: Pending) {
-        let mut dispatch = lock(&self.shared.dispatch);
-        let wake = dispatch.end(pending);
-        drop(dispatch);
-        self.shared.notify(wake);
+        self.shared.end(pending);
         let threads = std::mem::take(&mut *lock(&self.threads));
         for thread in threads {
             // Its panics were caught and reported.
@@ -222,8 +217,7 @@ impl Drop for Executor {
     }
 }
 
-/// The task of a command, and whether its footprint is deferred.
-fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuilder) -> (Task, bool) {
+fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuilder) -> Incoming {
     builder.clear();
     let extraction = match command.kind {
         CommandKind::Application => service.footprint(&command.payload, builder),
@@ -237,11 +231,11 @@ fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuild
     match extraction {
         Ok(Extraction { handler, deferred }) => {
             task.handler = handler;
-            (task, deferred)
+            Incoming { task, deferred }
         }
         Err(refusal) => {
             task.refuse(refusal);
-            (task, false)
+            Incoming { task, deferred: false }
         }
     }
 }

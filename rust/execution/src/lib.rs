@@ -14,6 +14,7 @@ mod dispatch;
 pub mod executor;
 pub mod extract;
 pub mod footprint;
+mod inbox;
 #[cfg(test)]
 mod interleavings;
 pub mod key;

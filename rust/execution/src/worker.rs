@@ -8,14 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::dispatch::{Dispatch, Job, Wake};
+use crate::dispatch::{Applicant, Dispatch, Job};
 use crate::executor::{Pending, Shared};
 use crate::footprint::FootprintBuilder;
+use crate::inbox::Wake;
 use crate::progress::SnapshotOutcome;
 use crate::reply;
 use crate::scheduler::Handle;
 use crate::service::{Command, CommandKind, Completion, Fatal, Service, Task, WorkerId};
-use crate::sync::{Condvar, MutexGuard, Stopwatch, lock, wait};
+use crate::sync::{Condvar, Stopwatch, lock, wait};
 
 /// How long a run should take at most: replies wait for the end of the run, and so do commands that wait for it.
 const RUN_TIME_MAX: Duration = Duration::from_micros(200);
@@ -82,30 +83,31 @@ impl Worker {
             Job::Park => {}
             Job::Exit => return false,
         }
-        self.take(&mut dispatch);
-        let wake = dispatch.wake();
+        let wake = self.take(&mut dispatch, false);
         drop(dispatch);
         shared.notify(wake);
         self.report();
-        if self.job == Job::Park {
+        while self.job == Job::Park {
             self.park(&shared);
         }
         self.job != Job::Exit
     }
 
-    fn take(&mut self, dispatch: &mut MutexGuard<'_, Dispatch>) {
-        self.job = dispatch.take(self.id, self.limit, &mut self.handles, &mut self.run);
+    fn take(&mut self, dispatch: &mut Dispatch, was_woken: bool) -> Wake {
+        let applicant = Applicant { worker: self.id, limit: self.limit, was_woken };
+        let (job, wake) = dispatch.take(applicant, &self.shared.inbox, &mut self.handles, &mut self.run);
+        self.job = job;
+        wake
     }
 
     fn park(&mut self, shared: &Shared) {
-        let mut dispatch = lock(&shared.dispatch);
-        while self.job == Job::Park {
-            while !dispatch.was_woken(self.id) {
-                dispatch = wait(&shared.conditions[self.id], dispatch);
-            }
-            self.take(&mut dispatch);
+        let mut inbox = lock(&shared.inbox);
+        while !inbox.was_woken(self.id) {
+            inbox = wait(&shared.conditions[self.id], inbox);
         }
-        let wake = dispatch.wake();
+        drop(inbox);
+        let mut dispatch = lock(&shared.dispatch);
+        let wake = self.take(&mut dispatch, true);
         drop(dispatch);
         shared.notify(wake);
     }
@@ -234,8 +236,16 @@ impl Shared {
             tracing::error!(%fatal, "execution has stopped for good");
             self.sink.failed(fatal);
         }
+        self.end(Pending::Drop);
+    }
+
+    /// No more commands are taken. Those that wait are executed first, or dropped.
+    pub(crate) fn end(&self, pending: Pending) {
         let mut dispatch = lock(&self.dispatch);
-        let wake = dispatch.end(Pending::Drop);
+        if pending == Pending::Drop {
+            dispatch.drop_pending();
+        }
+        let wake = lock(&self.inbox).end(pending);
         drop(dispatch);
         self.notify(wake);
     }
