@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::inbox::{Inbox, Incoming, Phase, Wake};
+use crate::inbox::{Batch, Inbox, Phase, Wake};
 use crate::scheduler::{Handle, Ready, Scheduler, SchedulerStats};
 use crate::service::{Task, WorkerId};
 use crate::sync::{Mutex, lock};
@@ -35,12 +35,13 @@ pub(crate) struct Applicant {
 
 pub(crate) struct Dispatch {
     scheduler: Box<dyn Scheduler>,
-    /// Scheduled tasks by handle; `None` while a worker has the task, or if the handle is free.
-    tasks: Vec<Option<Task>>,
+    /// Where the task of each handle is, until a worker takes it.
+    places: Vec<Place>,
     free: Vec<Handle>,
+    batches: Batches,
     ready: VecDeque<Handle>,
     /// Tasks from the first one on whose footprint is not known.
-    held_up: VecDeque<Incoming>,
+    held_up: VecDeque<Place>,
     /// Whether a worker is computing the footprints of the tasks that were before all of `held_up`.
     computing: bool,
     workers: usize,
@@ -48,15 +49,75 @@ pub(crate) struct Dispatch {
     // Memory that is used again.
     fresh: Ready,
     own: VecDeque<Handle>,
-    batch: Vec<Incoming>,
+}
+
+/// A task in one of the fetched batches.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    batch: u32,
+    index: u32,
+}
+
+/// Batches that were fetched and have tasks that no worker has taken.
+#[derive(Default)]
+struct Batches {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Batches that were used up, for the inbox.
+    empty: Vec<Batch>,
+}
+
+#[derive(Default)]
+struct Slot {
+    batch: Batch,
+    /// How many of its tasks nobody has taken.
+    left: usize,
+}
+
+impl Batches {
+    /// Keeps a batch; the places of its tasks.
+    fn add(&mut self, batch: Batch) -> impl Iterator<Item = Place> + use<> {
+        let count = batch.len() as u32;
+        let number = self.number_of(batch);
+        (0..count).map(move |index| Place { batch: number, index })
+    }
+
+    fn number_of(&mut self, batch: Batch) -> u32 {
+        let slot = Slot { left: batch.len(), batch };
+        if let Some(number) = self.free.pop() {
+            self.slots[number as usize] = slot;
+            return number;
+        }
+        self.slots.push(slot);
+        self.slots.len() as u32 - 1
+    }
+
+    fn task(&self, place: Place) -> &Task {
+        let task = &self.slots[place.batch as usize].batch[place.index as usize];
+        task.as_ref().expect("no worker has taken the task")
+    }
+
+    fn take(&mut self, place: Place) -> Task {
+        let slot = &mut self.slots[place.batch as usize];
+        let task = slot.batch[place.index as usize].take().expect("no worker has taken the task");
+        slot.left -= 1;
+        if slot.left == 0 {
+            let mut batch = std::mem::take(&mut slot.batch);
+            batch.clear();
+            self.empty.push(batch);
+            self.free.push(place.batch);
+        }
+        task
+    }
 }
 
 impl Dispatch {
     pub(crate) fn new(scheduler: Box<dyn Scheduler>, workers: usize) -> Self {
         Self {
             scheduler,
-            tasks: Vec::new(),
+            places: Vec::new(),
             free: Vec::new(),
+            batches: Batches::default(),
             ready: VecDeque::new(),
             held_up: VecDeque::new(),
             computing: false,
@@ -64,33 +125,30 @@ impl Dispatch {
             runs: 0,
             fresh: Vec::new(),
             own: VecDeque::new(),
-            batch: Vec::new(),
         }
     }
 
-    /// Takes the oldest list of the inbox to the scheduler; whether there was one.
+    /// Takes the oldest batch of the inbox to the scheduler; whether there was one.
     fn fetch(&mut self, inbox: &Mutex<Inbox>) -> bool {
-        let empty = std::mem::take(&mut self.batch);
-        let Some(mut batch) = lock(inbox).take(empty) else { return false };
-        self.scheduler.expect_submissions(&mut batch.iter().map(|incoming| &incoming.task.footprint));
-        for incoming in batch.drain(..) {
-            if incoming.deferred || self.computing || !self.held_up.is_empty() {
-                self.held_up.push_back(incoming);
+        let Some(batch) = lock(inbox).take() else { return false };
+        self.scheduler.expect_submissions(&mut batch.iter().flatten().map(|task| &task.footprint));
+        for place in self.batches.add(batch) {
+            if self.computing || !self.held_up.is_empty() || self.batches.task(place).deferred {
+                self.held_up.push_back(place);
             } else {
-                self.schedule(incoming.task);
+                self.schedule(place);
             }
         }
-        self.batch = batch;
         true
     }
 
-    fn schedule(&mut self, task: Task) {
+    fn schedule(&mut self, place: Place) {
         let handle = self.free.pop().unwrap_or_else(|| {
-            self.tasks.push(None);
-            self.tasks.len() as Handle - 1
+            self.places.push(Place::default());
+            self.places.len() as Handle - 1
         });
-        self.scheduler.submit(handle, &task.footprint, &mut self.fresh);
-        self.tasks[handle as usize] = Some(task);
+        self.places[handle as usize] = place;
+        self.scheduler.submit(handle, &self.batches.task(place).footprint, &mut self.fresh);
         self.ready.extend(self.fresh.drain(..).map(|command| command.handle));
     }
 
@@ -98,12 +156,14 @@ impl Dispatch {
     pub(crate) fn footprints_computed(&mut self, run: &mut Vec<Task>) {
         assert!(self.computing);
         self.computing = false;
-        for task in run.drain(..) {
-            self.schedule(task);
+        for place in self.batches.add(run.drain(..).map(Some).collect()) {
+            self.schedule(place);
         }
-        while self.held_up.front().is_some_and(|incoming| !incoming.deferred) {
-            let incoming = self.held_up.pop_front().expect("there is a front");
-            self.schedule(incoming.task);
+        while let Some(&place) = self.held_up.front()
+            && !self.batches.task(place).deferred
+        {
+            self.held_up.pop_front();
+            self.schedule(place);
         }
     }
 
@@ -132,6 +192,7 @@ impl Dispatch {
             // Enough for every worker. Only ready commands count, so what waits behind others is fetched too.
             while self.own.len() + self.ready.len() < limit * self.workers && self.fetch(inbox) {}
             let mut inbox = lock(inbox);
+            inbox.recycle(&mut self.batches.empty);
             if std::mem::take(&mut was_woken) {
                 inbox.has_looked();
             }
@@ -158,8 +219,9 @@ impl Dispatch {
     fn find(&mut self, limit: usize, idle: usize, handles: &mut Vec<Handle>, run: &mut Vec<Task>) -> Option<Job> {
         if self.footprints_wanted() {
             self.computing = true;
-            while run.len() < FOOTPRINTS_AT_ONCE && self.held_up.front().is_some_and(|incoming| incoming.deferred) {
-                run.push(self.held_up.pop_front().expect("there is a front").task);
+            while run.len() < FOOTPRINTS_AT_ONCE && self.next_is_deferred() {
+                let place = self.held_up.pop_front().expect("there is a front");
+                run.push(self.batches.take(place));
             }
             return Some(Job::Footprints);
         }
@@ -175,24 +237,24 @@ impl Dispatch {
             handles.push(next);
             last = next;
         }
-        run.extend(
-            handles
-                .iter()
-                .map(|&handle| self.tasks[handle as usize].take().expect("a command that is ready has its task here")),
-        );
+        run.extend(handles.iter().map(|handle| self.batches.take(self.places[*handle as usize])));
         self.runs += 1;
         Some(Job::Run)
     }
 
     fn footprints_wanted(&self) -> bool {
-        !self.computing && self.held_up.front().is_some_and(|incoming| incoming.deferred)
+        !self.computing && self.next_is_deferred()
+    }
+
+    fn next_is_deferred(&self) -> bool {
+        self.held_up.front().is_some_and(|place| self.batches.task(*place).deferred)
     }
 
     /// Drops what no worker has.
     pub(crate) fn drop_pending(&mut self) {
         self.ready.clear();
         self.held_up.clear();
-        self.tasks.iter_mut().for_each(|task| *task = None);
+        self.batches = Batches::default();
     }
 
     /// The number of commands that were fetched and are not complete.

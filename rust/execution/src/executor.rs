@@ -11,7 +11,7 @@ use pssmr_types::Slot;
 use crate::dispatch::Dispatch;
 use crate::extract::Refusal;
 use crate::footprint::{Footprint, FootprintBuilder};
-use crate::inbox::{Inbox, Incoming};
+use crate::inbox::{Batch, Inbox};
 use crate::progress::Progress;
 use crate::scheduler::{SchedulerConfig, SchedulerStats};
 use crate::service::{Command, CommandKind, CompletionSink, Extraction, Fatal, Service, Task, Watermark};
@@ -92,7 +92,7 @@ pub struct Executor {
 #[derive(Default)]
 struct Intake {
     builder: FootprintBuilder,
-    tasks: Vec<Incoming>,
+    batch: Batch,
 }
 
 impl Executor {
@@ -138,26 +138,25 @@ impl Executor {
     /// If positions or slots do not ascend, or a command is of a slot after `through`.
     pub fn submit(&self, commands: impl IntoIterator<Item = Command>, through: Slot) {
         let mut intake = lock(&self.intake);
-        let Intake { builder, tasks } = &mut *intake;
+        let Intake { builder, batch } = &mut *intake;
         let service = &*self.shared.service;
-        for command in commands {
-            match catch_unwind(AssertUnwindSafe(|| task_of(service, command, builder))) {
-                Ok(task) => tasks.push(task),
-                Err(panic) => {
-                    tasks.clear();
-                    drop(intake);
-                    let position = self.executed().position;
-                    return self.shared.fail(Fatal::ServicePanicked { position, message: message_of(&*panic) });
-                }
-            }
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            batch.extend(commands.into_iter().map(|command| Some(task_of(service, command, builder))));
+        }));
+        if let Err(panic) = outcome {
+            batch.clear();
+            drop(intake);
+            let position = self.executed().position;
+            return self.shared.fail(Fatal::ServicePanicked { position, message: message_of(&*panic) });
         }
         let mut progress = lock(&self.shared.progress);
-        for Incoming { task, .. } in &mut *tasks {
-            task.ordinal = progress.submitted(task.command.kind, task.command.position, task.command.slot);
+        for task in batch.iter_mut().flatten() {
+            let Command { kind, position, slot, .. } = task.command;
+            task.ordinal = progress.submitted(kind, position, slot);
         }
         let moved = progress.submitted_through(through);
         drop(progress);
-        let wake = lock(&self.shared.inbox).submit(tasks);
+        let wake = lock(&self.shared.inbox).submit(batch);
         drop(intake);
         self.shared.notify(wake);
         if let Some(watermark) = moved {
@@ -217,7 +216,7 @@ impl Drop for Executor {
     }
 }
 
-fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuilder) -> Incoming {
+fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuilder) -> Task {
     builder.clear();
     let extraction = match command.kind {
         CommandKind::Application => service.footprint(&command.payload, builder),
@@ -226,24 +225,20 @@ fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuild
             Ok(Extraction::default())
         }
     };
-    let footprint = builder.build();
-    let mut task = Task::new(command, footprint, 0);
-    match extraction {
-        Ok(Extraction { handler, deferred }) => {
-            task.handler = handler;
-            Incoming { task, deferred }
-        }
+    let (Extraction { handler, deferred }, refused) = match extraction {
+        Ok(extraction) => (extraction, None),
         Err(refusal) => {
-            task.refuse(refusal);
-            Incoming { task, deferred: false }
+            builder.clear();
+            (Extraction::default(), Some(refusal))
         }
-    }
+    };
+    Task { command, footprint: builder.build(), handler, reply: Bytes::new(), refused, deferred, ordinal: 0 }
 }
 
 impl Task {
     /// A task that is not executed yet.
     pub fn new(command: Command, footprint: Footprint, handler: u32) -> Self {
-        Self { command, footprint, handler, reply: Bytes::new(), refused: None, ordinal: 0 }
+        Self { command, footprint, handler, reply: Bytes::new(), refused: None, deferred: false, ordinal: 0 }
     }
 
     /// The command will not be executed; it touches nothing.

@@ -6,13 +6,9 @@ use std::collections::VecDeque;
 use crate::executor::Pending;
 use crate::service::{Task, WorkerId};
 
-/// A task on its way to the scheduler.
-#[derive(Debug)]
-pub(crate) struct Incoming {
-    pub(crate) task: Task,
-    /// Whether a worker has to compute its footprint first.
-    pub(crate) deferred: bool,
-}
+/// Tasks in delivery order; `None` where a worker has taken one. A task stays in its batch until then: moving it costs
+/// more than scheduling it.
+pub(crate) type Batch = Vec<Option<Task>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -33,12 +29,12 @@ pub(crate) enum Wake {
     Everybody,
 }
 
-/// Lists that are kept to be used again.
+/// The most batches that are kept to be used again.
 const SPARE_MAX: usize = 64;
 
 pub(crate) struct Inbox {
-    batches: VecDeque<Vec<Incoming>>,
-    spare: Vec<Vec<Incoming>>,
+    batches: VecDeque<Batch>,
+    spare: Vec<Batch>,
     phase: Phase,
     /// Workers that are parked and not woken; the one parked last is woken first.
     idle: Vec<WorkerId>,
@@ -60,25 +56,28 @@ impl Inbox {
         }
     }
 
-    /// Takes a list of tasks, and leaves an empty one. After the end they are dropped.
-    pub(crate) fn submit(&mut self, tasks: &mut Vec<Incoming>) -> Wake {
+    /// Takes a batch, and leaves an empty one. After the end its tasks are dropped.
+    pub(crate) fn submit(&mut self, batch: &mut Batch) -> Wake {
         if self.phase != Phase::Running {
-            tasks.clear();
+            batch.clear();
         }
-        if tasks.is_empty() {
+        if batch.is_empty() {
             return Wake::Nobody;
         }
         let empty = self.spare.pop().unwrap_or_default();
-        self.batches.push_back(std::mem::replace(tasks, empty));
+        self.batches.push_back(std::mem::replace(batch, empty));
         self.wake_one()
     }
 
-    /// The oldest list. `empty` is one that was used up.
-    pub(crate) fn take(&mut self, empty: Vec<Incoming>) -> Option<Vec<Incoming>> {
-        if empty.capacity() > 0 && self.spare.len() < SPARE_MAX {
-            self.spare.push(empty);
-        }
+    /// The oldest batch.
+    pub(crate) fn take(&mut self) -> Option<Batch> {
         self.batches.pop_front()
+    }
+
+    /// Gives back batches whose tasks were all taken.
+    pub(crate) fn recycle(&mut self, batches: &mut Vec<Batch>) {
+        let room = SPARE_MAX - self.spare.len();
+        self.spare.extend(batches.drain(..).take(room));
     }
 
     pub(crate) fn is_empty(&self) -> bool {

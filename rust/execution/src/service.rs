@@ -58,6 +58,8 @@ pub struct Task {
     /// The reply, in the form of [`crate::reply`]. `execute` sets it; an empty one becomes an empty result.
     pub reply: Bytes,
     pub(crate) refused: Option<Refusal>,
+    /// Whether a worker has to complete the footprint before the task is scheduled.
+    pub(crate) deferred: bool,
     /// Counts the submitted commands, without gaps.
     pub(crate) ordinal: u64,
 }

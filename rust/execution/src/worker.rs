@@ -155,12 +155,13 @@ impl Worker {
             self.snapshots.clear();
         } else if self.job == Job::Run {
             self.adapt(stopwatch.elapsed());
-            for task in self.run.drain(..) {
+            for task in &mut self.run {
                 self.ordinals.push(task.ordinal);
                 if task.command.kind != CommandKind::Snapshot {
                     self.completions.push(completion(task));
                 }
             }
+            self.run.clear();
         }
     }
 
@@ -201,6 +202,7 @@ fn compute_footprints(service: &dyn Service, run: &mut [Task], builder: &mut Foo
     for task in run {
         builder.clear();
         builder.include(&task.footprint);
+        task.deferred = false;
         match service.compute_footprint(&task.command.payload, builder) {
             Ok(()) => task.footprint = builder.build(),
             Err(refusal) => task.refuse(refusal),
@@ -208,11 +210,11 @@ fn compute_footprints(service: &dyn Service, run: &mut [Task], builder: &mut Foo
     }
 }
 
-fn completion(task: Task) -> Completion {
-    let Task { command, reply, .. } = task;
+fn completion(task: &mut Task) -> Completion {
+    let Command { position, slot, client, sequence, kind, .. } = task.command;
+    let reply = std::mem::take(&mut task.reply);
     let reply = if reply.is_empty() { reply::result(&[0xc0]) } else { reply };
-    let (position, slot, client) = (command.position, command.slot, command.client);
-    Completion { position, slot, client, sequence: command.sequence, kind: command.kind, reply }
+    Completion { position, slot, client, sequence, kind, reply }
 }
 
 pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {
