@@ -93,11 +93,11 @@ pub trait DiskFile: Debug + Send + Sync {
     /// The system's.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
-    /// Reserves `length` bytes of space, which read as zeros. A disk that can't reserve does nothing.
+    /// Makes the file at least `length` bytes long and reserves the space, which reads as zeros. Whether the disk can.
     ///
     /// # Errors
     /// The system's.
-    fn reserve(&self, length: u64) -> io::Result<()>;
+    fn reserve(&self, length: u64) -> io::Result<bool>;
 
     /// Cuts the file off at `length`.
     ///
@@ -194,9 +194,10 @@ impl DiskFile for SystemFile {
         retry(|| self.0.write_at(bytes, offset))
     }
 
-    fn reserve(&self, length: u64) -> io::Result<()> {
+    fn reserve(&self, length: u64) -> io::Result<bool> {
         match fallocate(&self.0, FallocateFlags::empty(), 0, length) {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) | Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

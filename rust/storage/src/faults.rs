@@ -17,7 +17,7 @@ pub const SECTOR_BYTES: usize = 512;
 
 const EIO: i32 = 5;
 
-/// How one operation goes wrong.
+/// How one operation goes wrong. What only a write can have, no other operation has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It fails and does nothing; a sync forgets what it should have written.
@@ -52,7 +52,7 @@ pub struct FaultyDisk {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
     directories: BTreeSet<PathBuf>,
     names: BTreeMap<PathBuf, usize>,
@@ -181,6 +181,14 @@ impl FaultyDisk {
         Self::default()
     }
 
+    /// Another disk, which is as this one is now. Nothing is open on it.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let mut state = self.state().clone();
+        state.end_process();
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -193,6 +201,11 @@ impl FaultyDisk {
     /// Makes the operation of this number go wrong.
     pub fn fail_at(&self, operation: u64, fault: Fault) {
         self.state().faults.insert(operation, fault);
+    }
+
+    /// Forgets the faults to come.
+    pub fn heal(&self) {
+        self.state().faults.clear();
     }
 
     /// Lets the power go in the middle of the operation of this number: a write may be on the medium afterwards, wholly or in
@@ -299,10 +312,7 @@ impl FaultyDisk {
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> io::Result<T> {
         let mut state = self.state();
-        let fault = state.begin()?;
-        if let Some(fault) = fault {
-            return Err(fault.error());
-        }
+        state.begin_whole()?;
         let done = change(&mut state);
         state.end()?;
         Ok(done)
@@ -325,6 +335,14 @@ impl State {
         let number = self.operations;
         self.operations += 1;
         Ok(self.faults.remove(&number))
+    }
+
+    /// Counts an operation that is not a write: it fails or it doesn't.
+    fn begin_whole(&mut self) -> io::Result<()> {
+        match self.begin()? {
+            Some(fault @ (Fault::Io | Fault::NoSpace)) => Err(fault.error()),
+            _ => Ok(()),
+        }
     }
 
     /// Ends an operation that was applied, which the power may not have outlasted.
@@ -418,9 +436,7 @@ impl Disk for FaultyDisk {
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         let state = &mut *state;
-        if let Some(fault) = state.begin()? {
-            return Err(fault.error());
-        }
+        state.begin_whole()?;
         state.end()?;
         let (now, later) =
             std::mem::take(&mut state.renamed).into_iter().partition(|change| change.directory() == Some(path));
@@ -514,25 +530,21 @@ impl DiskFile for FaultyFile {
         Ok(length)
     }
 
-    fn reserve(&self, length: u64) -> io::Result<()> {
+    fn reserve(&self, length: u64) -> io::Result<bool> {
         let mut state = self.state()?;
-        if let Some(fault) = state.begin()? {
-            return Err(fault.error());
-        }
+        state.begin_whole()?;
         let old = state.contents[self.content].cache.len() as u64;
         if length > old && length > state.growth_max(old) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let length = usize::try_from(length.max(old)).expect("files in memory are small");
         state.contents[self.content].cache.resize(length, 0);
-        state.end()
+        state.end().map(|()| true)
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
         let mut state = self.state()?;
-        if let Some(fault) = state.begin()? {
-            return Err(fault.error());
-        }
+        state.begin_whole()?;
         let content = &mut state.contents[self.content];
         content.cache.truncate(usize::try_from(length).expect("files in memory are small"));
         state.end()
@@ -540,10 +552,7 @@ impl DiskFile for FaultyFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state()?;
-        if let Some(fault) = state.begin()? {
-            state.contents[self.content].dirty.clear();
-            return Err(fault.error());
-        }
+        state.begin_whole().inspect_err(|_| state.contents[self.content].dirty.clear())?;
         state.end()?;
         state.contents[self.content].sync();
         Ok(())

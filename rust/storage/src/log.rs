@@ -241,9 +241,8 @@ impl Log {
             Err(error) => return Err(self.die(error)),
             Ok(new) => std::mem::replace(&mut self.active, new),
         };
-        // Only gives space back; what is cut off is zeros.
-        let _ = old.file.truncate(old.end);
         self.sealed.push_back(Sealed { number: old.number, first_index: old.first_index, is_damaged: false });
+        old.seal(self.next_index);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::replay;
-use super::segment::{self, MARK, RECORD, SEGMENT_HEADER, SegmentHeader, SegmentKey};
+use super::segment::{ENTRY_HEADER, MARK, RECORD, SEAL, SEGMENT_HEADER, SegmentHeader, SegmentKey};
 use super::window::Window;
 use crate::atomic::{UNFINISHED, failed};
 use crate::directory::Place;
@@ -85,9 +85,10 @@ impl Active {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce)
             .map_err(|error| failed("draw a nonce for", path)(io::Error::other(error.to_string())))?;
-        let header = SegmentHeader { cluster: place.cluster, replica: place.replica, number, first_index, nonce };
         let file = place.disk.create(new).map_err(failed("create", new))?;
-        reserve(&*file, reserve_bytes).map_err(failed("reserve space for", new))?;
+        let reserved = reserve(&*file, reserve_bytes).map_err(failed("reserve space for", new))?;
+        let (cluster, replica) = (place.cluster, place.replica);
+        let header = SegmentHeader { cluster, replica, number, first_index, reserved, nonce };
         let (key, mut end) = (SegmentKey::new(&header), SEGMENT_HEADER);
         disk::write_all(&*file, &header.encode(), 0).map_err(failed("write", new))?;
         let mut buffer = Vec::new();
@@ -121,22 +122,35 @@ impl Active {
     /// Writes a mark that says that the records below `synced` are durable. It becomes so itself with the next sync or
     /// when the system gets to it. Where there is no room for it, it is left out.
     pub(crate) fn mark(&mut self, synced: u64) {
-        let mut mark = Vec::with_capacity(segment::ENTRY_HEADER);
-        self.key.encode(&mut mark, MARK, synced, synced, &[]);
-        if disk::write_all(&*self.file, &mark, self.end).is_ok() {
-            self.end += mark.len() as u64;
+        self.note(MARK, synced);
+    }
+
+    /// Ends the segment, of which all records are durable, now that one after it is; gives back the space that was
+    /// reserved and not used.
+    pub(crate) fn seal(mut self, next_index: u64) {
+        self.note(SEAL, next_index);
+        // What is cut off is zeros.
+        let _ = self.file.truncate(self.end);
+    }
+
+    fn note(&mut self, kind: u32, synced: u64) {
+        let mut entry = Vec::with_capacity(ENTRY_HEADER);
+        self.key.encode(&mut entry, kind, synced, synced, &[]);
+        if disk::write_all(&*self.file, &entry, self.end).is_ok() {
+            self.end += entry.len() as u64;
         }
     }
 }
 
 /// Reserves space, so that a sync has no length to make durable and the disk does not get full halfway. If there is not
-/// so much, what there is will do.
-fn reserve(file: &dyn DiskFile, bytes: u64) -> io::Result<()> {
+/// so much, what there is will do. How much was reserved.
+fn reserve(file: &dyn DiskFile, bytes: u64) -> io::Result<u64> {
     match file.reserve(bytes) {
+        Ok(can) => Ok(if can { bytes } else { 0 }),
         Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-            file.truncate(0)
+            file.truncate(0).map(|()| 0)
         }
-        reserved => reserved,
+        Err(error) => Err(error),
     }
 }
 

@@ -209,7 +209,7 @@ impl Opening {
         each: &mut dyn FnMut(u64, &[u8]),
     ) -> Result<End, StorageError> {
         let extent = match self.found.get(position + 1) {
-            None => Extent::Last,
+            None => Extent::Last { reserved: header.reserved },
             Some(Found { header: Ok(next), .. }) => Extent::Below(next.first_index),
             Some(Found { header: Err(_), .. }) => Extent::Sealed,
         };
@@ -219,7 +219,7 @@ impl Opening {
         let mut replayed = Window::new(&*file)
             .and_then(|mut window| replay(&mut window, &key, header.first_index, extent, each))
             .map_err(failed("read", &path))?;
-        if extent != Extent::Last {
+        if !matches!(extent, Extent::Last { .. }) {
             // A later segment was begun, and everything before it was durable then.
             replayed.unclaimed = None;
         }

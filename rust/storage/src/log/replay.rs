@@ -16,8 +16,10 @@
 //! whole records after *i* prove nothing by themselves. But
 //!
 //! - if any valid entry after the break, or a later segment, claims more than *i* records, *i* was synced: damage;
-//! - else, if all sectors of *i* have been written, that is each part of it that lies in one sector is there up to its
-//!   end, it can't be a tear (fact 1), so it is rot: damage;
+//! - else, if all sectors of *i* have been written, that is no part of it that lies in one sector is zeros and its last
+//!   byte is not zero, it can't be a tear (fact 1), so it is rot: damage;
+//! - else, if the file is shorter than it was made, its end was lost, or a later segment was: damage. (A segment that is not
+//!   the last is cut to its length; it is also sealed, once the next is durable, so that the loss of the next shows.)
 //! - else *i* was torn off by the crash, no sync that covers it succeeded, so neither it nor anything after it was
 //!   acknowledged: the log ends before *i*.
 //!
@@ -28,7 +30,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::segment::{END, ENTRY_HEADER, EntryHeader, MARK, RECORD, SECTOR, SEGMENT_HEADER, SegmentKey};
+use super::segment::{ENTRY_HEADER, EntryHeader, RECORD, SEAL, SECTOR, SEGMENT_HEADER, SegmentKey};
 use super::window::Window;
 use crate::disk;
 
@@ -62,8 +64,8 @@ pub(crate) enum Extent {
     Below(u64),
     /// All; there was a later segment, so all were synced.
     Sealed,
-    /// All; it is the last.
-    Last,
+    /// All; it is the last. The file was made with this length.
+    Last { reserved: u64 },
 }
 
 /// Hands the segment's records to `each`, in order, up to the first that is not whole.
@@ -119,6 +121,9 @@ impl Reading<'_, '_> {
             }
             let header = self.key.decode(self.window.get(self.at, ENTRY_HEADER)?);
             match header {
+                Some(header) if header.kind == SEAL && matches!(extent, Extent::Last { .. }) => {
+                    return Ok(End::Damaged { what: "the segment after it is missing" });
+                }
                 Some(header) if header.index == self.next && self.is_whole(&header)? => self.take(&header, each)?,
                 header => return self.judge(extent, header),
             }
@@ -146,6 +151,9 @@ impl Reading<'_, '_> {
 
     /// How the segment ends, given that no whole entry follows. `header` is the valid header there, if there is one.
     fn judge(&mut self, extent: Extent, header: Option<EntryHeader>) -> io::Result<End> {
+        if matches!(extent, Extent::Last { reserved } if self.window.length() < reserved) {
+            return Ok(End::Damaged { what: "its end is missing, or the segment after it" });
+        }
         let is_empty = self.window.first_nonzero(self.at)?.is_none();
         match extent {
             Extent::Below(_) if is_empty => return Ok(End::Damaged { what: "records are missing at its end" }),
@@ -186,12 +194,13 @@ impl Reading<'_, '_> {
 
     /// Whether some sector of the broken entry was not written, or not to its end.
     fn lacks_a_sector(&mut self, header: Option<EntryHeader>) -> io::Result<bool> {
-        let Some(header) = header.filter(|header| header.index == self.next && header.kind != MARK) else {
+        let Some(header) = header.filter(|header| header.index == self.next) else {
             // A valid header of another entry is in the wrong place: no crash puts it there.
-            return Ok(header.is_none() && self.window.get(self.at, ENTRY_HEADER)?.last() != Some(&END));
+            let header_end = self.window.get(self.at, ENTRY_HEADER)?.get(ENTRY_HEADER - 1).copied();
+            return Ok(header.is_none() && header_end.unwrap_or(0) == 0);
         };
         let end = self.at + header.span();
-        if end > self.window.length() || self.window.get(end - 1, 1)? != [END] {
+        if end > self.window.length() || self.window.get(end - 1, 1)? == [0] {
             return Ok(true);
         }
         let mut from = self.at + ENTRY_HEADER as u64;

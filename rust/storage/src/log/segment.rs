@@ -1,15 +1,15 @@
 //! The layout of a segment.
 //!
 //! A segment is a file of a header and entries. Its header takes a sector: the preamble, the cluster, the replica, the
-//! segment's number, the index of its first record, a random nonce, a checksum. Entries begin at multiples of
+//! segment's number, the index of its first record, the length reserved, a random nonce, a checksum. Entries begin at multiples of
 //! [`ALIGNMENT`], so an entry's header never straddles a sector:
 //!
 //! | bytes | field |
 //! |---|---|
 //! | 0..8 | the segment's tag, by which entries are found when what is before them is broken |
-//! | 8..12 | kind: [`RECORD`] or [`MARK`] |
+//! | 8..12 | kind: [`RECORD`], [`MARK`] or [`SEAL`] |
 //! | 12..16 | length of the record |
-//! | 16..24 | index of the record (of a mark: of the next record) |
+//! | 16..24 | index of the record (of a mark or a seal: of the next record) |
 //! | 24..32 | how many records of the log were durable when this was appended |
 //! | 32..48 | checksum of the record |
 //! | 48..63 | checksum of this header |
@@ -40,15 +40,17 @@ pub(crate) const ALIGNMENT: u64 = 64;
 pub(crate) const SEGMENT_HEADER: u64 = SECTOR;
 /// The size of an entry's header.
 pub(crate) const ENTRY_HEADER: usize = 64;
-/// The last byte of an entry and of its header: where it is missing, the sector was not (wholly) written.
+/// The last byte of an entry and of its header: where it is zero, the sector was not (wholly) written.
 pub(crate) const END: u8 = 0xa5;
 
 /// An entry that carries a record.
 pub(crate) const RECORD: u32 = 1;
 /// An entry that only says how much is durable.
 pub(crate) const MARK: u32 = 2;
+/// An entry that says that a segment after this one is durable.
+pub(crate) const SEAL: u32 = 3;
 
-const FIELDS_BYTES: usize = preamble::BYTES + 16 + 2 + 8 + 8 + 16;
+const FIELDS_BYTES: usize = preamble::BYTES + 16 + 2 + 8 + 8 + 8 + 16;
 
 /// What a segment says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) number: u64,
     /// All records below are in earlier segments, durable since before this segment had its name.
     pub(crate) first_index: u64,
+    /// The file was made with this length, and is not shorter while it is the last; 0 if no space could be reserved.
+    pub(crate) reserved: u64,
     pub(crate) nonce: [u8; 16],
 }
 
@@ -70,6 +74,7 @@ impl SegmentHeader {
         bytes.extend_from_slice(&self.replica.0.to_le_bytes());
         bytes.extend_from_slice(&self.number.to_le_bytes());
         bytes.extend_from_slice(&self.first_index.to_le_bytes());
+        bytes.extend_from_slice(&self.reserved.to_le_bytes());
         bytes.extend_from_slice(&self.nonce);
         bytes.resize(SEGMENT_HEADER as usize - 32, 0);
         let checksum = Digest::of("pssmr log segment 1", &bytes);
@@ -102,6 +107,7 @@ impl SegmentHeader {
             replica: found.replica,
             number: u64::from_le_bytes(take(&mut fields)),
             first_index: u64::from_le_bytes(take(&mut fields)),
+            reserved: u64::from_le_bytes(take(&mut fields)),
             nonce: take(&mut fields),
         })
     }
@@ -127,7 +133,7 @@ impl EntryHeader {
 
 /// How many bytes an entry takes.
 pub(crate) fn entry_bytes(kind: u32, length: u64) -> u64 {
-    let body = if kind == MARK { 0 } else { (length + 1).next_multiple_of(ALIGNMENT) };
+    let body = if kind == RECORD { (length + 1).next_multiple_of(ALIGNMENT) } else { 0 };
     ENTRY_HEADER as u64 + body
 }
 
@@ -188,7 +194,7 @@ impl SegmentKey {
             checksum: take(&mut fields),
         };
         // What has the right checksum was written by us; this only keeps a defect from going further.
-        let known = matches!(header.kind, RECORD | MARK) && u64::from(header.length) <= super::RECORD_BYTES_MAX;
+        let known = matches!(header.kind, RECORD | MARK | SEAL) && u64::from(header.length) <= super::RECORD_BYTES_MAX;
         known.then_some(header)
     }
 
