@@ -132,6 +132,25 @@ fn a_group_takes_one_write_and_one_sync_and_a_mark() {
 }
 
 #[test]
+fn a_sync_covers_what_was_written_and_not_what_was_only_appended() {
+    let disk = FaultyDisk::new();
+    let mut log = open(&disk).log;
+    append(&mut log, 1).unwrap();
+    log.write().unwrap();
+    append(&mut log, 1).unwrap();
+    log.sync().unwrap();
+    assert_eq!(log.synced_index(), 1);
+    log.write().unwrap();
+    log.sync().unwrap();
+    assert_eq!(log.synced_index(), 2);
+    drop(log);
+    disk.power_on(Loss::Everything);
+    let process = open(&disk);
+    process.assert_genuine();
+    assert_eq!(process.recovery.next_index, 2);
+}
+
+#[test]
 fn a_record_larger_than_a_segment_has_one_of_its_own() {
     let disk = FaultyDisk::new();
     let mut process = open(&disk);

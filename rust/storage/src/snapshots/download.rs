@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::file;
 use super::manifest::Manifest;
 use super::{Directory, snapshot_name};
-use crate::atomic::failed;
+use crate::atomic::{self, failed};
 use crate::disk::{self, DiskFile};
 use crate::error::StorageError;
 
@@ -39,6 +39,8 @@ impl SnapshotDownload {
         } else {
             let new = disk.create(&path).map_err(failed("create", &path))?;
             file::write_header(&directory.place, &*new, manifest.slot).map_err(failed("write", &path))?;
+            // What the system writes of it in time is found again after a power cut.
+            atomic::sync_directory(&**disk, &directory.path)?;
             new
         };
         let missing = present.iter().filter(|&&is_present| !is_present).count() as u32;
