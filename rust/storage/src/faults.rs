@@ -5,12 +5,14 @@
 //! as it was or as it should be, and each change of a name is or is not, as a seed says. A failed sync forgets what it should
 //! have written: the cache shows it until the power goes, and a later sync doesn't write it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod medium;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile, Held, LockAttempt};
+use medium::{Content, NameChange, Random, State};
 
 /// What the medium writes whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
@@ -50,129 +52,6 @@ pub enum Loss {
 #[derive(Clone, Debug, Default)]
 pub struct FaultyDisk {
     state: Arc<Mutex<State>>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct State {
-    directories: BTreeSet<PathBuf>,
-    names: BTreeMap<PathBuf, usize>,
-    durable_names: BTreeMap<PathBuf, usize>,
-    /// Changes of names that are not durable, in order.
-    renamed: Vec<NameChange>,
-    contents: Vec<Content>,
-    locks: BTreeSet<PathBuf>,
-    /// Changing operations so far.
-    operations: u64,
-    faults: BTreeMap<u64, Fault>,
-    power_off_at: Option<u64>,
-    is_off: bool,
-    capacity: Option<u64>,
-    /// Processes so far; what an earlier one opened is closed.
-    process: u64,
-}
-
-#[derive(Clone, Debug)]
-enum NameChange {
-    Made { path: PathBuf, content: usize },
-    Renamed { from: PathBuf, to: PathBuf, content: usize },
-    Removed { path: PathBuf },
-}
-
-impl NameChange {
-    fn directory(&self) -> Option<&Path> {
-        match self {
-            Self::Made { path, .. } | Self::Removed { path } | Self::Renamed { to: path, .. } => path.parent(),
-        }
-    }
-
-    fn apply(self, names: &mut BTreeMap<PathBuf, usize>) {
-        match self {
-            Self::Made { path, content } => {
-                names.insert(path, content);
-            }
-            Self::Renamed { from, to, content } => {
-                names.remove(&from);
-                names.insert(to, content);
-            }
-            Self::Removed { path } => {
-                names.remove(&path);
-            }
-        }
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct Content {
-    cache: Vec<u8>,
-    medium: Vec<u8>,
-    /// Sectors of the cache that a sync would write.
-    dirty: BTreeSet<usize>,
-    /// Sectors that can't be read.
-    unreadable: BTreeSet<usize>,
-}
-
-impl Content {
-    fn write(&mut self, bytes: &[u8], offset: usize) {
-        let end = offset + bytes.len();
-        if end > self.cache.len() {
-            self.cache.resize(end, 0);
-        }
-        self.cache[offset..end].copy_from_slice(bytes);
-        self.dirty.extend(offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES));
-    }
-
-    fn sync(&mut self) {
-        self.medium.resize(self.cache.len(), 0);
-        for sector in std::mem::take(&mut self.dirty) {
-            self.write_sector(sector);
-        }
-    }
-
-    /// Brings one sector from the cache to the medium, as far as the medium is long.
-    fn write_sector(&mut self, sector: usize) {
-        let start = sector * SECTOR_BYTES;
-        let end = (start + SECTOR_BYTES).min(self.cache.len()).min(self.medium.len());
-        if start < end {
-            self.medium[start..end].copy_from_slice(&self.cache[start..end]);
-        }
-    }
-
-    fn lose_power(&mut self, loss: Loss, random: &mut Random) {
-        match loss {
-            Loss::Everything => {}
-            Loss::Nothing => self.sync(),
-            Loss::Some { .. } => {
-                if random.coin() {
-                    self.medium.resize(self.cache.len(), 0);
-                }
-                for sector in std::mem::take(&mut self.dirty) {
-                    if random.coin() {
-                        self.write_sector(sector);
-                    }
-                }
-            }
-        }
-        self.dirty.clear();
-        self.cache.clone_from(&self.medium);
-    }
-}
-
-/// A small generator of reproducible choices.
-#[derive(Clone, Debug)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn coin(&mut self) -> bool {
-        self.next() & 1 == 1
-    }
 }
 
 impl FaultyDisk {
@@ -316,63 +195,6 @@ impl FaultyDisk {
         let done = change(&mut state);
         state.end()?;
         Ok(done)
-    }
-}
-
-impl Fault {
-    fn error(self) -> io::Error {
-        match self {
-            Self::NoSpace => io::ErrorKind::StorageFull.into(),
-            _ => io::Error::from_raw_os_error(EIO),
-        }
-    }
-}
-
-impl State {
-    /// Counts an operation; the fault it is to have.
-    fn begin(&mut self) -> io::Result<Option<Fault>> {
-        self.check_power()?;
-        let number = self.operations;
-        self.operations += 1;
-        Ok(self.faults.remove(&number))
-    }
-
-    /// Counts an operation that is not a write: it fails or it doesn't.
-    fn begin_whole(&mut self) -> io::Result<()> {
-        match self.begin()? {
-            Some(fault @ (Fault::Io | Fault::NoSpace)) => Err(fault.error()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Ends an operation that was applied, which the power may not have outlasted.
-    fn end(&mut self) -> io::Result<()> {
-        if self.power_off_at.is_some_and(|at| at < self.operations) {
-            self.is_off = true;
-        }
-        self.check_power()
-    }
-
-    fn check_power(&self) -> io::Result<()> {
-        if self.is_off { Err(io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
-    }
-
-    fn end_process(&mut self) {
-        self.locks.clear();
-        self.process += 1;
-    }
-
-    fn used(&self) -> u64 {
-        self.names.values().map(|&number| self.contents[number].cache.len() as u64).sum()
-    }
-
-    /// How far a file of `length` bytes may grow.
-    fn growth_max(&self, length: u64) -> u64 {
-        self.capacity.map_or(u64::MAX, |capacity| length + capacity.saturating_sub(self.used()))
-    }
-
-    fn find(&self, path: &Path) -> io::Result<usize> {
-        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 

@@ -18,7 +18,7 @@
 //! The record follows, then zeros up to the last byte before the next multiple of [`ALIGNMENT`], which is [`END`] again.
 //!
 //! Tag and checksums are keyed by the segment's header, so an entry of another segment, of an older file in the same
-//! place, or one that a client wrote into its request, is none here. The index is under both checksums.
+//! place, or one that a client wrote into its request, is none here. The header's checksum binds the record's to its index.
 
 use std::path::Path;
 
@@ -140,15 +140,20 @@ pub(crate) fn entry_bytes(kind: u32, length: u64) -> u64 {
 /// The key of one segment's entries.
 #[derive(Clone, Debug)]
 pub(crate) struct SegmentKey {
-    key: [u8; 32],
+    header_key: [u8; 32],
+    record_key: [u8; 32],
     tag: [u8; 8],
 }
 
 impl SegmentKey {
     pub(crate) fn new(header: &SegmentHeader) -> Self {
-        let key = Digest::of("pssmr log segment key 1", &header.encode()).0;
-        let tag = Digest::of("pssmr log segment tag 1", &key).0;
-        Self { key, tag: *tag.first_chunk().expect("a digest is longer") }
+        let bytes = header.encode();
+        let tag = Digest::of("pssmr log entry tag 1", &bytes).0;
+        Self {
+            header_key: Digest::of("pssmr log entry header key 1", &bytes).0,
+            record_key: Digest::of("pssmr log record key 1", &bytes).0,
+            tag: *tag.first_chunk().expect("a digest is longer"),
+        }
     }
 
     /// What every entry of the segment begins with.
@@ -160,13 +165,13 @@ impl SegmentKey {
     pub(crate) fn encode(&self, into: &mut Vec<u8>, kind: u32, index: u64, synced: u64, parts: &[&[u8]]) {
         let start = into.len();
         let length = parts.iter().map(|part| part.len()).sum::<usize>();
-        let body = self.body_checksum(index, parts);
+        let checksum = self.record_checksum(parts);
         into.extend_from_slice(&self.tag);
         into.extend_from_slice(&kind.to_le_bytes());
         into.extend_from_slice(&u32::try_from(length).expect("records are bounded").to_le_bytes());
         into.extend_from_slice(&index.to_le_bytes());
         into.extend_from_slice(&synced.to_le_bytes());
-        into.extend_from_slice(&body);
+        into.extend_from_slice(&checksum);
         let checksum = self.header_checksum(&into[start..]);
         into.extend_from_slice(&checksum);
         into.push(END);
@@ -200,20 +205,15 @@ impl SegmentKey {
 
     /// Whether `record` is what `header` speaks of.
     pub(crate) fn matches(&self, header: &EntryHeader, record: &[u8]) -> bool {
-        record.len() == header.length as usize && self.body_checksum(header.index, &[record]) == header.checksum
+        record.len() == header.length as usize && self.record_checksum(&[record]) == header.checksum
     }
 
     fn header_checksum(&self, fields: &[u8]) -> [u8; 15] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(b"header");
-        hasher.update(fields);
-        *hasher.finalize().as_bytes().first_chunk().expect("a digest is longer")
+        *blake3::keyed_hash(&self.header_key, fields).as_bytes().first_chunk().expect("a digest is longer")
     }
 
-    fn body_checksum(&self, index: u64, parts: &[&[u8]]) -> [u8; 16] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(b"record");
-        hasher.update(&index.to_le_bytes());
+    fn record_checksum(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.record_key);
         for part in parts {
             hasher.update(part);
         }

@@ -6,6 +6,8 @@ use crate::disk::{self, DiskFile};
 
 /// How much is read at once.
 const READ_BYTES: usize = 256 << 10;
+/// How much is compared with zero at once.
+const BLOCK_BYTES: usize = 4096;
 
 /// A stretch of a file in memory, which moves forward with what is asked for.
 #[derive(Debug)]
@@ -63,8 +65,12 @@ impl<'a> Window<'a> {
     pub(crate) fn first_nonzero(&mut self, mut offset: u64) -> io::Result<Option<u64>> {
         while offset < self.length {
             let bytes = self.get(offset, READ_BYTES)?;
-            if let Some(at) = bytes.iter().position(|&byte| byte != 0) {
-                return Ok(Some(offset + at as u64));
+            // Whole blocks first: reserved space is long, and this takes many bytes at once.
+            let block = bytes.chunks(BLOCK_BYTES).position(|block| block.iter().fold(0, |all, byte| all | byte) != 0);
+            if let Some(block) = block {
+                let start = block * BLOCK_BYTES;
+                let within = bytes[start..].iter().position(|&byte| byte != 0).expect("the block has one");
+                return Ok(Some(offset + (start + within) as u64));
             }
             offset += bytes.len() as u64;
         }
