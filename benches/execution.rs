@@ -57,11 +57,11 @@ fn main() {
     println!("\nfootprint of a put, from its bytes: {:.1} ns", rounds(extract).0);
     println!("\nexecutor: commands a second, submitted in slots of 256 with at most 8192 pending (best of {ROUNDS})");
     for workers in [1, 2] {
-        report("null", workers, SchedulerConfig::default(), || Arc::new(Null::new(0)), |_| Bytes::new());
-        report("key-value put, 64k keys", workers, SchedulerConfig::default(), key_value, |n| put(n % (1 << 16)));
-        report("key-value put, 1 hot key", workers, SchedulerConfig::default(), key_value, |_| put(0));
+        report("null", workers, &SchedulerConfig::default(), || Arc::new(Null::new(0)), |_| Bytes::new());
+        report("key-value put, 64k keys", workers, &SchedulerConfig::default(), key_value, |n| put(n % (1 << 16)));
+        report("key-value put, 1 hot key", workers, &SchedulerConfig::default(), key_value, |_| put(0));
     }
-    report("key-value put, sequential", 1, SchedulerConfig::Sequential, key_value, |n| put(n % (1 << 16)));
+    report("key-value put, sequential", 1, &SchedulerConfig::Sequential, key_value, |n| put(n % (1 << 16)));
 }
 
 /// The least and the median of several rounds.
@@ -222,7 +222,7 @@ impl CompletionSink for Count {
 fn report<S: Service>(
     name: &str,
     workers: usize,
-    scheduler: SchedulerConfig,
+    scheduler: &SchedulerConfig,
     service: impl Fn() -> Arc<S>,
     payload_of: impl Fn(u64) -> Bytes,
 ) {
@@ -232,7 +232,7 @@ fn report<S: Service>(
     let mut run_length = 0.0;
     for _ in 0..ROUNDS {
         let sink = Arc::new(Count::default());
-        let config = ExecutorConfig { scheduler, workers, ..ExecutorConfig::default() };
+        let config = ExecutorConfig { scheduler: scheduler.clone(), workers, ..ExecutorConfig::default() };
         let executor = Executor::start(service(), &config, sink.clone()).expect("threads can be started");
         let elapsed = execute(&executor, &sink, &payloads);
         let rate = COMMANDS as f64 / elapsed.as_secs_f64();

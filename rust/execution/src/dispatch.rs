@@ -1,9 +1,10 @@
 //! Dispatch: which worker runs what. The state that workers share, behind a lock that the submitting thread never takes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::inbox::{Batch, Inbox, Phase, Wake};
-use crate::scheduler::{Handle, Ready, Scheduler, SchedulerStats};
+use crate::scheduler::{ConflictGraph, Handle, Ready, Scheduler, SchedulerStats};
 use crate::service::{Task, WorkerId};
 use crate::sync::{Mutex, lock};
 
@@ -40,7 +41,7 @@ pub(crate) struct Dispatch {
     free: Vec<Handle>,
     batches: Batches,
     ready: VecDeque<Handle>,
-    /// Tasks from the first one on whose footprint is not known.
+    /// Tasks from the first one on whose footprint is not known, or for which the scheduler has no room.
     held_up: VecDeque<Place>,
     /// Whether a worker is computing the footprints of the tasks that were before all of `held_up`.
     computing: bool,
@@ -76,7 +77,7 @@ struct Slot {
 
 impl Batches {
     /// Keeps a batch; the places of its tasks.
-    fn add(&mut self, batch: Batch) -> impl Iterator<Item = Place> + use<> {
+    fn add(&mut self, batch: Batch) -> impl DoubleEndedIterator<Item = Place> + use<> {
         let count = batch.len() as u32;
         let number = self.number_of(batch);
         (0..count).map(move |index| Place { batch: number, index })
@@ -133,13 +134,27 @@ impl Dispatch {
         let Some(batch) = lock(inbox).take() else { return false };
         self.scheduler.expect_submissions(&mut batch.iter().flatten().map(|task| &task.footprint));
         for place in self.batches.add(batch) {
-            if self.computing || !self.held_up.is_empty() || self.batches.task(place).deferred {
-                self.held_up.push_back(place);
-            } else {
+            if self.held_up.is_empty() && self.may_schedule(place) {
                 self.schedule(place);
+            } else {
+                self.held_up.push_back(place);
             }
         }
         true
+    }
+
+    /// Whether the oldest task that is not scheduled can be.
+    fn may_schedule(&self, place: Place) -> bool {
+        !self.computing && !self.batches.task(place).deferred && self.scheduler.room() > 0
+    }
+
+    fn schedule_held_up(&mut self) {
+        while let Some(&place) = self.held_up.front()
+            && self.may_schedule(place)
+        {
+            self.held_up.pop_front();
+            self.schedule(place);
+        }
     }
 
     fn schedule(&mut self, place: Place) {
@@ -156,15 +171,10 @@ impl Dispatch {
     pub(crate) fn footprints_computed(&mut self, run: &mut Vec<Task>) {
         assert!(self.computing);
         self.computing = false;
-        for place in self.batches.add(run.drain(..).map(Some).collect()) {
-            self.schedule(place);
+        for place in self.batches.add(run.drain(..).map(Some).collect()).rev() {
+            self.held_up.push_front(place);
         }
-        while let Some(&place) = self.held_up.front()
-            && !self.batches.task(place).deferred
-        {
-            self.held_up.pop_front();
-            self.schedule(place);
-        }
+        self.schedule_held_up();
     }
 
     /// `worker` has executed these commands, in this order.
@@ -174,6 +184,19 @@ impl Dispatch {
             self.scheduler.complete(worker, handle, &mut self.fresh);
             self.free.push(handle);
         }
+        self.own_first(worker);
+        self.schedule_held_up();
+    }
+
+    /// Commands were executed and removed from the scheduler's graph; those of `ready` are ready because of that.
+    pub(crate) fn removed(&mut self, run: &mut Vec<Handle>, ready: &mut Vec<Handle>) {
+        self.scheduler.completed(run.len());
+        self.free.append(run);
+        self.ready.extend(ready.drain(..));
+        self.schedule_held_up();
+    }
+
+    fn own_first(&mut self, worker: WorkerId) {
         for command in self.fresh.drain(..) {
             if command.worker == Some(worker) { &mut self.own } else { &mut self.ready }.push_back(command.handle);
         }
@@ -190,7 +213,7 @@ impl Dispatch {
         let Applicant { worker, limit, mut was_woken } = applicant;
         loop {
             // Enough for every worker. Only ready commands count, so what waits behind others is fetched too.
-            while self.own.len() + self.ready.len() < limit * self.workers && self.fetch(inbox) {}
+            while self.own.len() + self.ready.len() < limit * self.workers && self.has_room() && self.fetch(inbox) {}
             let mut inbox = lock(inbox);
             inbox.recycle(&mut self.batches.empty);
             if std::mem::take(&mut was_woken) {
@@ -203,11 +226,12 @@ impl Dispatch {
             // What the worker was wished to run and does not take is for everybody.
             self.ready.extend(self.own.drain(..));
             if let Some(job) = job {
-                let leaves_something = !self.ready.is_empty() || self.footprints_wanted() || !inbox.is_empty();
+                let more = self.has_room() && !inbox.is_empty();
+                let leaves_something = more || !self.ready.is_empty() || self.footprints_wanted();
                 return (job, if leaves_something { inbox.wake_one() } else { Wake::Nobody });
             }
-            if inbox.is_empty() {
-                if inbox.phase() == Phase::Finishing && self.pending() == 0 {
+            if inbox.is_empty() || !self.has_room() {
+                if inbox.phase() == Phase::Finishing && inbox.is_empty() && self.pending() == 0 {
                     return (Job::Exit, inbox.wake_all());
                 }
                 inbox.park(worker);
@@ -242,6 +266,11 @@ impl Dispatch {
         Some(Job::Run)
     }
 
+    /// Whether the scheduler takes more than what was fetched already.
+    fn has_room(&self) -> bool {
+        self.scheduler.room() > 0
+    }
+
     fn footprints_wanted(&self) -> bool {
         !self.computing && self.next_is_deferred()
     }
@@ -260,6 +289,11 @@ impl Dispatch {
     /// The number of commands that were fetched and are not complete.
     fn pending(&self) -> u64 {
         self.scheduler.stats().pending() + self.held_up.len() as u64 + u64::from(self.computing)
+    }
+
+    /// See [`Scheduler::graph`].
+    pub(crate) fn graph(&self) -> Option<Arc<dyn ConflictGraph>> {
+        self.scheduler.graph()
     }
 
     pub(crate) fn stats(&self) -> (SchedulerStats, u64) {

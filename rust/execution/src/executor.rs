@@ -13,7 +13,7 @@ use crate::extract::Refusal;
 use crate::footprint::{Footprint, FootprintBuilder};
 use crate::inbox::{Batch, Inbox};
 use crate::progress::Progress;
-use crate::scheduler::{SchedulerConfig, SchedulerStats};
+use crate::scheduler::{ConflictGraph, SchedulerConfig, SchedulerStats};
 use crate::service::{Command, CommandKind, CompletionSink, Extraction, Fatal, Service, Task, Watermark};
 use crate::snapshot::RestoreError;
 use crate::sync::{Condvar, Mutex, lock, thread, worker_thread};
@@ -72,6 +72,7 @@ pub(crate) struct Shared {
     pub(crate) service: Arc<dyn Service>,
     pub(crate) sink: Arc<dyn CompletionSink>,
     pub(crate) run_length_max: usize,
+    pub(crate) graph: Option<Arc<dyn ConflictGraph>>,
     pub(crate) dispatch: Mutex<Dispatch>,
     /// Its lock is taken under that of `dispatch`, or alone.
     pub(crate) inbox: Mutex<Inbox>,
@@ -109,11 +110,13 @@ impl Executor {
         sink: Arc<dyn CompletionSink>,
     ) -> io::Result<Self> {
         assert!(config.workers > 0 && config.run_length_max > 0, "no workers, or runs of no length");
+        let dispatch = Dispatch::new(config.scheduler.build(config.workers, config.secret), config.workers);
         let shared = Arc::new(Shared {
             service,
             sink,
             run_length_max: config.run_length_max,
-            dispatch: Mutex::new(Dispatch::new(config.scheduler.build(config.workers, config.secret), config.workers)),
+            graph: dispatch.graph(),
+            dispatch: Mutex::new(dispatch),
             inbox: Mutex::new(Inbox::new(config.workers)),
             conditions: (0..config.workers).map(|_| Condvar::new()).collect(),
             progress: Mutex::new(Progress::new(config.start)),

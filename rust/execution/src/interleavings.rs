@@ -13,7 +13,7 @@ use crate::executor::{Executor, ExecutorConfig, Pending};
 use crate::extract::Refusal;
 use crate::footprint::{FootprintBuilder, Mode, TableId};
 use crate::reply::{Reply, result};
-use crate::scheduler::SchedulerConfig;
+use crate::scheduler::{Conflicts, GraphVariant, SchedulerConfig};
 use crate::service::{
     Command, CommandKind, Completion, CompletionSink, Extraction, Fatal, Service, Task, Watermark, WorkerId,
 };
@@ -161,7 +161,7 @@ fn explore(scenario: impl Fn() + Send + Sync + Clone + 'static) {
 
 fn all_are_executed(workers: usize, scheduler: SchedulerConfig) {
     explore(move || {
-        let rig = rig(workers, scheduler);
+        let rig = rig(workers, scheduler.clone());
         submit(&rig, 1, &[&[PLAIN, 0], &[PLAIN, 1], &[PLAIN, 0, 1]]);
         thread::yield_now();
         submit(&rig, 4, &[&[PLAIN, 1], &[PLAIN, 2]]);
@@ -192,6 +192,35 @@ fn every_command_is_executed_by_more_workers_than_there_is_work() {
 #[test]
 fn every_command_is_executed_in_sequence() {
     all_are_executed(2, SchedulerConfig::Sequential);
+}
+
+#[test]
+fn every_command_is_executed_by_class() {
+    all_are_executed(2, SchedulerConfig::Early { mapping: None });
+}
+
+fn graph(variant: GraphVariant, window: usize) -> SchedulerConfig {
+    SchedulerConfig::Graph { variant, window, conflicts: Conflicts::default() }
+}
+
+#[test]
+fn every_command_is_executed_off_a_graph_with_one_lock() {
+    all_are_executed(2, graph(GraphVariant::Coarse, 4));
+}
+
+#[test]
+fn every_command_is_executed_off_a_graph_with_many_locks() {
+    all_are_executed(2, graph(GraphVariant::Fine, 4));
+}
+
+#[test]
+fn every_command_is_executed_off_a_graph_without_locks() {
+    all_are_executed(3, graph(GraphVariant::LockFree, 4));
+}
+
+#[test]
+fn every_command_is_executed_off_a_graph_with_room_for_one() {
+    all_are_executed(2, graph(GraphVariant::LockFree, 1));
 }
 
 #[test]

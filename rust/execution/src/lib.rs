@@ -35,7 +35,7 @@ pub use executor::{Executor, ExecutorConfig, ExecutorStats, Pending};
 pub use extract::{CommandTable, Refusal, arguments_of, payload};
 pub use footprint::{Claim, Footprint, FootprintBuilder, KeyHash, Mode, Scope, TableId};
 pub use reply::Reply;
-pub use scheduler::{Scheduler, SchedulerConfig};
+pub use scheduler::{Scheduler, SchedulerConfig, UnknownScheduler};
 pub use service::{
     Command, CommandKind, Completion, CompletionSink, Extraction, Fatal, Service, Task, Watermark, WorkerId,
 };

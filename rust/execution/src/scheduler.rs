@@ -6,12 +6,19 @@
 //! All of them keep one promise: of two commands whose footprints conflict, the one submitted first is complete before
 //! the other is ready, or they are ordered within one run, see [`Scheduler::follow`].
 
+mod early;
+mod graph;
 mod keyed;
 mod sequential;
+
+use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::footprint::Footprint;
 use crate::service::WorkerId;
 
+pub use early::{Class, Early, Mapping, MappingError, Partitioning, Synchronisation};
+pub use graph::{ConflictGraph, Conflicts, Graph, GraphVariant, WINDOW_MAX};
 pub use keyed::Keyed;
 pub use sequential::Sequential;
 
@@ -89,6 +96,22 @@ pub trait Scheduler: Send {
         self.submit(handle, &Footprint::exclusive(), ready);
     }
 
+    /// How many commands may be submitted before one has to complete.
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+
+    /// The graph that workers may remove their commands from while others are submitted, if there is one. It is instead
+    /// of [`Scheduler::complete`]; [`Scheduler::completed`] then says how many were removed.
+    fn graph(&self) -> Option<Arc<dyn ConflictGraph>> {
+        None
+    }
+
+    /// So many commands were removed from [`Scheduler::graph`].
+    fn completed(&mut self, count: usize) {
+        unreachable!("{count} commands were removed from no graph");
+    }
+
     /// There are `workers` workers from now on. Wishes go to no other.
     fn resize(&mut self, workers: usize);
 
@@ -97,7 +120,7 @@ pub trait Scheduler: Send {
 }
 
 /// Which scheduler to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum SchedulerConfig {
     /// One command after the other, in delivery order. What all others are tested against.
     Sequential,
@@ -107,7 +130,24 @@ pub enum SchedulerConfig {
         /// though they need not, so take many more than commands are pending. An entry has 16 bytes.
         entries: usize,
     },
+    /// A graph of all pending commands.
+    Graph {
+        /// How threads share it.
+        variant: GraphVariant,
+        /// The most pending commands: 1 to [`WINDOW_MAX`].
+        window: usize,
+        /// What conflicts.
+        conflicts: Conflicts,
+    },
+    /// Lanes by class.
+    Early {
+        /// The classes and their lanes; by default [`Mapping::by_key`], with a lane for each worker.
+        mapping: Option<Arc<Mapping>>,
+    },
 }
+
+/// The window of a graph if nothing else is said: that of the papers.
+const WINDOW: usize = 150;
 
 impl Default for SchedulerConfig {
     fn default() -> Self {
@@ -116,14 +156,49 @@ impl Default for SchedulerConfig {
 }
 
 impl SchedulerConfig {
+    /// The names that [`SchedulerConfig::from_str`] knows.
+    pub const NAMES: [&str; 6] = ["keyed", "sequential", "graph-coarse", "graph-fine", "graph-lock-free", "early"];
+
+    /// A graph with the papers' window, of what footprints say.
+    pub fn graph(variant: GraphVariant) -> Self {
+        Self::Graph { variant, window: WINDOW, conflicts: Conflicts::default() }
+    }
+
     /// The scheduler, for `workers` workers. `secret` is that of [`Keyed::new`].
     ///
     /// # Panics
-    /// If the number of entries is not a power of two, or is above 2³¹.
-    pub fn build(self, workers: usize, secret: u64) -> Box<dyn Scheduler> {
+    /// If the number of entries is not a power of two, or is above 2³¹; if the window is not in its range.
+    pub fn build(&self, workers: usize, secret: u64) -> Box<dyn Scheduler> {
         match self {
             Self::Sequential => Box::new(Sequential::new()),
-            Self::Keyed { entries } => Box::new(Keyed::new(entries, workers, secret)),
+            Self::Keyed { entries } => Box::new(Keyed::new(*entries, workers, secret)),
+            Self::Graph { variant, window, conflicts } => Box::new(Graph::new(*variant, *window, conflicts.clone())),
+            Self::Early { mapping } => {
+                let mapping = mapping.clone().unwrap_or_else(|| Arc::new(Mapping::by_key(workers)));
+                Box::new(Early::new(mapping, workers))
+            }
         }
+    }
+}
+
+/// There is no scheduler of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no scheduler: there are {known}", known = SchedulerConfig::NAMES.join(", "))]
+pub struct UnknownScheduler(String);
+
+/// By name, with default settings.
+impl FromStr for SchedulerConfig {
+    type Err = UnknownScheduler;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Ok(match name {
+            "keyed" => Self::default(),
+            "sequential" => Self::Sequential,
+            "graph-coarse" => Self::graph(GraphVariant::Coarse),
+            "graph-fine" => Self::graph(GraphVariant::Fine),
+            "graph-lock-free" => Self::graph(GraphVariant::LockFree),
+            "early" => Self::Early { mapping: None },
+            other => return Err(UnknownScheduler(other.to_owned())),
+        })
     }
 }

@@ -2,12 +2,12 @@
 //! explores the interleavings of threads. Tests with real threads are in `tests/`.
 
 #[cfg(not(test))]
-pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic};
 #[cfg(not(test))]
 pub(crate) use std::thread;
 
 #[cfg(test)]
-pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, atomic};
 #[cfg(test)]
 pub(crate) use shuttle::thread;
 

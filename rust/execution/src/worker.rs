@@ -27,6 +27,7 @@ pub struct Worker {
     shared: Arc<Shared>,
     job: Job,
     handles: Vec<Handle>,
+    freed: Vec<Handle>,
     run: Vec<Task>,
     ordinals: Vec<u64>,
     completions: Vec<Completion>,
@@ -44,6 +45,7 @@ impl Worker {
             shared,
             job: Job::Park,
             handles: Vec::new(),
+            freed: Vec::new(),
             run: Vec::new(),
             ordinals: Vec::new(),
             completions: Vec::new(),
@@ -76,8 +78,15 @@ impl Worker {
             return false;
         }
         let shared = self.shared.clone();
+        if self.job == Job::Run
+            && let Some(graph) = &shared.graph
+        {
+            // Others schedule meanwhile.
+            self.handles.iter().for_each(|handle| graph.remove(*handle, &mut self.freed));
+        }
         let mut dispatch = lock(&shared.dispatch);
         match self.job {
+            Job::Run if shared.graph.is_some() => dispatch.removed(&mut self.handles, &mut self.freed),
             Job::Run => dispatch.complete(self.id, &mut self.handles),
             Job::Footprints => dispatch.footprints_computed(&mut self.run),
             Job::Park => {}

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use pssmr_execution::scheduler::{Conflicts, GraphVariant, Mapping};
 use pssmr_execution::{
     Command, CommandKind, Completion, CompletionSink, Executor, ExecutorConfig, Extraction, Fatal, Footprint,
     FootprintBuilder, Pending, Refusal, Reply, SchedulerConfig, Service, Task, Watermark, Worker, WorkerId,
@@ -186,18 +187,30 @@ fn check(steps: Vec<Step>, config: &ExecutorConfig, slot_length: usize) {
     }
 }
 
+/// Any scheduler. Graphs have small windows, so that commands wait for room.
+fn scheduler() -> impl Strategy<Value = SchedulerConfig> {
+    let variants = [GraphVariant::Coarse, GraphVariant::Fine, GraphVariant::LockFree];
+    let graph = (prop::sample::select(variants.to_vec()), 1..=40usize);
+    prop_oneof![
+        prop::sample::select(vec![1usize, 1 << 10]).prop_map(|entries| SchedulerConfig::Keyed { entries }),
+        graph.prop_map(|(variant, window)| {
+            SchedulerConfig::Graph { variant, window, conflicts: Conflicts::default() }
+        }),
+        (1..=8usize).prop_map(|lanes| SchedulerConfig::Early { mapping: Some(Arc::new(Mapping::by_key(lanes))) }),
+    ]
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
 
     #[test]
-    fn keyed_workers_give_the_replies_of_delivery_order(
+    fn workers_give_the_replies_of_delivery_order(
         steps in prop::collection::vec(step(), 1..200),
         workers in 1..=8usize,
         run_length_max in 1..=64usize,
         slot_length in 1..=50usize,
-        entries in prop::sample::select(vec![1usize, 1 << 10]),
+        scheduler in scheduler(),
     ) {
-        let scheduler = SchedulerConfig::Keyed { entries };
         check(steps, &ExecutorConfig { scheduler, workers, run_length_max, secret: 7, ..ExecutorConfig::default() }, slot_length);
     }
 

@@ -2,12 +2,16 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
-use pssmr_execution::scheduler::{Keyed, Scheduler, Sequential};
+use pssmr_execution::scheduler::{
+    Class, Conflicts, Early, Graph, GraphVariant, Keyed, Mapping, Partitioning, Scheduler, Sequential, Synchronisation,
+};
 use pssmr_execution::{Footprint, FootprintBuilder, Mode, TableId};
 
 use support::model::{any_footprint, in_delivery_order, keys};
-use support::virtual_time::{Conditions, Outcome, run};
+use support::virtual_time::{Conditions, Outcome, Random, run};
 
 /// An arbitrary number; a replica draws its own.
 const SECRET: u64 = 0x5eed_0f5e_c2e7_1234;
@@ -35,6 +39,46 @@ fn assert_as_in_delivery_order(footprints: &[Footprint], outcome: &Outcome) {
             assert!(in_order || !older.conflicts(footprint), "{first} and {second} conflict, and overlap");
         }
     }
+}
+
+const VARIANTS: [GraphVariant; 3] = [GraphVariant::Coarse, GraphVariant::Fine, GraphVariant::LockFree];
+
+fn graph(variant: GraphVariant, conditions: Conditions) -> Graph {
+    Graph::new(variant, conditions.window, Conflicts::default())
+}
+
+/// A mapping as the papers have them: readers and writers of each partition, and of all of them.
+fn readers_and_writers(partitions: usize, lanes: usize, seed: u64) -> Mapping {
+    let mut random = Random(seed);
+    let mut some_of = |from: &[usize]| {
+        let mut some: Vec<usize> = from.iter().copied().filter(|_| random.below(2) == 0).collect();
+        if some.is_empty() {
+            some.push(from[random.below(from.len() as u64) as usize]);
+        }
+        some
+    };
+    let every_lane: Vec<usize> = (0..lanes).collect();
+    let class = |name: &str, touches: Vec<(usize, Mode)>, lanes: Vec<usize>, synchronisation| Class {
+        name: name.to_owned(),
+        touches,
+        lanes,
+        synchronisation,
+    };
+    let everywhere = |mode| (0..partitions).map(|partition| (partition, mode)).collect::<Vec<_>>();
+    let (mut classes, mut meeting) = (Vec::new(), Vec::new());
+    for partition in 0..partitions {
+        let writers = some_of(&every_lane);
+        let readers = some_of(&writers);
+        meeting.push(writers[0]);
+        classes.push(class("readers", vec![(partition, Mode::Read)], readers, Synchronisation::Concurrent));
+        classes.push(class("writers", vec![(partition, Mode::Write)], writers, Synchronisation::Synchronised));
+    }
+    meeting.sort_unstable();
+    meeting.dedup();
+    classes.push(class("all readers", everywhere(Mode::Read), meeting, Synchronisation::Synchronised));
+    classes.push(class("all writers", everywhere(Mode::Write), every_lane, Synchronisation::Synchronised));
+    let partitioning = if random.below(2) == 0 { Partitioning::Keys } else { Partitioning::Tables };
+    Mapping::new(partitioning, partitions, lanes, classes).unwrap()
 }
 
 fn check(footprints: &[Footprint], scheduler: &mut dyn Scheduler, conditions: Conditions) {
@@ -74,37 +118,91 @@ proptest! {
         check(&footprints, &mut Keyed::new(entries, conditions.workers, SECRET), conditions);
     }
 
+    #[test]
+    fn graphs_equal_sequential_execution(
+        footprints in prop::collection::vec(any_footprint(), 0..80),
+        conditions in conditions(),
+        variant in prop::sample::select(&VARIANTS[..]),
+    ) {
+        check(&footprints, &mut graph(variant, conditions), conditions);
+    }
+
+    #[test]
+    fn early_equals_sequential_execution(
+        footprints in prop::collection::vec(any_footprint(), 0..80),
+        conditions in conditions(),
+        lanes in 1..=12usize,
+        partitions in 1..=4usize,
+        seed in any::<u64>(),
+    ) {
+        let by_key = Mapping::by_key(lanes);
+        let by_class = readers_and_writers(partitions, lanes, seed);
+        for mapping in [by_key, by_class] {
+            check(&footprints, &mut Early::new(Arc::new(mapping), conditions.workers), conditions);
+        }
+    }
+
+    /// With a predicate of the application's own, the graph orders what that says.
+    #[test]
+    fn graphs_take_any_predicate(
+        footprints in prop::collection::vec(keys(), 0..60),
+        conditions in conditions(),
+        variant in prop::sample::select(&VARIANTS[..]),
+    ) {
+        // Of two commands with equally many claims the younger waits, and whenever one reads what the other writes.
+        let predicate = |a: &Footprint, b: &Footprint| a.claims().len() == b.claims().len() || a.conflicts(b);
+        let mut scheduler = Graph::new(variant, conditions.window, Conflicts::new(predicate));
+        let outcome = run(&footprints, &mut scheduler, conditions, &mut |_, _| {});
+        assert_as_in_delivery_order(&footprints, &outcome);
+        for (second, footprint) in footprints.iter().enumerate() {
+            for (first, older) in footprints[..second].iter().enumerate() {
+                let in_order = outcome.spans[first].1 < outcome.spans[second].0;
+                prop_assert!(in_order || !predicate(older, footprint));
+            }
+        }
+    }
+
     /// Work conservation: what waits has a reason to.
     #[test]
-    fn in_keyed_a_command_waits_only_for_an_older_one_that_conflicts(
+    fn a_command_waits_only_for_an_older_one_that_conflicts(
         footprints in prop::collection::vec(keys(), 0..80),
         conditions in conditions(),
+        variant in prop::sample::select(&VARIANTS[..]),
     ) {
-        let mut scheduler = Keyed::new(1 << 16, conditions.workers, SECRET);
-        let mut unfounded = None;
-        run(&footprints, &mut scheduler, conditions, &mut |waiting, pending| {
-            for &command in waiting {
-                let reason = |&&older: &&usize| older < command && footprints[older].conflicts(&footprints[command]);
-                if pending.iter().find(reason).is_none() {
-                    unfounded = Some(command);
+        let mut keyed = Keyed::new(1 << 16, conditions.workers, SECRET);
+        let mut graph = graph(variant, conditions);
+        for scheduler in [&mut keyed as &mut dyn Scheduler, &mut graph] {
+            let mut unfounded = None;
+            run(&footprints, scheduler, conditions, &mut |waiting, pending| {
+                for &command in waiting {
+                    let reason = |&&older: &&usize| older < command && footprints[older].conflicts(&footprints[command]);
+                    if pending.iter().find(reason).is_none() {
+                        unfounded = Some(command);
+                    }
                 }
-            }
-        });
-        prop_assert_eq!(unfounded, None);
+            });
+            prop_assert_eq!(unfounded, None);
+        }
     }
 
     /// The same for wide commands: they wait in line, so a reason may itself wait for the reason.
     #[test]
-    fn in_keyed_something_always_runs(
+    fn something_always_runs(
         footprints in prop::collection::vec(any_footprint(), 0..80),
         conditions in conditions(),
+        lanes in 1..=8usize,
+        variant in prop::sample::select(&VARIANTS[..]),
     ) {
-        let mut scheduler = Keyed::new(1 << 16, conditions.workers, SECRET);
-        let mut stuck = false;
-        run(&footprints, &mut scheduler, conditions, &mut |waiting, pending| {
-            stuck |= !pending.is_empty() && waiting.len() == pending.len();
-        });
-        prop_assert!(!stuck);
+        let mut keyed = Keyed::new(1 << 16, conditions.workers, SECRET);
+        let mut graph = graph(variant, conditions);
+        let mut early = Early::new(Arc::new(readers_and_writers(3, lanes, conditions.seed)), conditions.workers);
+        for scheduler in [&mut keyed as &mut dyn Scheduler, &mut graph, &mut early] {
+            let mut stuck = false;
+            run(&footprints, scheduler, conditions, &mut |waiting, pending| {
+                stuck |= !pending.is_empty() && waiting.len() == pending.len();
+            });
+            prop_assert!(!stuck);
+        }
     }
 }
 
