@@ -155,7 +155,8 @@ def make_local(
 ) -> Path:
     """Makes a cluster on the loopback interface, and returns the path of its `cluster.toml`.
 
-    Its ports are free ones, or those from `base_port` on.
+    Its ports are free ones, or those from `base_port` on. Unless `settings` say otherwise it keeps everything in memory:
+    it goes when its directory goes.
     """
     count = 2 * max(1, min(replicas, 64))
     ports = list(range(base_port, base_port + count)) if base_port else free_ports(count)
@@ -164,7 +165,7 @@ def make_local(
         name="local",
         replicas=replicas,
         fault_model=fault_model,
-        settings=settings,
+        settings=settings or Settings(durability="memory"),
         address=lambda i: (f"127.0.0.1:{ports[2 * i]}", f"127.0.0.1:{ports[2 * i + 1]}"),
     )
     return directory / cluster_files.TOML_NAME

@@ -55,9 +55,14 @@ def default_workers() -> int:
 class Settings:
     """How a cluster runs. Those whose bounds say *agreed* must be the same at every replica."""
 
-    durability: Literal["memory"] = cast(
-        Literal["memory"],
-        _choice("memory", ("memory",), "what a reply promises: `memory`, a quorum of replicas has it"),
+    durability: Literal["sync", "async", "memory"] = cast(
+        Literal["sync", "async", "memory"],
+        _choice(
+            "sync",
+            ("sync", "async", "memory"),
+            "what an acknowledged command survives: `sync`, a power cut of all machines; `async`, the end of all processes;"
+            " `memory`, the loss of f replicas",
+        ),
     )
     window: int = _number(16, 1, 128, "slots", "how many slots may be in flight", agreed=True)
     batch_requests_max: int = _number(4096, 1, 65_536, "requests", "most requests in a batch", agreed=True)
@@ -99,12 +104,6 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        if self.durability in ("sync", "async"):
-            raise ConfigError(
-                f"{self.durability!r} is not there yet: replicas keep everything in memory",
-                field="durability",
-                remedy='write "memory", and know that the state is gone when all replicas stop',
-            )
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
             if "choices" in each.metadata:
@@ -206,8 +205,8 @@ class ClusterConfig:
     keys: Path | None = None
     """The directory of private keys; with a file, `keys` beside it by default. Not part of what is agreed."""
     data: Path | None = None
-    """The directory in which each replica has one of its own, to remember that it ran; with a file, `data` beside it by
-    default. Without it, a replica that is started again has to have another key."""
+    """The directory in which each replica has one of its own, for its log and its promises; with a file, `data` beside it
+    by default. Without it durability can only be `memory`, and a replica that is started again has to have another key."""
 
     def __post_init__(self) -> None:
         _check_name(self.name)

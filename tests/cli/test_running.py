@@ -181,7 +181,7 @@ def test_up_ends_when_no_replica_is_left(up: Callable[..., Running]) -> None:
     assert "no replica is left" in running.printed
 
 
-def test_up_runs_a_cluster_that_init_made_once_and_again_only_afresh(
+def test_up_goes_on_with_a_cluster_that_init_made_or_starts_it_afresh(
     up: Callable[..., Running], pssmr: Pssmr, tmp_path: Path
 ) -> None:
     base_port = consecutive_ports(8)
@@ -199,13 +199,28 @@ def test_up_runs_a_cluster_that_init_made_once_and_again_only_afresh(
     assert running.end() == 0
 
     again = up(f"{BANK}:Bank", "--cluster", directory)
-    again.wait_for("--fresh")
-    assert again.wait() == ExitCode.CONFIG
+    again.wait_for("Clients find them")
+    assert deposit() == "15\n"
+    assert again.end() == 0
 
     afresh = up(f"{BANK}:Bank", "--cluster", directory, "--fresh")
     afresh.wait_for("Clients find them")
     assert deposit() == "5\n"
     assert afresh.end() == 0
+
+
+def test_up_does_not_wait_for_replicas_that_kept_nothing(
+    up: Callable[..., Running], pssmr: Pssmr, tmp_path: Path
+) -> None:
+    assert pssmr("init", "bank", "--base-port", consecutive_ports(8)).returncode == 0
+    toml = tmp_path / "bank" / "cluster.toml"
+    toml.write_text(toml.read_text().replace('# durability = "sync"', 'durability = "memory"'))
+    first = up(f"{BANK}:Bank", "--cluster", tmp_path / "bank")
+    first.wait_for("Clients find them")
+    assert first.end() == 0
+    again = up(f"{BANK}:Bank", "--cluster", tmp_path / "bank")
+    again.wait_for("--fresh")
+    assert again.wait() == ExitCode.CONFIG
 
 
 def test_a_replica_stops_when_asked_and_says_when_its_address_is_taken(pssmr: Pssmr, tmp_path: Path) -> None:

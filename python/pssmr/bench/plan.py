@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,8 @@ class Plan:
     fault_model: FaultModel = "bft"
     service: Literal["native", "python"] = "python"
     """What executes the commands: the core, or a Python handler. Both do nothing and return nothing."""
+    durability: Literal["sync", "async", "memory"] = "memory"
+    """What an acknowledged command survives."""
     payload: int = 0
     """Bytes in each command."""
     duration: float = 5.0
@@ -31,4 +34,5 @@ class Plan:
 
     def settings(self) -> Settings:
         """The settings of the cluster to measure."""
-        return Settings() if self.workers is None else Settings(workers=self.workers)
+        settings = Settings(durability=self.durability)
+        return settings if self.workers is None else dataclasses.replace(settings, workers=self.workers)

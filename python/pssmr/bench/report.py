@@ -29,7 +29,6 @@ class Report:
     p999_ms: float
     cpu_us_per_operation: float
     """Processor time of all processes, replicas and clients, for each operation, in microseconds."""
-    durability: str = "memory"
     machine: dict[str, str | int] = field(default_factory=describe_machine)
 
     def to_json(self) -> dict[str, Any]:
@@ -46,7 +45,7 @@ class Report:
         loop = "closed loop" if plan.in_flight == 1 else f"{plan.in_flight} in flight each"
         clients = "1 client" if plan.clients == 1 else f"{plan.clients} clients"
         table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-        table.add_row("cluster", f"{plan.replicas} replicas, {plan.fault_model}, durability {self.durability}, TLS on")
+        table.add_row("cluster", f"{plan.replicas} replicas, {plan.fault_model}, durability {plan.durability}, TLS on")
         table.add_row("load", f"{plan.service} service, {plan.payload} bytes, {clients}, {loop}, {self.seconds:.1f} s")
         table.add_row("throughput", f"[bold]{self.operations_per_second:,.0f} ops/s[/bold]")
         latency = (("p50", self.p50_ms), ("p99", self.p99_ms), ("p99.9", self.p999_ms))

@@ -148,7 +148,7 @@ def up(
         int | None, typer.Option(help="Ports from here on; free ones by default.", show_default=False)
     ] = None,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start a cluster that ran before anew, with empty state.")
+        bool, typer.Option("--fresh", help="Delete what the replicas have kept, and start with empty state.")
     ] = False,
 ) -> None:
     """Runs a whole cluster on this machine, a process a replica, until Ctrl-C.
@@ -220,6 +220,9 @@ def bench(
     service: Annotated[
         Literal["native", "python"], typer.Option(help="What executes: the core, or a Python handler.")
     ] = "python",
+    durability: Annotated[
+        Literal["sync", "async", "memory"], typer.Option(help="What an acknowledged command survives.")
+    ] = "memory",
     payload: Annotated[int, typer.Option(min=0, max=1 << 20, help="Bytes in each command.")] = 0,
     duration: Annotated[float, typer.Option(min=0.1, help="Seconds to measure, after a warm-up.")] = 5.0,
     clients: Annotated[int, typer.Option(min=1, max=256, help="Client processes.")] = 1,
@@ -241,6 +244,7 @@ def bench(
         replicas=replicas,
         fault_model=fault_model,
         service=service,
+        durability=durability,
         payload=payload,
         duration=duration,
         clients=clients,

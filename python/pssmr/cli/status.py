@@ -90,7 +90,9 @@ def remarks(config: ClusterConfig, statuses: Statuses) -> list[str]:
             if not peer["up"] and statuses[peer["id"]] is not None
         ]
         if status["role"] == "learner":
-            lines.append(f"replica {i} was started again without its votes: it follows and does not vote")
+            lines.append(f"replica {i} does not remember its votes: it follows, and votes again when they no longer matter")
+        if status["log_error"]:
+            lines.append(f"replica {i} does not vote until it can write its log: {status['log_error']}")
     votes, quorum = _votes(config, statuses), _quorum(config)
     if votes < quorum:
         lines.append(f"no quorum: {votes} replicas can vote, {quorum} are needed; commands wait")

@@ -117,16 +117,18 @@ def _example(service_class: type[Service]) -> str:
 
 
 def _check_that_it_can_vote(config: ClusterConfig, *, fresh: bool) -> None:
-    """Refuses a cluster whose replicas have voted before, or lets them forget it with `fresh`.
+    """Refuses a cluster whose replicas ran before and kept nothing, or lets them forget that they ran with `fresh`.
 
-    They kept nothing in memory of what they voted for. So they would not vote again, and no command would ever be
-    executed.
+    With durability `memory` all have forgotten what they voted for. So none would vote again, and no command would ever
+    be executed.
 
-    To forget is safe here and nowhere else: all replicas run on this machine, so all of the state is gone, and with it
+    To forget is safe here and nowhere else: all replicas run on this machine, so all of the state goes, and with it
     everything that a forgotten vote could contradict.
     """
     directories = [path for each in config.replicas if (path := config.replica_data(each.id)) is not None]
-    if not any((path / "voted").exists() for path in directories):
+    if not any((path / name).exists() for path in directories for name in ("promise-a", "promise-b", "voted")):
+        return
+    if not fresh and config.settings.durability != "memory":
         return
     if not fresh:
         raise ConfigError(

@@ -54,7 +54,7 @@ class LocalCluster:
             service: The service class, at the top level of a module; or `module:Class` or `path/file.py:Class`.
             replicas: How many.
             fault_model: What a faulty one may do.
-            settings: How the cluster runs.
+            settings: How the cluster runs; by default with durability `memory`.
             in_process: Whether the replicas are threads of this process.
             start_timeout: Seconds until every replica has to listen.
         """

@@ -6,9 +6,9 @@
 
 use pssmr_types::{Batch, Digest, Entry, PeerMessage, ReplicaId, Slot, chain_digest};
 
-use crate::chain::Link;
 use crate::core::{Core, Phase};
 use crate::interface::{Effect, Event};
+use crate::record::Record;
 
 /// How many decided slots are fetched at a time.
 const SPAN: u64 = 64;
@@ -177,7 +177,7 @@ impl Core {
             self.peers.iter().map(|status| status.map_or(Slot(0), |status| status.decided)).collect();
         heads.sort_unstable_by(|a, b| b.cmp(a));
         let (target, decided) = (heads[self.quorums.weak() - 1], self.chain.decided());
-        if target <= decided || !self.execution_keeps_up() {
+        if target <= decided || !self.keeps_up() {
             self.catch_up.wanted = None;
             return;
         }
@@ -280,7 +280,7 @@ impl Core {
         let Some(last) = fetch.entries.first().map(|(_, entry)| entry.slot) else { return };
         if last > decided {
             // Slots decided meanwhile by votes are the same ones, or the check above would have failed for those below.
-            self.cut_back(decided);
+            self.cut_back(decided, effects);
             for (digest, entry) in fetch.entries.into_iter().rev() {
                 if entry.slot == self.chain.head().next() {
                     if entry.parent != self.chain.head_digest() {
@@ -290,9 +290,8 @@ impl Core {
                         );
                         return;
                     }
-                    self.writes.extended(entry.slot, digest);
-                    self.accepts.extended(entry.slot, digest);
-                    self.chain.push(Link { digest, batch: entry.batch, unproven: 0 });
+                    self.push(&entry.batch, false, effects);
+                    assert_eq!(self.chain.head_digest(), digest, "the entries prove themselves");
                 }
             }
         }
@@ -307,7 +306,9 @@ impl Core {
         while self.chain.decided() < slot {
             self.deliver_next(effects);
         }
-        self.writeset.decided(self.chain.decided(), None);
+        let slot = self.chain.decided();
+        self.persist(|| Record::Decided { slot, in_view: false }, effects);
+        self.writeset.decided(slot, None);
         self.tidy_shelf();
         self.change.caught_up(self.me, self.view);
         if self.leader() == self.me && self.phase == Phase::Active {

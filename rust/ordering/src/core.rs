@@ -9,8 +9,10 @@ use pssmr_types::{
 
 use crate::catch_up::CatchUp;
 use crate::chain::Chain;
+use crate::gate::Gate;
 use crate::interface::{Config, ConfigError, Effect, Event, Input, Now};
 use crate::pool::Pool;
+use crate::promise::Promises;
 use crate::sessions::Sessions;
 use crate::shelf::Shelf;
 use crate::unproven::Unproven;
@@ -73,12 +75,22 @@ pub struct Core {
     pub(crate) executed: Slot,
     /// When a slot was last decided.
     pub(crate) progressed: u64,
+    /// When the chain last grew above what is decided.
+    pub(crate) opened: u64,
     /// When this replica last found that it had not been running.
     resumed: u64,
     next_heartbeat: u64,
     next_retransmit: u64,
     /// The last slot decided when messages were last sent again.
     pub(crate) decided_at_retransmit: Slot,
+    pub(crate) gate: Gate,
+    pub(crate) promises: Promises,
+    /// More waits for the log than should.
+    pub(crate) log_is_behind: bool,
+    /// What happens comes out of the log.
+    pub(crate) replaying: bool,
+    /// The view that the replica was in when it came back.
+    pub(crate) restarted_in: Option<View>,
     pub(crate) learner: bool,
     pub(crate) halted: bool,
 }
@@ -133,10 +145,16 @@ impl Core {
             peers: vec![None; n],
             executed: Slot(0),
             progressed: now.monotonic,
+            opened: now.monotonic,
             resumed: now.monotonic,
             next_heartbeat: now.monotonic,
             next_retransmit: now.monotonic + nanos(config.retransmit_interval),
             decided_at_retransmit: Slot(0),
+            log_is_behind: false,
+            promises: Promises::new(),
+            gate: Gate::new(config.durability),
+            replaying: false,
+            restarted_in: None,
             learner: false,
             halted: false,
             config,
@@ -165,6 +183,9 @@ impl Core {
                     assert!(slot <= self.chain.decided(), "only what was delivered is executed");
                     self.executed = self.executed.max(slot);
                 }
+                Input::Promised(promise) => self.on_promised(promise, effects),
+                Input::LogBehind(is_behind) => self.log_is_behind = is_behind,
+                Input::Durable(records) => self.on_durable(records, effects),
                 Input::Connected(peer) => self.on_connected(peer, effects),
                 Input::Tick => {}
             }
@@ -172,9 +193,11 @@ impl Core {
                 return;
             }
         }
+        self.promise_ahead(effects);
         self.advance(effects);
         if !self.halted {
             self.on_time(effects);
+            self.promise_ahead(effects);
         }
     }
 
@@ -268,6 +291,7 @@ impl Core {
             decided: self.chain.decided(),
             digest: self.chain.decided_digest(),
             head: self.chain.head(),
+            awaited: self.awaited(),
         }
     }
 
@@ -292,6 +316,11 @@ impl Core {
     /// the replica has halted.
     pub fn deadline(&self) -> Option<u64> {
         (!self.halted).then(|| self.change.look_at.map_or(self.next_timer(), |at| at.min(self.next_timer())))
+    }
+
+    /// Whether what the replica decides and votes goes into a log.
+    pub fn has_log(&self) -> bool {
+        self.gate.has_log()
     }
 
     /// The leader of the view that the replica is in.

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pssmr_types::peer::WINDOW_MAX;
-use pssmr_types::{BatchLimits, ClientId, Digest, Epoch, Operation, Outcome, PeerMessage, ReplicaId, Request, Slot};
+use pssmr_types::{
+    BatchLimits, ClientId, Digest, Epoch, Operation, Outcome, PeerMessage, ReplicaId, Request, Slot, View,
+};
+
+use crate::record::Record;
 
 /// The two clocks, as the caller reads them. The core has none of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,9 +19,40 @@ pub struct Now {
     pub wall: u64,
 }
 
+/// What a crash of the process or of the machine can take from a replica. *Agreed*: with a log, votes wait for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing is kept. A replica that comes back has forgotten its votes.
+    #[default]
+    Memory,
+    /// The log is written before votes leave, and synced in the background: a crash of the process loses nothing, a
+    /// crash of the machine the last moments.
+    Async,
+    /// The log is synced before votes leave: no crash loses anything.
+    Sync,
+}
+
+impl Durability {
+    /// Its name in configurations.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Async => "async",
+            Self::Sync => "sync",
+        }
+    }
+
+    /// The durability of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Memory, Self::Async, Self::Sync].into_iter().find(|durability| durability.as_str() == name)
+    }
+}
+
 /// Settings of the core. Those marked *agreed* must be the same at every replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// What survives a crash. *Agreed*.
+    pub durability: Durability,
     /// W: how many slots may be in flight, 1 to 128. *Agreed*.
     pub window: usize,
     /// Bounds on batches. *Agreed*.
@@ -49,6 +84,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            durability: Durability::default(),
             window: 16,
             limits: BatchLimits::default(),
             request_timeout: Duration::from_millis(500),
@@ -149,6 +185,15 @@ impl Config {
     }
 }
 
+/// How far a replica may vote: what it can have forgotten, when it comes back and its log does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// It votes in no view above.
+    pub view: View,
+    /// It votes for no slot above.
+    pub slot_limit: Slot,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -165,6 +210,13 @@ pub enum Input {
     Request(Request),
     /// Execution of every slot up to this one has ended.
     Executed(Slot),
+    /// So many of the records handed out by [`Effect::Persist`] since the start are kept: written, or synced, as
+    /// [`Config::durability`] asks.
+    Durable(u64),
+    /// This promise is durable.
+    Promised(Promise),
+    /// Whether more records wait to be kept than the host has room for (its disk is full, say): no slot is taken meanwhile.
+    LogBehind(bool),
     /// The link to this replica is up (again).
     Connected(ReplicaId),
     /// Nothing but time.
@@ -174,6 +226,10 @@ pub enum Input {
 /// Something to do, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// Make this promise durable, and answer with [`Input::Promised`]. Only asked of a host that gave the core one.
+    Promise(Promise),
+    /// Append to the log. Never with [`Durability::Memory`].
+    Persist(Record),
     /// Send to one replica, never to oneself.
     Send {
         /// The receiver.
@@ -208,19 +264,19 @@ pub enum Event {
     /// The replica asks for a new leader.
     LeaderSuspected {
         /// The view asked for.
-        view: pssmr_types::View,
+        view: View,
     },
     /// The replica left for this view.
     ViewEntered {
         /// The view.
-        view: pssmr_types::View,
+        view: View,
         /// Its leader.
         leader: ReplicaId,
     },
     /// The view has its base, and ordering goes on.
     ViewActive {
         /// The view.
-        view: pssmr_types::View,
+        view: View,
         /// Its leader.
         leader: ReplicaId,
         /// The base.
@@ -239,6 +295,11 @@ pub enum Event {
         decided: Slot,
         /// The oldest slot that a peer keeps.
         oldest: Slot,
+    },
+    /// A replica that had forgotten what it promised votes again, from this slot on.
+    Rejoined {
+        /// The slot.
+        slot: Slot,
     },
     /// A replica broke the protocol.
     Misbehaviour {

@@ -10,6 +10,7 @@
 //! | `normal_case` | PROPOSE, WRITE, ACCEPT, delivery |
 //! | `view_change` | Stop, StopData, Sync |
 //! | `choice` | from what base a new view goes on |
+//! | `record`, `gate`, `recovery`, `promise` | what goes into the log, what waits for it, how a replica comes back, also without one |
 //! | `catch_up` | fetching what this replica lacks |
 //! | `votes`, `chain`, `shelf`, `writeset`, `pool`, `hearsay`, `unproven`, `sessions`, `replies` | the data that these work on |
 
@@ -17,11 +18,15 @@ mod catch_up;
 mod chain;
 pub mod choice;
 mod core;
+mod gate;
 mod hash;
 mod hearsay;
 pub mod interface;
 mod normal_case;
 mod pool;
+mod promise;
+mod record;
+mod recovery;
 mod replies;
 mod sessions;
 mod shelf;
@@ -31,6 +36,8 @@ mod votes;
 mod writeset;
 
 pub use crate::core::{Core, CoreStatus};
-pub use interface::{Command, Config, ConfigError, Delivery, Effect, Event, Input, Now};
+pub use interface::{Command, Config, ConfigError, Delivery, Durability, Effect, Event, Input, Now, Promise};
+pub use record::Record;
+pub use recovery::ReplayError;
 pub use replies::ReplyCache;
 pub use sessions::SESSION_WINDOW;

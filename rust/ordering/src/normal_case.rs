@@ -6,8 +6,10 @@ use pssmr_types::{Batch, Lock, Outcome, PeerMessage, Propose, ReplicaId, Request
 
 use crate::chain::Link;
 use crate::core::{Core, Phase, Tip, nanos};
+use crate::gate::Held;
 use crate::interface::{Command, Delivery, Effect};
 use crate::pool;
+use crate::record::Record;
 use crate::sessions::{Applied, Standing};
 
 impl Core {
@@ -106,7 +108,7 @@ impl Core {
             } else if !self.is_timely(&propose.batch) {
                 Self::misbehaviour(leader, "a timestamp that goes back or is too far ahead", effects);
             } else {
-                self.push(&propose);
+                self.push(&propose.batch, true, effects);
                 moved = true;
             }
         }
@@ -126,12 +128,12 @@ impl Core {
     /// decides a view's base, or the base could stay undecided for ever.
     fn has_room_for(&self, slot: Slot) -> bool {
         let is_executable = slot.0 - self.executed.0 <= self.config.unexecuted_slots_max as u64;
-        slot <= self.window_end() && (is_executable || slot == self.base.next())
+        slot <= self.window_end() && !self.log_is_behind && (is_executable || slot == self.base.next())
     }
 
-    /// Whether there is room for more decided slots that are not executed yet.
-    pub(crate) fn execution_keeps_up(&self) -> bool {
-        self.chain.decided().0 - self.executed.0 < self.config.unexecuted_slots_max as u64
+    /// Whether there is room for more decided slots that are not executed yet, and the log takes them.
+    pub(crate) fn keeps_up(&self) -> bool {
+        !self.log_is_behind && self.chain.decided().0 - self.executed.0 < self.config.unexecuted_slots_max as u64
     }
 
     fn is_timely(&self, batch: &Batch) -> bool {
@@ -139,37 +141,27 @@ impl Core {
         batch.timestamp() >= self.chain.head_timestamp() && batch.timestamp() <= latest
     }
 
-    /// Puts a proposal onto the chain. A leader's PROPOSE is its WRITE, too.
-    fn push(&mut self, propose: &Propose) {
-        let (slot, digest) = (propose.slot, self.digest_of(propose));
-        let must_check = self.quorums.must_authenticate_requests() && self.leader() != self.me;
-        let unproven = if must_check { self.unproven.note(slot, &propose.batch, &self.pool) } else { 0 };
-        self.chain.push(Link { digest, batch: propose.batch.clone(), unproven });
-        self.writes.extended(slot, digest);
-        self.accepts.extended(slot, digest);
-        if self.quorums.has_write_phase() && self.leader() != self.me {
-            let vote = Vote { view: self.view, base: self.base, slot, digest };
-            self.writes.record(self.leader(), &vote, Some(digest));
-        }
-    }
-
     /// The leader proposes what waits, as far as the window allows. In a view that is not the first, it begins with a
     /// slot on top of the base at once, to get the base decided.
     fn propose(&mut self, effects: &mut Vec<Effect>) -> bool {
-        if self.leader() != self.me || self.learner {
+        if !self.may_lead() {
             return false;
         }
         let mut moved = false;
         loop {
             let slot = self.chain.head().next();
-            if !self.has_room_for(slot) || !(self.change.must_open || self.pool.has_proposable()) {
+            let is_promised = slot <= self.promises.slot_limit() && self.promises.allows(self.view);
+            if !is_promised
+                || !self.has_room_for(slot)
+                || !(self.change.must_open || self.pool.has_proposable() || self.helps())
+            {
                 return moved;
             }
             self.change.must_open = false;
             let timestamp = self.now.wall.max(self.chain.head_timestamp());
             let batch = Batch::new(timestamp, self.pool.take_batch(&self.config.limits));
             let propose = Propose { view: self.view, slot, parent: self.chain.head_digest(), batch };
-            self.push(&propose);
+            self.push(&propose.batch, true, effects);
             effects.push(Effect::Broadcast(PeerMessage::Propose(propose)));
             moved = true;
         }
@@ -189,7 +181,7 @@ impl Core {
         if self.quorums.must_authenticate_requests() {
             slot = slot.max(self.writes.slot_with(self.quorums.weak()));
         }
-        let last = self.chain.head().min(self.window_end());
+        let last = self.chain.head().min(self.window_end()).min(self.promises.slot_limit());
         while slot < last && self.chain.get(slot.next()).is_some_and(|link| link.unproven == 0) {
             slot = slot.next();
         }
@@ -206,11 +198,9 @@ impl Core {
         let Some(digest) = self.chain.digest_at(slot) else { return false };
         self.writeset.write(self.view, self.base, slot, &self.chain);
         self.wrote = Some(Tip { slot, digest });
+        self.persist(|| Record::Wrote(slot), effects);
         let vote = Vote { view: self.view, base: self.base, slot, digest };
-        self.writes.record(self.me, &vote, Some(digest));
-        if self.leader() != self.me {
-            effects.push(Effect::Broadcast(PeerMessage::Write(vote)));
-        }
+        self.when_durable(Held::Write(vote), effects);
         true
     }
 
@@ -234,7 +224,7 @@ impl Core {
     }
 
     /// Our digest at a vote's slot; none while our chain is not this view's.
-    fn own_digest_for(&self, vote: &Vote) -> Option<pssmr_types::Digest> {
+    pub(crate) fn own_digest_for(&self, vote: &Vote) -> Option<pssmr_types::Digest> {
         if self.phase == Phase::Active { self.chain.digest_at(vote.slot) } else { None }
     }
 
@@ -254,14 +244,19 @@ impl Core {
             return false;
         }
         let Some(digest) = self.chain.digest_at(slot) else { return false };
-        if self.lock.is_none_or(|lock| (lock.view, lock.slot) < (self.view, slot)) {
-            self.lock = Some(Lock { view: self.view, slot, digest });
-        }
+        self.raise_lock(Lock { view: self.view, slot, digest });
         self.accepted = Some(Tip { slot, digest });
+        self.persist(|| Record::Accepted { slot, digest }, effects);
         let vote = Vote { view: self.view, base: self.base, slot, digest };
-        self.accepts.record(self.me, &vote, Some(digest));
-        effects.push(Effect::Broadcast(PeerMessage::Accept(vote)));
+        self.when_durable(Held::Accept(vote), effects);
         true
+    }
+
+    /// The lock only goes up.
+    pub(crate) fn raise_lock(&mut self, lock: Lock) {
+        if self.lock.is_none_or(|held| (held.view, held.slot) < (lock.view, lock.slot)) {
+            self.lock = Some(lock);
+        }
     }
 
     fn decide(&mut self, effects: &mut Vec<Effect>) -> bool {
@@ -272,7 +267,9 @@ impl Core {
         while self.chain.decided() < slot {
             self.deliver_next(effects);
         }
+        self.persist(|| Record::Decided { slot, in_view: true }, effects);
         self.writeset.decided(slot, Some(self.view));
+        self.try_rejoin(slot, effects);
         self.tidy_shelf();
         self.change.progressed(self.me, self.view);
         true
@@ -316,7 +313,10 @@ impl Core {
 
     /// Cuts the chain back. The requests of the slots cut off are still pending, and the slots that this replica's state
     /// speaks of go onto the shelf.
-    pub(crate) fn cut_back(&mut self, slot: Slot) {
+    pub(crate) fn cut_back(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
+        if self.chain.head() > slot {
+            self.persist(|| Record::Cut(slot), effects);
+        }
         for number in slot.0 + 1..=self.chain.head().0 {
             self.unproven.forget(Slot(number), &mut self.chain);
         }
@@ -339,7 +339,11 @@ impl Core {
     /// Sends this view's last votes again, to one replica or to all: they stand for all those before.
     pub(crate) fn repeat_votes(&self, to: Option<ReplicaId>, effects: &mut Vec<Effect>) {
         let vote = |tip: Tip| Vote { view: self.view, base: self.base, slot: tip.slot, digest: tip.digest };
-        if let Some(tip) = self.wrote.filter(|_| self.leader() != self.me) {
+        // What waits for the log leaves by itself, and stands for all before it.
+        if !self.gate.is_open() {
+            return;
+        }
+        if let Some(tip) = self.wrote.filter(|_| !self.proposes_for_write()) {
             Self::send(to, PeerMessage::Write(vote(tip)), effects);
         }
         if let Some(tip) = self.accepted {
@@ -349,7 +353,7 @@ impl Core {
 
     /// Proposes the undecided slots again.
     pub(crate) fn repeat_proposals(&self, to: Option<ReplicaId>, effects: &mut Vec<Effect>) {
-        if self.leader() != self.me || self.learner {
+        if !self.may_lead() {
             return;
         }
         let first = self.chain.decided().max(self.base).next();

@@ -6,7 +6,9 @@ use pssmr_types::{PeerMessage, ReplicaId, Status, StopData, Sync, View};
 
 use crate::choice::{Base, choose};
 use crate::core::{Core, Phase, nanos};
+use crate::gate::Held;
 use crate::interface::{Effect, Event};
+use crate::record::Record;
 
 /// Most doublings of the time-out, before its limit is looked at.
 const DOUBLINGS_MAX: u32 = 20;
@@ -16,6 +18,12 @@ const DOUBLINGS_MAX: u32 = 20;
 struct Wish {
     view: View,
     at: u64,
+}
+
+impl Wish {
+    fn is_for(&self, view: View, alive_since: u64) -> bool {
+        self.view >= view && self.at >= alive_since
+    }
 }
 
 /// What the replica knows of view changes.
@@ -28,7 +36,7 @@ pub(crate) struct ViewChange {
     /// The state with which this replica came into its view.
     own_state: Option<StopData>,
     /// The proof of this view's base.
-    sync: Option<Sync>,
+    pub(crate) sync: Option<Sync>,
     /// When the view was entered.
     pub(crate) entered: u64,
     /// Views in a row without a decision.
@@ -64,6 +72,14 @@ impl ViewChange {
         self.wishes[me.index()].view = view;
     }
 
+    /// This replica's state for its view.
+    pub(crate) fn declared(&mut self, me: ReplicaId, leader: ReplicaId, state: StopData) {
+        if leader == me {
+            self.states[me.index()] = Some(state.clone());
+        }
+        self.own_state = Some(state);
+    }
+
     /// The highest view that `count` replicas wish for or are in.
     fn wished_by(&self, count: usize, alive_since: u64) -> View {
         let mut views: Vec<View> =
@@ -88,6 +104,9 @@ impl Core {
         if self.learner {
             return;
         }
+        if self.leader() == self.me && !self.may_lead() {
+            self.wish_for(self.view.next(), effects);
+        }
         let (now, timeout) = (self.now.monotonic, self.timeout());
         if self.phase != Phase::Active {
             if now >= self.quiet_since() + timeout {
@@ -97,8 +116,20 @@ impl Core {
             }
             return;
         }
-        if !self.execution_keeps_up() {
+        if !self.keeps_up() {
             return;
+        }
+        // Slots that stay open are decided in another view, also if nobody waits for them any more.
+        if self.chain.head() > self.chain.decided() {
+            let end = self.quiet_since().max(self.opened) + timeout;
+            self.change.look_at = Some(end);
+            if now >= end {
+                self.change.look_at = None;
+                self.wish_for(self.view.next(), effects);
+            }
+        }
+        if self.lacks_help() {
+            self.wish_for(self.view.next(), effects);
         }
         let Some(oldest) = self.pool.oldest() else { return };
         // A fair leader proposes by arrival: what waited before the request, and the differences between replicas.
@@ -115,7 +146,8 @@ impl Core {
                 effects.push(Effect::Broadcast(PeerMessage::Forward(requests)));
             }
         }
-        self.change.look_at = [quiet_since + timeout / 2, quiet_since + timeout].into_iter().find(|at| *at > now);
+        let stages = [quiet_since + timeout / 2, quiet_since + timeout].into_iter().chain(self.change.look_at);
+        self.change.look_at = stages.filter(|at| *at > now).min();
         if now >= quiet_since + timeout && self.pool.has_vouched(now - timeout / 2) {
             self.wish_for(self.view.next(), effects);
         }
@@ -153,8 +185,12 @@ impl Core {
         self.change.wishes[self.me.index()].at = now;
         let own = self.change.wishes[self.me.index()].view;
         let joined = self.change.wished_by(self.quorums.weak(), alive_since);
+        // A leader may always stop leading: one that comes back from a restart does not go on with its view.
+        let leader = self.leader();
+        let steps_down = leader != self.me && self.change.wishes[leader.index()].is_for(self.view.next(), alive_since);
+        let joined = if steps_down { joined.max(self.view.next()) } else { joined };
         let sees_progress = self.phase == Phase::Active && now < self.quiet_since() + timeout / 2;
-        if joined > self.view.max(own) && !sees_progress && !self.learner {
+        if joined > self.view.max(own) && (steps_down || !sees_progress) && !self.learner {
             self.change.wishes[self.me.index()].view = joined;
             effects.push(Effect::Broadcast(PeerMessage::Stop(joined)));
         }
@@ -166,6 +202,23 @@ impl Core {
 
     /// Leaves for `view`: a promise to process no vote of an earlier one ever again.
     fn install(&mut self, view: View, effects: &mut Vec<Effect>) {
+        self.leave_for(view);
+        self.persist(|| Record::View(view), effects);
+        let leader = self.leader();
+        effects.push(Effect::Event(Event::ViewEntered { view, leader }));
+        if self.learner {
+            return;
+        }
+        let own_wish = &mut self.change.wishes[self.me.index()];
+        if own_wish.view < view {
+            *own_wish = Wish { view, at: self.now.monotonic };
+        }
+        effects.push(Effect::Broadcast(PeerMessage::Stop(view)));
+        self.when_durable(Held::State(view), effects);
+    }
+
+    /// Ends the replica's part in its view, and begins that in the new one.
+    pub(crate) fn leave_for(&mut self, view: View) {
         assert!(view > self.view, "views only go up");
         self.view = view;
         self.phase = Phase::AwaitingSync;
@@ -177,35 +230,10 @@ impl Core {
         self.catch_up.stop_fetching_base();
         self.change.entered = self.now.monotonic;
         self.change.failed += 1;
+        self.change.own_state = None;
         self.change.sync = None;
         self.change.must_open = false;
         self.pool.forward_again();
-        let leader = self.leader();
-        effects.push(Effect::Event(Event::ViewEntered { view, leader }));
-        if self.learner {
-            return;
-        }
-        let state = StopData::sign(
-            self.membership.cluster(),
-            self.membership.epoch(),
-            view,
-            self.me,
-            self.lock,
-            self.writeset.entries().to_vec(),
-            &self.secret,
-        );
-        let own_wish = &mut self.change.wishes[self.me.index()];
-        if own_wish.view < view {
-            *own_wish = Wish { view, at: self.now.monotonic };
-        }
-        effects.push(Effect::Broadcast(PeerMessage::Stop(view)));
-        if leader == self.me {
-            self.change.states[self.me.index()] = Some(state.clone());
-        } else {
-            effects.push(Effect::Send { to: leader, message: PeerMessage::StopData(state.clone()) });
-        }
-        self.change.own_state = Some(state);
-        self.try_sync(effects);
     }
 
     /// A replica's state, for the view that we are to lead.
@@ -241,8 +269,8 @@ impl Core {
     }
 
     /// As the leader: begins the view as soon as the states determine its base.
-    fn try_sync(&mut self, effects: &mut Vec<Effect>) {
-        if self.phase != Phase::AwaitingSync || self.leader() != self.me || self.learner {
+    pub(crate) fn try_sync(&mut self, effects: &mut Vec<Effect>) {
+        if self.phase != Phase::AwaitingSync || !self.may_lead() {
             return;
         }
         let states = self.states_for(self.view);
@@ -295,7 +323,7 @@ impl Core {
         self.base = slot;
         match self.chain.digest_at(slot) {
             Some(ours) if ours == digest => {
-                self.cut_back(slot.max(self.chain.decided()));
+                self.cut_back(slot.max(self.chain.decided()), effects);
                 self.activate(effects);
             }
             Some(_) if slot <= self.chain.decided() => self.halt(
@@ -304,11 +332,11 @@ impl Core {
             ),
             // Too old to compare. What is decided here was decided after it.
             None if slot <= self.chain.decided() => {
-                self.cut_back(self.chain.decided());
+                self.cut_back(self.chain.decided(), effects);
                 self.activate(effects);
             }
             _ => {
-                self.cut_back(self.chain.decided());
+                self.cut_back(self.chain.decided(), effects);
                 self.phase = Phase::FetchingBase { slot, digest };
                 self.fetch_base(effects);
             }
@@ -318,6 +346,8 @@ impl Core {
     /// The view's base is on the chain.
     pub(crate) fn activate(&mut self, effects: &mut Vec<Effect>) {
         self.phase = Phase::Active;
+        let (slot, sync) = (self.base, self.change.sync.clone());
+        self.persist(|| Record::Base { slot, sync }, effects);
         self.change.entered = self.now.monotonic;
         let leader = self.leader();
         effects.push(Effect::Event(Event::ViewActive { view: self.view, leader, base: self.base }));
@@ -340,6 +370,7 @@ impl Core {
     /// A replica says where it is.
     pub(crate) fn on_status(&mut self, from: ReplicaId, status: Status, effects: &mut Vec<Effect>) {
         self.peers[from.index()] = Some(status);
+        self.help(status.awaited);
         if status.view < self.view || (status.view == self.view && !status.synced) {
             self.pass_on_sync(from, effects);
         }

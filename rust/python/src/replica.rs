@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use pssmr_execution::SchedulerConfig;
-use pssmr_replica::{AcceptKeys, Member, Observer, Replica, ReplicaConfig, ReplicaEvent, Service, StartError};
+use pssmr_replica::{AcceptKeys, Durability, Member, Observer, Replica, ReplicaConfig, ReplicaEvent, Service, StartError};
 use pssmr_transport::TransportError;
 use pssmr_types::{BatchLimits, Digest, ReplicaId};
 use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyDict;
 
 use crate::errors;
 use crate::keys::{cluster_id, fault_model, listen_address, public_key_of, secret_key};
@@ -178,7 +178,7 @@ impl Failure {
             Self::Start(error) => {
                 let text = error.to_string();
                 match &error {
-                    StartError::Config(_) | StartError::Storage(_) => errors::config_error(py, text),
+                    StartError::Config(_) | StartError::Storage(_) | StartError::Log { .. } => errors::config_error(py, text),
                     StartError::Peers(TransportError::Bind { source, .. })
                     | StartError::Clients(TransportError::Bind { source, .. })
                     | StartError::Thread(source) => PyOSError::new_err((source.raw_os_error(), text)),
@@ -205,7 +205,13 @@ fn apply(settings: &Bound<'_, PyDict>, config: &mut ReplicaConfig) -> PyResult<(
         settings.get_item(name)?.ok_or_else(|| PyKeyError::new_err(name.to_owned()))?.extract()
     };
     let millis = |name: &str| number(name).map(|value| Duration::from_millis(value as u64));
+    let text = |name: &str| -> PyResult<String> {
+        settings.get_item(name)?.ok_or_else(|| PyKeyError::new_err(name.to_owned()))?.extract()
+    };
     let ordering = &mut config.ordering;
+    let durability = text("durability")?;
+    ordering.durability = Durability::named(&durability)
+        .ok_or_else(|| PyValueError::new_err(format!("{durability:?} is no durability")))?;
     ordering.window = number("window")?;
     ordering.limits =
         BatchLimits { requests_max: number("batch_requests_max")?, bytes_max: number("batch_bytes_max")? };
@@ -226,8 +232,7 @@ fn apply(settings: &Bound<'_, PyDict>, config: &mut ReplicaConfig) -> PyResult<(
     *send_queue =
         (*send_queue).max(FRAME_MARGIN_BYTES + config.ordering.limits.bytes_max.max(config.limits.result_bytes_max));
     config.execution.workers = number("workers")?;
-    let scheduler = settings.get_item("scheduler")?.ok_or_else(|| PyKeyError::new_err("scheduler"))?;
-    config.execution.scheduler = match scheduler.cast::<PyString>()?.to_str()? {
+    config.execution.scheduler = match text("scheduler")?.as_str() {
         "sequential" => SchedulerConfig::Sequential,
         "keyed" => SchedulerConfig::default(),
         other => return Err(PyValueError::new_err(format!("{other:?} is no scheduler"))),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use pssmr_execution::ExecutorConfig;
-use pssmr_ordering::Config as OrderingConfig;
+use pssmr_ordering::{Config as OrderingConfig, Durability};
 use pssmr_transport::AcceptKeys;
 use pssmr_types::{ClusterId, Digest, Epoch, FaultModel, Membership, PublicKey, ReplicaId, SecretKey, Writer};
 
@@ -83,7 +83,8 @@ pub struct ReplicaConfig {
     pub execution: ExecutorConfig,
     /// The digest of what the service's commands are and mean. *Agreed*.
     pub service_schema: Digest,
-    /// Where to remember that this replica has voted. Without it, a replica that is started again must have another key.
+    /// Where the replica keeps its log and its promises. Without it durability can only be `memory`, and a replica that is
+    /// started again must have another key.
     pub data_directory: Option<PathBuf>,
     /// Bounds.
     pub limits: Limits,
@@ -129,6 +130,7 @@ impl ReplicaConfig {
         ] {
             bytes.put_u64(setting as u64);
         }
+        bytes.put_bytes(ordering.durability.as_str().as_bytes());
         bytes.put_digest(&self.service_schema);
         Digest::of("pssmr agreed settings 1", &bytes)
     }
@@ -161,6 +163,9 @@ impl ReplicaConfig {
             }
         }
         self.ordering.check()?;
+        if self.ordering.durability != Durability::Memory && self.data_directory.is_none() {
+            return Err(ConfigError::NoDataDirectory { durability: self.ordering.durability.as_str() });
+        }
         let limits = &self.limits;
         for (field, value, least) in [
             ("workers", self.execution.workers, 1),
@@ -213,6 +218,7 @@ mod tests {
             change(|c| c.model = FaultModel::Crash),
             change(|c| c.members.swap(0, 1)),
             change(|c| c.ordering.window += 1),
+            change(|c| c.ordering.durability = Durability::Sync),
             change(|c| c.ordering.limits.requests_max += 1),
             change(|c| c.ordering.limits.bytes_max += 1),
             change(|c| c.ordering.sessions_per_client_max += 1),

@@ -1,6 +1,7 @@
 //! Why a replica does not start, typed.
 
 use std::io;
+use std::path::PathBuf;
 
 use pssmr_storage::StorageError;
 use pssmr_transport::TransportError;
@@ -38,6 +39,12 @@ pub enum ConfigError {
     /// Two clients whose keys have one principal.
     #[error("the client keys {0} and {1} give the same principal: one of the clients needs another key")]
     SamePrincipal(PublicKey, PublicKey),
+    /// A log needs a place.
+    #[error("durability is {durability:?}, which needs a data directory: give one, or choose \"memory\"")]
+    NoDataDirectory {
+        /// The durability.
+        durability: &'static str,
+    },
     /// A bound below what the replica needs.
     #[error("{field} is {value}: {least} or more")]
     TooSmall {
@@ -59,6 +66,19 @@ pub enum StartError {
     /// The data directory can't be used.
     #[error("data directory: {0}")]
     Storage(#[from] StorageError),
+    /// The log can't be replayed.
+    #[error(
+        "the log in {}, record {index}: {reason}; restore the directory, or start this replica with an empty one",
+        directory.display()
+    )]
+    Log {
+        /// The data directory.
+        directory: PathBuf,
+        /// The record.
+        index: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The links to other replicas can't be set up.
     #[error("links to other replicas: {0}")]
     Peers(TransportError),

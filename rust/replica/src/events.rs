@@ -39,6 +39,11 @@ pub enum ReplicaEvent {
         /// The oldest slot that others keep.
         oldest: u64,
     },
+    /// The replica had forgotten what it promised, and votes again from this slot on.
+    Rejoined {
+        /// The slot.
+        slot: u64,
+    },
     /// Another replica broke the protocol.
     Misbehaviour {
         /// The replica.
@@ -58,6 +63,13 @@ pub enum ReplicaEvent {
         /// Why.
         reason: String,
     },
+    /// The disk is full: the replica does not vote until there is room.
+    DiskFull {
+        /// What the system refused.
+        reason: String,
+    },
+    /// There is room on the disk again.
+    DiskHasRoom,
     /// The replica has stopped for good.
     Halted {
         /// Why.

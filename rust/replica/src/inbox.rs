@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use pssmr_execution::Completion;
+use pssmr_ordering::Promise;
 use pssmr_transport::Waker;
 use pssmr_types::{ClientId, Outcome, Request, Slot};
 
@@ -14,6 +15,8 @@ pub(crate) struct OrderingInbox {
     requests_max: usize,
     bytes_max: usize,
     executed: AtomicU64,
+    durable: AtomicU64,
+    promised: Mutex<Option<Promise>>,
     /// The ordering thread wants to know at once when execution has advanced.
     pub(crate) awaits_execution: AtomicBool,
     failure: Mutex<Option<String>>,
@@ -36,6 +39,8 @@ impl OrderingInbox {
             requests_max,
             bytes_max,
             executed: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            promised: Mutex::default(),
             awaits_execution: AtomicBool::new(false),
             failure: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -98,6 +103,27 @@ impl OrderingInbox {
 
     pub(crate) fn executed_slot(&self) -> Slot {
         Slot(self.executed.load(Ordering::Acquire))
+    }
+
+    /// So many records are kept.
+    pub(crate) fn durable(&self, records: u64) {
+        if self.durable.fetch_max(records, Ordering::Release) < records {
+            self.waker.wake();
+        }
+    }
+
+    pub(crate) fn durable_records(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// A promise is kept.
+    pub(crate) fn promised(&self, promise: Promise) {
+        *self.promised.lock() = Some(promise);
+        self.waker.wake();
+    }
+
+    pub(crate) fn take_promised(&self) -> Option<Promise> {
+        self.promised.lock().take()
     }
 
     /// The replica can't go on.

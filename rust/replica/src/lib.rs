@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `pssmr-order` | the links to the other replicas, the ordering core | frames, requests, the core's deadline |
 //! | `pssmr-clients` | the links to clients, cached replies | frames, results |
+//! | `pssmr-log` | the log, unless durability is `memory` | records |
 //! | `worker 0` … | the service | commands |
 //!
 //! A vote is received, decoded, counted and answered by one thread. What threads hand each other goes in bursts through
@@ -18,8 +19,9 @@
 //! the session was last heard.
 //!
 //! # Forgetting
-//! This replica keeps its votes in memory. One that has voted and was started again may have forgotten a promise, so it
-//! comes back as a *learner*: it follows, executes and answers, but never votes. Its data directory remembers that.
+//! With a log a replica comes back as it was. Without one, or when the log is damaged, or when the machine went down before
+//! the last of it was synced, it may have forgotten a promise, so it comes back as a *learner*: it follows, executes and
+//! answers, but does not vote.
 
 mod clients;
 mod config;
@@ -27,7 +29,9 @@ mod error;
 mod events;
 mod greeting;
 mod inbox;
+mod log;
 mod ordering;
+mod past;
 mod replica;
 mod sink;
 mod state;
@@ -37,7 +41,7 @@ pub use config::{Limits, Member, ReplicaConfig};
 pub use error::{ConfigError, StartError};
 pub use events::{Observer, ReplicaEvent, Silent};
 pub use pssmr_execution::{ExecutorConfig, Service};
-pub use pssmr_ordering::Config as OrderingConfig;
+pub use pssmr_ordering::{Config as OrderingConfig, Durability};
 pub use pssmr_transport::AcceptKeys;
 pub use replica::Replica;
 pub use status::{ClientsStatus, Counters, ExecutionStatus, PeerStatus, ReplicaStatus, Role};

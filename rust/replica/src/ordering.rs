@@ -2,7 +2,7 @@
 //! a vote, and nothing in it waits for anything but its own poll.
 
 mod links;
-mod promise;
+mod replay;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pssmr_execution::{Command, CommandKind, Executor};
-use pssmr_ordering::{Core, Delivery, Effect, Event, Input, Now};
+use pssmr_ordering::{Core, Delivery, Effect, Event, Input, Now, Record};
 use pssmr_transport::{Event as LinkEvent, Transport};
 use pssmr_types::{BatchLimits, ClientId, Epoch, Operation, Request, Slot};
 
 pub(crate) use self::links::PeerLinks;
-pub(crate) use self::promise::Promises;
 use crate::events::ReplicaEvent;
 use crate::inbox::{ClientInbox, Notice, OrderingInbox};
+use crate::log::LogInbox;
 use crate::panic_message;
 use crate::state::State;
 use crate::status::Counters;
@@ -32,8 +32,9 @@ const SHOW_INTERVAL: Duration = Duration::from_millis(20);
 pub(crate) struct OrderingThread {
     core: Core,
     links: PeerLinks,
-    promises: Promises,
     executor: Arc<Executor>,
+    /// None without a data directory.
+    log: Option<Arc<LogInbox>>,
     inbox: Arc<OrderingInbox>,
     clients: Arc<ClientInbox>,
     state: Arc<State>,
@@ -45,6 +46,10 @@ pub(crate) struct OrderingThread {
     counters: Counters,
     notices: Vec<Notice>,
     inputs: Vec<Input>,
+    records: Vec<Record>,
+    /// The records that the core knows are kept.
+    durable: u64,
+    log_is_behind: bool,
     /// The last slot that the core knows is executed.
     executed: Slot,
     /// When what the thread shows was last brought up to date, and whether it has changed since.
@@ -56,8 +61,8 @@ pub(crate) struct OrderingThread {
 pub(crate) struct Parts {
     pub(crate) core: Core,
     pub(crate) links: PeerLinks,
-    pub(crate) promises: Promises,
     pub(crate) executor: Arc<Executor>,
+    pub(crate) log: Option<Arc<LogInbox>>,
     pub(crate) inbox: Arc<OrderingInbox>,
     pub(crate) clients: Arc<ClientInbox>,
     pub(crate) state: Arc<State>,
@@ -79,8 +84,8 @@ impl OrderingThread {
         Self {
             core: parts.core,
             links: parts.links,
-            promises: parts.promises,
             executor: parts.executor,
+            log: parts.log,
             inbox: parts.inbox,
             clients: parts.clients,
             state: parts.state,
@@ -91,6 +96,9 @@ impl OrderingThread {
             counters: Counters::default(),
             notices: Vec::new(),
             inputs: Vec::new(),
+            records: Vec::new(),
+            durable: 0,
+            log_is_behind: false,
             executed: Slot(0),
             shown_at: parts.origin,
             show_due: true,
@@ -135,9 +143,13 @@ impl OrderingThread {
                 self.executed = executed;
                 self.inputs.push(Input::Executed(executed));
             }
+            self.look_at_log();
             self.core.step(clocks(self.origin), self.inputs.drain(..), &mut effects);
             for effect in effects.drain(..) {
                 self.apply(effect, transport)?;
+            }
+            if let Some(log) = self.log.as_ref().filter(|_| !self.records.is_empty()) {
+                log.append(&mut self.records);
             }
             transport.flush();
             self.clients.notify(&mut self.notices);
@@ -145,6 +157,22 @@ impl OrderingThread {
             self.show_sometimes(transport);
         }
         Ok(())
+    }
+
+    /// Tells the core how far the log is.
+    fn look_at_log(&mut self) {
+        let Some(log) = &self.log else { return };
+        let durable = self.inbox.durable_records();
+        if durable > self.durable {
+            self.durable = durable;
+            self.inputs.push(Input::Durable(durable));
+        }
+        self.inputs.extend(self.inbox.take_promised().map(Input::Promised));
+        let is_behind = log.is_behind();
+        if is_behind != self.log_is_behind {
+            self.log_is_behind = is_behind;
+            self.inputs.push(Input::LogBehind(is_behind));
+        }
     }
 
     /// How long to sleep if nothing comes.
@@ -189,10 +217,11 @@ impl OrderingThread {
     }
 
     fn apply(&mut self, effect: Effect, transport: &mut Transport) -> Result<(), String> {
-        if self.promises.is_new(&effect) {
-            self.promises.note().map_err(|error| format!("cannot note that this replica votes: {error}"))?;
-        }
         match effect {
+            Effect::Promise(promise) => {
+                self.log.as_ref().expect("a replica without a directory has no bound").promise(promise);
+            }
+            Effect::Persist(record) => self.records.push(record),
             Effect::Send { to, message } => self.links.send(to, &message, self.epoch, transport, &mut self.counters),
             Effect::Broadcast(message) => self.links.broadcast(&message, self.epoch, transport, &mut self.counters),
             Effect::Deliver(delivery) => self.deliver(delivery),
@@ -259,6 +288,10 @@ impl OrderingThread {
             Event::CatchingUp { decided, target } => {
                 tracing::info!(%decided, %target, "catching up");
                 ReplicaEvent::CatchingUp { decided: decided.0, target: target.0 }
+            }
+            Event::Rejoined { slot } => {
+                tracing::info!(%slot, "nothing that was forgotten is open any more: the replica votes again");
+                ReplicaEvent::Rejoined { slot: slot.0 }
             }
             Event::BeyondRetention { decided, oldest } => {
                 tracing::error!(%decided, %oldest, "too far behind to catch up slot by slot");

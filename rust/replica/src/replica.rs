@@ -18,7 +18,9 @@ use crate::error::{ConfigError, StartError};
 use crate::events::Observer;
 use crate::greeting::{CLIENT_ALPN, PEER_ALPN};
 use crate::inbox::{ClientInbox, OrderingInbox};
-use crate::ordering::{self, OrderingThread, PeerLinks, Promises, clocks};
+use crate::log::{LogInbox, LogThread};
+use crate::ordering::{self, OrderingThread, PeerLinks, clocks};
+use crate::past::{Files, recall};
 use crate::sink::Sink;
 use crate::state::{OrderingState, State};
 use crate::status::{Counters, ReplicaStatus};
@@ -30,6 +32,7 @@ pub struct Replica {
     agreed_settings: Digest,
     ordering_inbox: Arc<OrderingInbox>,
     client_inbox: Arc<ClientInbox>,
+    log_inbox: Option<Arc<LogInbox>>,
     executor: Arc<Executor>,
     state: Arc<State>,
     threads: Mutex<Threads>,
@@ -38,6 +41,7 @@ pub struct Replica {
 #[derive(Default)]
 struct Threads {
     ordering: Option<JoinHandle<()>>,
+    log: Option<JoinHandle<()>>,
     clients: Option<JoinHandle<()>>,
 }
 
@@ -75,18 +79,12 @@ impl Replica {
             Arc::new(Executor::start(service, &config.execution, Arc::new(sink)).map_err(StartError::Thread)?);
 
         let origin = Instant::now();
-        let mut core =
+        let core =
             Core::new(config.ordering.clone(), membership.clone(), config.me, config.secret.clone(), clocks(origin))
                 .map_err(ConfigError::from)?;
-        if directory.as_ref().is_some_and(DataDirectory::has_voted) {
-            tracing::warn!(
-                replica = %config.me,
-                "this replica has voted before and does not remember what: it only learns from now on"
-            );
-            core.set_learner(true);
-        }
         let shown = OrderingState { core: core.status(), peers: links.status(&[]), counters: Counters::default() };
-        let state = Arc::new(State::new(config.me, membership.clone(), hello, observer, shown));
+        let state =
+            Arc::new(State::new(config.me, membership.clone(), hello, observer, config.ordering.durability, shown));
 
         let client_thread = ClientThread::new(clients::Parts {
             hello,
@@ -100,11 +98,12 @@ impl Replica {
             executor: Arc::clone(&executor),
             state: Arc::clone(&state),
         });
-        let ordering_thread = OrderingThread::new(ordering::Parts {
+        let log_inbox = directory.is_some().then(Arc::<LogInbox>::default);
+        let mut ordering_thread = OrderingThread::new(ordering::Parts {
             core,
             links,
-            promises: Promises::new(directory),
             executor: Arc::clone(&executor),
+            log: log_inbox.clone(),
             inbox: Arc::clone(&ordering_inbox),
             clients: Arc::clone(&client_inbox),
             state: Arc::clone(&state),
@@ -119,8 +118,9 @@ impl Replica {
             agreed_settings,
             ordering_inbox,
             client_inbox,
+            log_inbox: log_inbox.clone(),
             executor,
-            state,
+            state: Arc::clone(&state),
             threads: Mutex::default(),
         };
         // If one of them can't be started, dropping the replica ends the rest.
@@ -128,6 +128,19 @@ impl Replica {
         let started = || thread::Builder::new();
         let clients = started().name("pssmr-clients".to_owned()).spawn(move || client_thread.run(clients));
         threads.clients = Some(clients.map_err(StartError::Thread)?);
+        if let (Some(directory), Some(inbox)) = (directory, log_inbox) {
+            let Files { log, promises } = recall(&directory, config.ordering.durability, &mut ordering_thread)?;
+            let log_thread = LogThread {
+                log,
+                promises,
+                durability: config.ordering.durability,
+                inbox,
+                ordering: Arc::clone(&replica.ordering_inbox),
+                state,
+            };
+            let log = started().name("pssmr-log".to_owned()).spawn(move || log_thread.run());
+            threads.log = Some(log.map_err(StartError::Thread)?);
+        }
         let ordering = started().name("pssmr-order".to_owned()).spawn(move || ordering_thread.run(peers));
         threads.ordering = Some(ordering.map_err(StartError::Thread)?);
         drop(threads);
@@ -171,9 +184,13 @@ impl Replica {
     /// Never call it while holding what a command needs to finish (a Python thread state, say). From an [`Observer`]
     /// it only begins the end.
     pub fn stop(&self) {
-        let Threads { ordering, clients } = std::mem::take(&mut *self.threads.lock());
+        let Threads { ordering, log, clients } = std::mem::take(&mut *self.threads.lock());
         self.ordering_inbox.stop();
         join(ordering);
+        if let Some(inbox) = &self.log_inbox {
+            inbox.stop();
+        }
+        join(log);
         self.executor.shutdown(Pending::Drop);
         self.client_inbox.stop();
         join(clients);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 use pssmr_execution::Executor;
-use pssmr_ordering::CoreStatus;
+use pssmr_ordering::{CoreStatus, Durability};
 use pssmr_types::{Hello, Membership, ReplicaId};
 
 use crate::events::{Observer, ReplicaEvent};
@@ -40,8 +40,11 @@ pub(crate) struct State {
     hello: Hello,
     started: Instant,
     observer: Arc<dyn Observer>,
+    durability: Durability,
     pub(crate) ordering: Mutex<OrderingState>,
     pub(crate) clients: Mutex<ClientState>,
+    /// Why the log can't be written at the moment.
+    log_error: Mutex<Option<String>>,
     life: Mutex<Life>,
     life_changed: Condvar,
 }
@@ -52,6 +55,7 @@ impl State {
         membership: Membership,
         hello: Hello,
         observer: Arc<dyn Observer>,
+        durability: Durability,
         ordering: OrderingState,
     ) -> Self {
         Self {
@@ -60,8 +64,10 @@ impl State {
             hello,
             started: Instant::now(),
             observer,
+            durability,
             ordering: Mutex::new(ordering),
             clients: Mutex::default(),
+            log_error: Mutex::default(),
             life: Mutex::default(),
             life_changed: Condvar::new(),
         }
@@ -69,6 +75,11 @@ impl State {
 
     pub(crate) fn tell(&self, event: &ReplicaEvent) {
         self.observer.event(event);
+    }
+
+    /// Why the log can't be written, if it can't.
+    pub(crate) fn log_error(&self, error: Option<String>) {
+        *self.log_error.lock() = error;
     }
 
     /// The replica has stopped for good.
@@ -143,6 +154,8 @@ impl State {
                 ..counters
             },
             agreed_settings: hexadecimal(&self.hello.agreed_settings.0),
+            durability: self.durability.as_str(),
+            log_error: self.log_error.lock().clone(),
             halted,
             uptime_ms: self.started.elapsed().as_millis() as u64,
         }

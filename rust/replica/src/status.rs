@@ -61,6 +61,10 @@ pub struct ReplicaStatus {
     pub counters: Counters,
     /// The digest of the settings that replicas agree on, in hexadecimal digits.
     pub agreed_settings: String,
+    /// What survives a crash: `sync`, `async` or `memory`.
+    pub durability: &'static str,
+    /// Why the log can't be written at the moment, if it can't: the replica does not vote until it can.
+    pub log_error: Option<String>,
     /// Why it has stopped for good, if it has.
     pub halted: Option<String>,
     /// Since the start, in milliseconds.

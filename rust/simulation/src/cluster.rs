@@ -13,13 +13,14 @@
 //! | `world`, `effects`, `traffic` | the event loop, and what cores and clients do to it |
 //! | `weather`, `faults`, `network` | what goes wrong with machines and links |
 //! | `adversary`, `tamper` | Byzantine replicas |
-//! | `host`, `service`, `client` | machines, their application, and who uses it |
+//! | `host`, `disk`, `service`, `client` | machines, their application, and who uses it |
 //! | `checker`, `counters` | what must hold, and what must have happened |
 
 mod adversary;
 mod checker;
 mod client;
 mod counters;
+mod disk;
 mod effects;
 mod faults;
 mod host;

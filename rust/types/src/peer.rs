@@ -134,6 +134,8 @@ pub struct Status {
     pub digest: Digest,
     /// The last slot on its chain.
     pub head: Slot,
+    /// The replica has forgotten its votes, and waits for this slot to be decided, to vote again; 0 if it does not wait.
+    pub awaited: Slot,
 }
 
 /// A message between two replicas. The sender is who the link says, never a field.
@@ -299,7 +301,17 @@ impl Sync {
         }
     }
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    /// Appends it to `out`.
+    pub fn encode(&self, out: &mut impl Writer) {
+        self.encode_unsigned(out);
+        out.put(&self.signature.0);
+    }
+
+    /// Takes one off the reader.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let view = reader.view()?;
         let count = reader.count("states of a SYNC", REPLICAS_MAX)?;
         let mut states = Vec::with_capacity(count);
@@ -379,10 +391,7 @@ impl PeerMessage {
                 state.encode_unsigned(out);
                 out.put(&state.signature.0);
             }
-            Self::Sync(sync) => {
-                sync.encode_unsigned(out);
-                out.put(&sync.signature.0);
-            }
+            Self::Sync(sync) => sync.encode(out),
             Self::Forward(requests) => {
                 out.put_count(requests.len());
                 for request in requests {
@@ -396,6 +405,7 @@ impl PeerMessage {
                 out.put_u64(status.decided.0);
                 out.put_digest(&status.digest);
                 out.put_u64(status.head.0);
+                out.put_u64(status.awaited.0);
             }
             Self::Fetch { slot, digest, floor } => {
                 out.put_u64(slot.0);
@@ -455,6 +465,7 @@ impl PeerMessage {
                 decided: reader.slot("decided")?,
                 digest: reader.digest("decided")?,
                 head: reader.slot("head")?,
+                awaited: reader.slot("awaited")?,
             }),
             tag::FETCH => Self::Fetch {
                 slot: reader.slot("slot")?,

@@ -72,9 +72,11 @@ fn message() -> impl Strategy<Value = PeerMessage> {
             PeerMessage::Sync(Sync::sign(CLUSTER, View(9), states, &SecretKey::from_seed([6; 32])))
         }),
         prop::collection::vec(request(), 0..5).prop_map(PeerMessage::Forward),
-        (any::<u64>(), any::<bool>(), slot(), digest(), slot()).prop_map(|(view, synced, decided, digest, head)| {
-            PeerMessage::Status(Status { view: View(view), synced, decided, digest, head })
-        }),
+        (any::<u64>(), any::<bool>(), slot(), digest(), slot(), slot()).prop_map(
+            |(view, synced, decided, digest, head, awaited)| {
+                PeerMessage::Status(Status { view: View(view), synced, decided, digest, head, awaited })
+            }
+        ),
         (slot(), digest(), slot()).prop_map(|(slot, digest, floor)| PeerMessage::Fetch { slot, digest, floor }),
         (slot(), digest(), batch()).prop_map(|(slot, parent, batch)| PeerMessage::Entry(Entry { slot, parent, batch })),
         slot().prop_map(|oldest| PeerMessage::Truncated { oldest }),

@@ -109,7 +109,7 @@ impl Cluster {
                 }
                 Effect::Reply { client, sequence, outcome } => self.replies[replica].push((client, sequence, outcome)),
                 Effect::Halt(reason) => self.halted[replica] = Some(reason),
-                Effect::SessionEvicted(_) | Effect::Event(_) => {}
+                Effect::Promise(_) | Effect::Persist(_) | Effect::SessionEvicted(_) | Effect::Event(_) => {}
             }
         }
         if let Some(slot) = executed {

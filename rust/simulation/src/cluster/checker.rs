@@ -71,6 +71,16 @@ impl Checker {
         self.sent.entry((request.client, request.sequence)).or_default().push(request.clone());
     }
 
+    /// A replica comes back.
+    pub(super) fn on_restarted(&mut self, host: usize) {
+        self.delivered[host] = Slot(0);
+    }
+
+    /// It has replayed its log up to this slot, the same as was delivered before.
+    pub(super) fn on_recovered(&mut self, host: usize, decided: Slot) {
+        self.delivered[host] = decided;
+    }
+
     /// A correct replica delivers a slot. `latest` is the highest timestamp that a correct replica could let pass.
     pub(super) fn on_delivered(&mut self, host: usize, delivery: &Delivery, latest: u64) {
         let slot = delivery.slot;

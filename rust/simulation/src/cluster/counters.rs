@@ -70,6 +70,14 @@ counters! {
     ClockSet "clocks set",
     /// A replica stopped for good.
     Crashed "replicas crashed",
+    /// A replica's process was killed and came back.
+    Killed "replicas killed and restarted",
+    /// A replica's machine lost power and came back.
+    PowerCut "power cuts",
+    /// All machines lost power at once.
+    Blackout "blackouts",
+    /// A replica that had forgotten its votes votes again.
+    Rejoined "replicas that forgot and rejoined",
     /// A Byzantine replica held a message back.
     Withheld "messages withheld",
     /// A Byzantine replica said something else than it should.

@@ -14,6 +14,18 @@ impl World {
     pub(super) fn perform(&mut self, host: usize, effect: Effect) {
         let (id, is_correct) = (self.hosts[host].id, self.hosts[host].is_correct());
         match effect {
+            Effect::Promise(promise) => {
+                if self.hosts[host].disk.promise(promise) {
+                    let delay = self.random.below(self.draw.machines[id.index()].disk_delay_max + 1);
+                    let incarnation = self.hosts[host].incarnation;
+                    self.queue.schedule(self.now + delay, Event::Promised { host, incarnation });
+                }
+            }
+            Effect::Persist(record) => {
+                if self.hosts[host].disk.append(&record) {
+                    self.write_to_disk(host);
+                }
+            }
             Effect::Send { to, message } => self.transmit(host, Some(to), &message),
             Effect::Broadcast(message) => self.transmit(host, None, &message),
             Effect::Deliver(delivery) => {
@@ -53,6 +65,32 @@ impl World {
         }
     }
 
+    fn write_to_disk(&mut self, host: usize) {
+        let delay = self.random.below(self.draw.machines[self.hosts[host].id.index()].disk_delay_max + 1);
+        let incarnation = self.hosts[host].incarnation;
+        self.queue.schedule(self.now + delay, Event::Written { host, incarnation });
+    }
+
+    /// A host's disk has what it was given.
+    pub(super) fn on_written(&mut self, host: usize, incarnation: u32) {
+        if self.hosts[host].incarnation != incarnation || self.hosts[host].is_crashed() {
+            return;
+        }
+        let (kept, begins) = self.hosts[host].disk.done();
+        if begins {
+            self.write_to_disk(host);
+        }
+        self.give(host, Input::Durable(kept));
+    }
+
+    /// A host's promise is on its disk.
+    pub(super) fn on_promised(&mut self, host: usize, incarnation: u32) {
+        if self.hosts[host].incarnation == incarnation && !self.hosts[host].is_crashed() {
+            let promise = self.hosts[host].disk.promised();
+            self.give(host, Input::Promised(promise));
+        }
+    }
+
     fn on_reported(&mut self, host: usize, event: &Reported) {
         let (id, is_correct) = (self.hosts[host].id, self.hosts[host].is_correct());
         self.note(|| "event", |_| format!("{id} {event:?}"));
@@ -70,6 +108,7 @@ impl World {
                     self.checker.fail(format!("{id} changed views though nothing went wrong"));
                 }
             }
+            Reported::Rejoined { .. } => self.counters.count(Sometimes::Rejoined),
             Reported::CatchingUp { .. } => self.counters.count(Sometimes::CaughtUp),
             Reported::Misbehaviour { replica, what } => {
                 self.counters.count(Sometimes::MisbehaviourSeen);
@@ -146,8 +185,11 @@ impl World {
         adversary.map_or(to.index(), |adversary| adversary.host_for(from))
     }
 
-    pub(super) fn on_executed(&mut self, host: usize) {
+    pub(super) fn on_executed(&mut self, host: usize, incarnation: u32) {
         let target = &mut self.hosts[host];
+        if target.incarnation != incarnation {
+            return;
+        }
         target.executing = false;
         if !target.is_up(self.now) {
             return;
@@ -169,12 +211,15 @@ impl World {
         target.executing = true;
         let most = target.machine.execution_max;
         let delay = self.random.below(most + 1);
-        self.queue.schedule(self.now + delay, Event::Executed { host });
+        let incarnation = target.incarnation;
+        self.queue.schedule(self.now + delay, Event::Executed { host, incarnation });
     }
 
     pub(super) fn on_message(&mut self, host: usize, from: ReplicaId, generation: u32, bytes: Bytes) {
         let to = self.hosts[host].id;
-        if self.hosts[host].is_crashed() || self.network.has_streams() && !self.network.is_current(from, to, generation)
+        if self.hosts[host].is_crashed()
+            || self.hosts[host].is_down
+            || self.network.has_streams() && !self.network.is_current(from, to, generation)
         {
             return;
         }

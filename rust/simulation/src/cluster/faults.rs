@@ -20,10 +20,17 @@ pub(super) enum FaultKind {
     Clock,
     /// Byzantine replicas change their minds.
     Regroup,
+    /// A replica's process is killed, and started again.
+    Kill,
+    /// A machine loses its power, and comes back.
+    PowerCut,
+    /// All of them do, at once.
+    Blackout,
 }
 
 impl FaultKind {
-    pub(super) const ALL: [Self; 6] =
+    /// Those that take nothing from a replica that it has to remember.
+    pub(super) const MILD: [Self; 6] =
         [Self::Partition, Self::Pause, Self::Slow, Self::Reset, Self::Clock, Self::Regroup];
 }
 

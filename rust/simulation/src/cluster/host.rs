@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
-use pssmr_ordering::{Config, Core, Delivery, Input, Now, ReplyCache};
-use pssmr_types::{ClientId, Membership, Outcome, ReplicaId, Reply, SecretKey};
+use pssmr_ordering::{Config, Core, Delivery, Durability, Effect, Input, Now, ReplyCache};
+use pssmr_types::{BatchLimits, ClientId, Membership, Outcome, ReplicaId, Reply, SecretKey};
 
+use super::disk::{Disk, Stop};
 use super::profile::{Machine, SECOND};
 use super::service::Service;
+use crate::random::Random;
 
 /// What the wall clock of a host without skew says at the beginning, in nanoseconds since the Unix epoch.
 const WALL_START: u64 = 1_700_000_000 * SECOND;
@@ -44,6 +46,11 @@ pub(super) struct Host {
     pub(super) work: VecDeque<Work>,
     pub(super) executing: bool,
     pub(super) service: Service,
+    pub(super) disk: Disk,
+    /// Between a stop and the next start.
+    pub(super) is_down: bool,
+    /// Counts its starts: what an earlier one began never ends.
+    pub(super) incarnation: u32,
     replies: ReplyCache,
 }
 
@@ -57,8 +64,10 @@ impl Host {
         monotonic_offset: u64,
     ) -> Self {
         let now = Now { monotonic: monotonic_offset, wall: WALL_START };
-        let core = Core::new(config.clone(), membership.clone(), id, secret.clone(), now)
+        let mut core = Core::new(config.clone(), membership.clone(), id, secret.clone(), now)
             .expect("the settings are drawn within their bounds");
+        let disk = Disk::default();
+        core.set_promise(disk.last_promise());
         Self {
             id,
             core,
@@ -73,8 +82,50 @@ impl Host {
             work: VecDeque::new(),
             executing: false,
             service: Service::default(),
+            disk,
+            is_down: false,
+            incarnation: 0,
             replies: ReplyCache::new(1 << 20),
         }
+    }
+
+    /// Stops, and loses all but its disk.
+    pub(super) fn stop(&mut self, how: Stop, durability: Durability, random: &mut Random) {
+        self.is_down = true;
+        self.incarnation += 1;
+        self.step_scheduled = false;
+        self.executing = false;
+        self.inbox.clear();
+        self.work.clear();
+        self.disk.stop(how, durability, random);
+    }
+
+    /// Starts again with `core`, from its disk. What the core wants done at once is in `effects`.
+    pub(super) fn start(&mut self, core: Core, limits: &BatchLimits, effects: &mut Vec<Effect>) -> Result<(), String> {
+        self.is_down = false;
+        self.core = core;
+        self.service = Service::default();
+        self.replies = ReplyCache::new(1 << 20);
+        for record in self.disk.records(limits) {
+            self.core.replay(&record, effects).map_err(|error| error.to_string())?;
+            for effect in effects.drain(..) {
+                match effect {
+                    Effect::Deliver(delivery) => self.work.push_back(Work::Slot(delivery)),
+                    Effect::SessionEvicted(client) => self.work.push_back(Work::Evict(client)),
+                    other => return Err(format!("a replay wants {other:?}")),
+                }
+            }
+            while let Some((slot, _)) = self.execute() {
+                self.inbox = vec![Input::Executed(slot)];
+            }
+        }
+        let promise = self.disk.last_promise();
+        self.core.set_promise(promise);
+        if !self.core.has_log() {
+            self.core.set_forgotten(promise);
+        }
+        self.core.resume(effects);
+        Ok(())
     }
 
     /// The host's two clocks at a virtual time.
@@ -96,7 +147,7 @@ impl Host {
     }
 
     pub(super) fn is_up(&self, now: u64) -> bool {
-        !self.is_crashed() && self.paused_until <= now
+        !self.is_crashed() && !self.is_down && self.paused_until <= now
     }
 
     /// A correct replica that has not crashed: one that has to keep all promises.

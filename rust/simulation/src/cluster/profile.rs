@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use pssmr_ordering::Config;
+use pssmr_ordering::{Config, Durability};
 use pssmr_types::{BatchLimits, FaultModel, Quorums};
 
 use super::adversary::Character;
@@ -70,6 +70,8 @@ pub(super) struct Machine {
     pub(super) skew: i64,
     /// How long inputs wait to be taken together.
     pub(super) step_delay: u64,
+    /// The longest that a write to its disk takes.
+    pub(super) disk_delay_max: u64,
     /// The longest that a slot takes to execute.
     pub(super) execution_max: u64,
 }
@@ -145,6 +147,7 @@ impl Draw {
             .map(|_| Machine {
                 skew: random.around_zero(skew_max),
                 step_delay: if all_fast || random.chance(1, 2) { 0 } else { random.magnitude(10_000, 5 * MILLISECOND) },
+                disk_delay_max: if all_fast { 100_000 } else { random.magnitude(10_000, 20 * MILLISECOND) },
                 execution_max: if all_fast { 0 } else { random.magnitude(1, 30 * MILLISECOND) },
             })
             .collect();
@@ -157,7 +160,11 @@ impl Draw {
             }
         }
         let mut faults = Vec::new();
-        for kind in FaultKind::ALL {
+        let losses: &[FaultKind] = match config.durability {
+            Durability::Memory | Durability::Async => &[FaultKind::Kill],
+            Durability::Sync => &[FaultKind::Kill, FaultKind::PowerCut, FaultKind::Blackout],
+        };
+        for kind in FaultKind::MILD.into_iter().chain(losses.iter().copied()) {
             if !calm && random.chance(2, 5) {
                 faults.push((kind, random.magnitude(100 * MILLISECOND, 4 * SECOND)));
             }
@@ -169,6 +176,7 @@ impl Draw {
         let request_timeout = random.magnitude(100, 800);
         let rarely = |random: &mut Random| !calm && random.chance(1, 8);
         Config {
+            durability: *random.pick(&[Durability::Memory, Durability::Async, Durability::Sync, Durability::Sync]),
             window: *random.pick(&[1, 2, 4, 8, 16]),
             limits: BatchLimits { requests_max: *random.pick(&[1, 3, 16, 4096]), bytes_max: 64 << 10 },
             request_timeout: Duration::from_millis(request_timeout),

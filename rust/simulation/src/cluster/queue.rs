@@ -18,11 +18,17 @@ pub(super) enum Event {
     /// A replica's reply arrives at a client.
     Reply { client: usize, from: ReplicaId, reply: Reply },
     /// A host takes what has arrived.
-    Step { host: usize },
+    Step { host: usize, incarnation: u32 },
     /// A host's timer.
     Tick { host: usize },
     /// A host has executed a slot.
-    Executed { host: usize },
+    Executed { host: usize, incarnation: u32 },
+    /// What a host's disk was given is there.
+    Written { host: usize, incarnation: u32 },
+    /// A host's promise is on its disk.
+    Promised { host: usize, incarnation: u32 },
+    /// A host that went down starts again.
+    Start { host: usize, incarnation: u32 },
     /// A host stands still no longer.
     Resume { host: usize },
     /// A client may have something new to send.

@@ -33,6 +33,7 @@ pub(super) fn tamper(
             decided: Slot(near(random, status.decided.0)),
             digest: digest(random, status.digest),
             head: Slot(near(random, status.head.0)),
+            awaited: Slot(near(random, status.awaited.0)),
         }),
         PeerMessage::Fetch { slot, digest: known, floor } => {
             let (slot, floor) = (Slot(near(random, slot.0)), Slot(near(random, floor.0)));

@@ -1,11 +1,15 @@
 //! Faults as they happen to a run, and their end.
 
+use std::collections::HashSet;
+
+use pssmr_ordering::Durability;
 use pssmr_types::ReplicaId;
 
 use super::client::Client;
 use super::counters::Sometimes;
+use super::disk::Stop;
 use super::faults::{Fault, FaultKind, Partition, duration, interval};
-use super::host::Fate;
+use super::host::{Fate, Host};
 use super::profile::MILLISECOND;
 use super::queue::Event;
 use super::world::World;
@@ -56,6 +60,12 @@ impl World {
                 self.counters.count(Sometimes::ClockSet);
                 self.hosts[host].machine.skew = skew;
             }
+            FaultKind::Kill => self.take_down(host, Stop::Kill),
+            FaultKind::PowerCut => self.take_down(host, Stop::PowerCut),
+            FaultKind::Blackout => {
+                self.counters.count(Sometimes::Blackout);
+                (0..self.hosts.len()).for_each(|host| self.take_down(host, Stop::PowerCut));
+            }
             FaultKind::Regroup => {
                 for adversary in &mut self.adversaries {
                     adversary.regroup();
@@ -65,6 +75,27 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A replica goes down with all that is not on its disk, and comes back later. Byzantine ones are beyond that.
+    fn take_down(&mut self, host: usize, how: Stop) {
+        if !self.hosts[host].is_correct() || self.hosts[host].is_down {
+            return;
+        }
+        // One that forgets is one of the f until it votes again.
+        let forgets = self.draw.config.durability == Durability::Memory;
+        let lacks = |host: &Host| !host.is_correct() || host.is_down || host.core.status().learner;
+        let faulty: HashSet<_> = self.hosts.iter().filter(|host| lacks(host)).map(|host| host.id).collect();
+        let will_crash = self.draw.crashes.iter().filter(|(_, at)| *at > self.now).count();
+        if forgets && faulty.len() + will_crash >= self.profile.quorums().faults() {
+            return;
+        }
+        self.note(|| "fault", |world| format!("{} goes down: {how:?}", world.hosts[host].id));
+        self.counters.count(if how == Stop::Kill { Sometimes::Killed } else { Sometimes::PowerCut });
+        self.hosts[host].stop(how, self.draw.config.durability, &mut self.random);
+        let back = self.now + duration(&mut self.random);
+        let incarnation = self.hosts[host].incarnation;
+        self.queue.schedule(back, Event::Start { host, incarnation });
     }
 
     fn reset_a_link(&mut self) {
@@ -130,6 +161,10 @@ impl World {
         }
         for host in 0..self.hosts.len() {
             self.hosts[host].slowness = 0;
+            if self.hosts[host].is_down && !self.hosts[host].is_crashed() {
+                let incarnation = self.hosts[host].incarnation;
+                self.queue.schedule(self.now, Event::Start { host, incarnation });
+            }
             if self.hosts[host].paused_until > self.now {
                 self.hosts[host].paused_until = self.now;
                 self.queue.schedule(self.now, Event::Resume { host });

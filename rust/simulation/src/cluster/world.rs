@@ -34,6 +34,7 @@ fn secrets() -> &'static [SecretKey] {
 pub(super) struct World {
     pub(super) profile: Profile,
     pub(super) draw: Draw,
+    membership: Membership,
     pub(super) now: u64,
     pub(super) queue: Queue,
     pub(super) hosts: Vec<Host>,
@@ -92,6 +93,7 @@ impl World {
             profile,
             now: 0,
             queue: Queue::default(),
+            membership,
             checker: Checker::new(hosts.len(), sessions_are_few),
             network: Network::new(profile.replicas, draw.weather, random.fork()),
             adversaries,
@@ -173,10 +175,13 @@ impl World {
             Event::Message { host, from, generation, bytes } => self.on_message(host, from, generation, bytes),
             Event::Request { host, request } => self.on_request(host, request),
             Event::Reply { client, from, reply } => self.on_reply(client, from, &reply),
-            Event::Step { host } => {
-                self.hosts[host].step_scheduled = false;
-                if self.hosts[host].is_up(self.now) {
-                    self.step(host);
+            Event::Step { host, incarnation } => {
+                let target = &mut self.hosts[host];
+                if target.incarnation == incarnation {
+                    target.step_scheduled = false;
+                    if target.is_up(self.now) {
+                        self.step(host);
+                    }
                 }
             }
             Event::Tick { host } => {
@@ -185,7 +190,14 @@ impl World {
                     self.step(host);
                 }
             }
-            Event::Executed { host } => self.on_executed(host),
+            Event::Executed { host, incarnation } => self.on_executed(host, incarnation),
+            Event::Written { host, incarnation } => self.on_written(host, incarnation),
+            Event::Promised { host, incarnation } => self.on_promised(host, incarnation),
+            Event::Start { host, incarnation } => {
+                if self.hosts[host].is_down && self.hosts[host].incarnation == incarnation {
+                    self.start(host);
+                }
+            }
             Event::Resume { host } => {
                 if self.hosts[host].is_up(self.now) {
                     self.step(host);
@@ -221,7 +233,7 @@ impl World {
     /// An input arrives at a host, which takes it at once or together with others.
     pub(super) fn give(&mut self, host: usize, input: Input) {
         let target = &mut self.hosts[host];
-        if target.is_crashed() {
+        if target.is_crashed() || target.is_down {
             return;
         }
         target.inbox.push(input);
@@ -233,7 +245,39 @@ impl World {
             self.step(host);
         } else {
             target.step_scheduled = true;
-            self.queue.schedule(self.now + delay, Event::Step { host });
+            let incarnation = target.incarnation;
+            self.queue.schedule(self.now + delay, Event::Step { host, incarnation });
+        }
+    }
+
+    /// A host that went down starts again, from what its disk kept.
+    fn start(&mut self, host: usize) {
+        let id = self.hosts[host].id;
+        self.note(|| "start", |_| format!("{id} comes back"));
+        let core = Core::new(
+            self.draw.config.clone(),
+            self.membership.clone(),
+            id,
+            secrets()[id.index()].clone(),
+            self.hosts[host].clocks(self.now),
+        );
+        let core = core.expect("the settings were good before");
+        self.checker.on_restarted(host);
+        let mut effects = Vec::new();
+        if let Err(error) = self.hosts[host].start(core, &self.draw.config.limits, &mut effects) {
+            self.checker.fail(format!("{id} can't replay its log: {error}"));
+            return;
+        }
+        self.checker.on_recovered(host, self.hosts[host].core.decided());
+        for effect in effects {
+            self.perform(host, effect);
+        }
+        self.step(host);
+        for other in 0..self.profile.replicas {
+            if other != id.index() {
+                self.network.reset(id, ReplicaId(other as u16));
+                self.connected(id, ReplicaId(other as u16));
+            }
         }
     }
 
@@ -277,7 +321,12 @@ impl World {
         let slots = self.checker.slots() as u64;
         let correct = || self.hosts.iter().filter(|host| host.is_correct());
         let at_rest = |host: &Host| {
-            host.core.decided().0 == slots && host.work.is_empty() && !host.executing && host.inbox.is_empty()
+            !host.is_down
+                && !host.core.status().learner
+                && host.core.decided().0 == slots
+                && host.work.is_empty()
+                && !host.executing
+                && host.inbox.is_empty()
         };
         correct().all(at_rest) && self.has_a_view()
     }

@@ -1,0 +1,132 @@
+//! What waits until the log keeps it: votes and the state for a new view leave only when a crash can't make the replica
+//! forget them. (The rule of every write-ahead log; for BFT votes see Bessani et al., *On the Efficiency of Durable State
+//! Machine Replication*, ATC'13.)
+
+use std::collections::VecDeque;
+
+use pssmr_types::{PeerMessage, StopData, View, Vote};
+
+use crate::core::{Core, Phase};
+use crate::interface::{Durability, Effect};
+use crate::record::Record;
+
+/// A promise that waits for the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Held {
+    Write(Vote),
+    Accept(Vote),
+    /// The state with which the replica came into this view.
+    State(View),
+}
+
+impl Held {
+    fn view(&self) -> View {
+        match self {
+            Self::Write(vote) | Self::Accept(vote) => vote.view,
+            Self::State(view) => *view,
+        }
+    }
+}
+
+/// The log's progress, and what waits for it. At most two votes wait for each open slot, and one state.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    durability: Durability,
+    /// Records handed out since the start.
+    appended: u64,
+    /// How many of them are kept for sure.
+    durable: u64,
+    held: VecDeque<(u64, Held)>,
+}
+
+impl Gate {
+    pub(crate) fn new(durability: Durability) -> Self {
+        Self { durability, appended: 0, durable: 0, held: VecDeque::new() }
+    }
+
+    /// Whether the replica has a log.
+    pub(crate) fn has_log(&self) -> bool {
+        self.durability != Durability::Memory
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_open(&self) -> bool {
+        self.held.is_empty()
+    }
+}
+
+impl Core {
+    /// Puts a record into the log.
+    pub(crate) fn persist(&mut self, record: impl FnOnce() -> Record, effects: &mut Vec<Effect>) {
+        if self.gate.has_log() && !self.replaying {
+            self.gate.appended += 1;
+            effects.push(Effect::Persist(record()));
+        }
+    }
+
+    /// Does what was promised as soon as all records up to now are kept.
+    pub(crate) fn when_durable(&mut self, held: Held, effects: &mut Vec<Effect>) {
+        self.gate.held.push_back((self.gate.appended, held));
+        self.release_held(effects);
+    }
+
+    /// So many records are kept for sure.
+    pub(crate) fn on_durable(&mut self, records: u64, effects: &mut Vec<Effect>) {
+        assert!(records <= self.gate.appended, "only what was handed out is kept");
+        self.gate.durable = self.gate.durable.max(records);
+        self.release_held(effects);
+    }
+
+    /// Lets out what waits for nothing any more, in order.
+    pub(crate) fn release_held(&mut self, effects: &mut Vec<Effect>) {
+        while let Some((needed, held)) = self.gate.held.front().copied()
+            && needed <= self.gate.durable
+            && self.promises.allows(held.view())
+        {
+            self.gate.held.pop_front();
+            self.release(held, effects);
+        }
+    }
+
+    fn release(&mut self, held: Held, effects: &mut Vec<Effect>) {
+        match held {
+            Held::Write(vote) if vote.view == self.view => {
+                self.writes.record(self.me, &vote, self.own_digest_for(&vote));
+                if !self.proposes_for_write() {
+                    effects.push(Effect::Broadcast(PeerMessage::Write(vote)));
+                }
+            }
+            Held::Accept(vote) if vote.view == self.view => {
+                self.accepts.record(self.me, &vote, self.own_digest_for(&vote));
+                effects.push(Effect::Broadcast(PeerMessage::Accept(vote)));
+            }
+            Held::State(view) if view == self.view && self.phase == Phase::AwaitingSync => self.declare_state(effects),
+            // Left meanwhile: a vote of an earlier view must not leave any more.
+            Held::Write(_) | Held::Accept(_) | Held::State(_) => {}
+        }
+    }
+
+    /// Whether this replica is its view's leader, and its PROPOSE counts as its WRITE. With a log it does not: the
+    /// proposal leaves before it is kept, so that the others' disks work at the same time as the leader's.
+    pub(crate) fn proposes_for_write(&self) -> bool {
+        self.leader() == self.me && !self.gate.has_log()
+    }
+
+    fn declare_state(&mut self, effects: &mut Vec<Effect>) {
+        let state = StopData::sign(
+            self.membership.cluster(),
+            self.membership.epoch(),
+            self.view,
+            self.me,
+            self.lock,
+            self.writeset.entries().to_vec(),
+            &self.secret,
+        );
+        let leader = self.leader();
+        if leader != self.me {
+            effects.push(Effect::Send { to: leader, message: PeerMessage::StopData(state.clone()) });
+        }
+        self.change.declared(self.me, leader, state);
+        self.try_sync(effects);
+    }
+}

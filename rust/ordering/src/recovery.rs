@@ -1,0 +1,140 @@
+//! A replica comes back: its log is replayed, and it goes on where it was.
+
+use pssmr_types::{Batch, Lock, Slot, Vote};
+
+use crate::chain::Link;
+use crate::core::{Core, Phase, Tip};
+use crate::gate::Held;
+use crate::interface::Effect;
+use crate::record::Record;
+
+/// A record that can't follow on those before it: the log is not this replica's, or not whole.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{record} does not follow on what the log says before: {why}")]
+pub struct ReplayError {
+    /// The record.
+    pub record: String,
+    /// What is wrong with it.
+    pub why: &'static str,
+}
+
+impl Core {
+    /// Takes the next record of this replica's log. The effects are deliveries and ends of sessions, as they were when
+    /// the record was written.
+    ///
+    /// # Errors
+    /// [`ReplayError`]; the core is of no use then.
+    pub fn replay(&mut self, record: &Record, effects: &mut Vec<Effect>) -> Result<(), ReplayError> {
+        self.replaying = true;
+        let from = effects.len();
+        let replayed = self.replay_one(record, effects);
+        let mut index = from;
+        effects.retain(|effect| {
+            index += 1;
+            index <= from || matches!(effect, Effect::Deliver(_) | Effect::SessionEvicted(_))
+        });
+        self.replaying = false;
+        replayed.map_err(|why| ReplayError { record: describe(record), why })
+    }
+
+    fn replay_one(&mut self, record: &Record, effects: &mut Vec<Effect>) -> Result<(), &'static str> {
+        let (decided, head) = (self.chain.decided(), self.chain.head());
+        let is_on_chain = |slot: &Slot| *slot >= decided && *slot <= head;
+        let check = |ok: bool, why| if ok { Ok(()) } else { Err(why) };
+        match record {
+            Record::View(view) => {
+                check(*view > self.view, "views only go up")?;
+                self.leave_for(*view);
+            }
+            Record::Base { slot, sync } => {
+                check(*slot <= head, "the base is not on the chain")?;
+                check(sync.as_ref().is_none_or(|sync| sync.view == self.view), "the base is another view's")?;
+                self.change.sync.clone_from(sync);
+                self.base = *slot;
+                self.phase = Phase::Active;
+            }
+            Record::Cut(slot) => {
+                check(is_on_chain(slot), "the chain does not reach there")?;
+                self.cut_back(*slot, effects);
+            }
+            Record::Slot { slot, proposed, batch } => {
+                check(*slot == head.next(), "the slot is not next to the head")?;
+                self.push(batch, *proposed, effects);
+            }
+            Record::Wrote(slot) => {
+                let digest = self.chain.digest_at(*slot).ok_or("the slot is not on the chain")?;
+                check(is_on_chain(slot) && *slot > self.base, "the slot can't be voted for")?;
+                check(self.phase == Phase::Active, "the view has no base")?;
+                self.writeset.write(self.view, self.base, *slot, &self.chain);
+                self.wrote = Some(Tip { slot: *slot, digest });
+            }
+            Record::Accepted { slot, digest } => {
+                check(*slot > self.base && self.phase == Phase::Active, "the slot can't be voted for")?;
+                let ours = self.chain.digest_at(*slot);
+                check(ours.is_none_or(|ours| ours == *digest), "another slot is on the chain")?;
+                self.raise_lock(Lock { view: self.view, slot: *slot, digest: *digest });
+                self.accepted = Some(Tip { slot: *slot, digest: *digest });
+            }
+            Record::Decided { slot, in_view } => {
+                check(*slot <= head, "the slot is not on the chain")?;
+                while self.chain.decided() < *slot {
+                    self.deliver_next(effects);
+                }
+                self.writeset.decided(*slot, in_view.then_some(self.view));
+                self.tidy_shelf();
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the replay, of a replica that may have run before, even if its log is empty. What the replica had promised it
+    /// repeats; it does not lead the view that it was in, since it may have proposed what its log does not say.
+    pub fn resume(&mut self, effects: &mut Vec<Effect>) {
+        self.restarted_in = Some(self.view);
+        if self.phase == Phase::AwaitingSync {
+            self.when_durable(Held::State(self.view), effects);
+            return;
+        }
+        let vote = |tip: Tip| Vote { view: self.view, base: self.base, slot: tip.slot, digest: tip.digest };
+        for (tip, votes) in [(self.wrote, &mut self.writes), (self.accepted, &mut self.accepts)] {
+            if let Some(tip) = tip {
+                votes.record(self.me, &vote(tip), self.chain.digest_at(tip.slot));
+            }
+        }
+    }
+
+    /// Whether this replica may propose and choose a base in its view. After a restart it waits for a later view: it
+    /// may have proposed something in this one that it does not remember.
+    pub(crate) fn may_lead(&self) -> bool {
+        self.leader() == self.me && !self.learner && self.restarted_in.is_none_or(|view| self.view > view)
+    }
+
+    /// Puts a batch on top of the chain.
+    pub(crate) fn push(&mut self, batch: &Batch, proposed: bool, effects: &mut Vec<Effect>) {
+        let slot = self.chain.head().next();
+        let (cluster, epoch) = (self.membership.cluster(), self.membership.epoch());
+        let digest = pssmr_types::chain_digest(cluster, epoch, slot, self.chain.head_digest(), batch.digest());
+        let leader = self.leader();
+        let must_check = proposed && self.quorums.must_authenticate_requests() && leader != self.me;
+        let unproven = if must_check { self.unproven.note(slot, batch, &self.pool) } else { 0 };
+        if self.chain.head() == self.chain.decided() {
+            self.opened = self.now.monotonic;
+        }
+        self.chain.push(Link { digest, batch: batch.clone(), unproven });
+        self.writes.extended(slot, digest);
+        self.accepts.extended(slot, digest);
+        // A leader's PROPOSE is its WRITE, too, where there is no log that the WRITE has to wait for.
+        if proposed && self.quorums.has_write_phase() && leader != self.me && !self.gate.has_log() {
+            let vote = Vote { view: self.view, base: self.base, slot, digest };
+            self.writes.record(leader, &vote, Some(digest));
+        }
+        self.persist(|| Record::Slot { slot, proposed, batch: batch.clone() }, effects);
+    }
+}
+
+fn describe(record: &Record) -> String {
+    match record {
+        Record::Slot { slot, .. } => format!("{slot} of the chain"),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,192 @@
+//! The log thread: it takes what ordering has decided to remember, writes it in groups, and says how far it is kept. It
+//! keeps the replica's promises, too, which there are also without a log.
+//!
+//! While one group is being synced the next one gathers, so the disk's latency bounds the latency of a vote but not the
+//! number of votes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use pssmr_ordering::{Durability, Promise, Record};
+use pssmr_storage::{Log, PromiseFile, StorageError, boot_id};
+
+use crate::events::ReplicaEvent;
+use crate::inbox::OrderingInbox;
+use crate::panic_message;
+use crate::state::State;
+
+/// With [`Durability::Async`], what is written is synced after at most this long.
+const SYNC_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long a full disk is left alone before the next attempt.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// From so many bytes on that are not written, ordering takes nothing new.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+
+/// What a record takes beside its batch, roughly.
+const RECORD_BYTES: usize = 64;
+
+#[derive(Debug, Default)]
+struct Waiting {
+    records: Vec<Record>,
+    bytes: usize,
+    promise: Option<Promise>,
+    stopping: bool,
+}
+
+/// For the log thread.
+#[derive(Debug, Default)]
+pub(crate) struct LogInbox {
+    waiting: Mutex<Waiting>,
+    came: Condvar,
+}
+
+fn bytes_of(record: &Record) -> usize {
+    RECORD_BYTES + if let Record::Slot { batch, .. } = record { batch.bytes().len() } else { 0 }
+}
+
+impl LogInbox {
+    /// Takes all records.
+    pub(crate) fn append(&self, records: &mut Vec<Record>) {
+        let bytes: usize = records.iter().map(bytes_of).sum();
+        let mut waiting = self.waiting.lock();
+        waiting.bytes += bytes;
+        waiting.records.append(records);
+        drop(waiting);
+        self.came.notify_one();
+    }
+
+    /// Takes a promise, in place of the one before.
+    pub(crate) fn promise(&self, promise: Promise) {
+        self.waiting.lock().promise = Some(promise);
+        self.came.notify_one();
+    }
+
+    /// Whether more waits than should.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.waiting.lock().bytes > WAITING_BYTES_MAX
+    }
+
+    /// The thread ends when all that waits is kept.
+    pub(crate) fn stop(&self) {
+        self.waiting.lock().stopping = true;
+        self.came.notify_one();
+    }
+}
+
+/// What the log thread owns.
+pub(crate) struct LogThread {
+    /// None with [`Durability::Memory`].
+    pub(crate) log: Option<Log>,
+    pub(crate) promises: PromiseFile,
+    pub(crate) durability: Durability,
+    pub(crate) inbox: Arc<LogInbox>,
+    pub(crate) ordering: Arc<OrderingInbox>,
+    pub(crate) state: Arc<State>,
+}
+
+impl LogThread {
+    /// The thread's life.
+    pub(crate) fn run(mut self) {
+        let reason = match catch_unwind(AssertUnwindSafe(|| self.work())) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => format!("log: {error}"),
+            Err(panic) => format!("the log thread panicked: {}", panic_message(&*panic)),
+        };
+        self.ordering.fail(reason);
+    }
+
+    fn work(&mut self) -> Result<(), StorageError> {
+        let mut kept = 0;
+        let mut group = Vec::new();
+        let mut synced_at = Instant::now();
+        loop {
+            let (promise, stopping) = self.next_group(&mut group);
+            if let Some(promise) = promise {
+                self.patiently(|thread| {
+                    let Promise { view, slot_limit } = promise;
+                    thread.promises.write(&pssmr_storage::Promise { view, slot_limit, boot: boot_id() })
+                })?;
+                self.ordering.promised(promise);
+            }
+            if !group.is_empty() {
+                kept += group.len() as u64;
+                self.append(&mut group)?;
+                self.patiently(|thread| thread.log.as_mut().map_or(Ok(()), Log::write))?;
+                if self.durability == Durability::Async {
+                    self.ordering.durable(kept);
+                }
+            }
+            let is_due = self.durability == Durability::Sync || stopping || synced_at.elapsed() >= SYNC_INTERVAL;
+            if let Some(log) = self.log.as_mut().filter(|_| is_due) {
+                log.sync()?;
+                synced_at = Instant::now();
+            }
+            self.ordering.durable(kept);
+            if stopping {
+                return Ok(());
+            }
+        }
+    }
+
+    fn append(&mut self, group: &mut Vec<Record>) -> Result<(), StorageError> {
+        let log = self.log.as_mut().expect("only a replica with a log has records");
+        let mut header = Vec::with_capacity(RECORD_BYTES);
+        for record in group.drain(..) {
+            header.clear();
+            match record.encode(&mut header) {
+                Some(batch) => log.append_parts(&[&header, batch])?,
+                None => log.append(&header)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Waits for something to keep, or until a sync is due. Gives the promise, and whether this is the end.
+    fn next_group(&self, group: &mut Vec<Record>) -> (Option<Promise>, bool) {
+        let mut waiting = self.inbox.waiting.lock();
+        while waiting.records.is_empty() && waiting.promise.is_none() && !waiting.stopping {
+            let is_synced = self.log.as_ref().is_none_or(|log| log.synced_index() == log.next_index());
+            if is_synced {
+                self.inbox.came.wait(&mut waiting);
+            } else if self.inbox.came.wait_for(&mut waiting, SYNC_INTERVAL).timed_out() {
+                break;
+            }
+        }
+        std::mem::swap(&mut waiting.records, group);
+        waiting.bytes = 0;
+        (waiting.promise.take(), waiting.stopping && group.is_empty())
+    }
+
+    /// Writes. A full disk is waited out: until there is room, the replica does not vote.
+    fn patiently(&mut self, mut write: impl FnMut(&mut Self) -> Result<(), StorageError>) -> Result<(), StorageError> {
+        let mut told = false;
+        loop {
+            match write(self) {
+                Err(error @ StorageError::NoSpace { .. }) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::error!(%error, "the replica does not vote until there is room");
+                        self.state.log_error(Some(error.to_string()));
+                        self.state.tell(&ReplicaEvent::DiskFull { reason: error.to_string() });
+                    }
+                    let mut waiting = self.inbox.waiting.lock();
+                    if waiting.stopping {
+                        return Err(error);
+                    }
+                    self.inbox.came.wait_for(&mut waiting, RETRY_INTERVAL);
+                }
+                written => {
+                    if told && written.is_ok() {
+                        tracing::info!("there is room on the disk again: the replica votes");
+                        self.state.log_error(None);
+                        self.state.tell(&ReplicaEvent::DiskHasRoom);
+                    }
+                    return written;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The replay of the log, before the ordering thread begins.
+
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pssmr_ordering::{Effect, Promise, Record};
+use pssmr_types::{Slot, View};
+
+use super::OrderingThread;
+use crate::inbox::Notice;
+use crate::past::Past;
+
+/// How long to wait for execution at a time.
+const PAUSE: Duration = Duration::from_millis(1);
+
+impl OrderingThread {
+    /// Takes the next record of the log. Waits while execution is far behind.
+    ///
+    /// # Errors
+    /// What is wrong with the record, or why execution has stopped.
+    pub(crate) fn replay(&mut self, record: &[u8]) -> Result<(), String> {
+        let record = Record::decode(Bytes::copy_from_slice(record), &self.limits).map_err(|error| error.to_string())?;
+        let mut effects = Vec::new();
+        self.core.replay(&record, &mut effects).map_err(|error| error.to_string())?;
+        for effect in effects {
+            match effect {
+                Effect::Deliver(delivery) => self.deliver(delivery),
+                Effect::SessionEvicted(client) => {
+                    self.notices.push(Notice::Evicted { client, slot: self.core.decided() });
+                }
+                other => unreachable!("a replay only delivers, not {other:?}"),
+            }
+        }
+        if self.notices.len() >= 1024 {
+            self.clients.notify(&mut self.notices);
+        }
+        while self.core.decided().0 - self.inbox.executed_slot().0 >= 2 * self.backlog_slots {
+            if let Some(reason) = self.inbox.failure() {
+                return Err(reason);
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// The last slot decided.
+    pub(crate) fn decided(&self) -> Slot {
+        self.core.decided()
+    }
+
+    /// Ends the replay. `before` is the promise that was on disk; the one to be kept there from now on is returned.
+    pub(crate) fn begin(&mut self, past: Past, before: Option<Promise>) -> Promise {
+        self.clients.notify(&mut self.notices);
+        let before = before.unwrap_or(Promise { view: View(0), slot_limit: Slot(0) });
+        let promise = Promise { view: before.view.max(self.core.view()), ..before };
+        self.core.set_promise(promise);
+        match past {
+            Past::None | Past::Remembered => {}
+            Past::Forgotten(Some(bound)) => self.core.set_forgotten(bound),
+            // From a time before there were bounds.
+            Past::Forgotten(None) => self.core.set_learner(true),
+        }
+        if past != Past::None {
+            // The links are not up yet: what is to be sent is sent again when they are.
+            self.core.resume(&mut Vec::new());
+        }
+        self.counters = super::Counters::default();
+        promise
+    }
+}
