@@ -132,6 +132,11 @@ impl FaultyDisk {
         self.state().capacity = bytes;
     }
 
+    /// Makes a disk that can't reserve space.
+    pub fn stop_reserving(&self) {
+        self.state().cannot_reserve = true;
+    }
+
     /// How many bytes all files have together.
     pub fn used(&self) -> u64 {
         self.state().used()
@@ -355,6 +360,9 @@ impl DiskFile for FaultyFile {
     fn reserve(&self, length: u64) -> io::Result<bool> {
         let mut state = self.state()?;
         state.begin_whole()?;
+        if state.cannot_reserve {
+            return Ok(false);
+        }
         let old = state.contents[self.content].cache.len() as u64;
         if length > old && length > state.growth_max(old) {
             return Err(io::ErrorKind::StorageFull.into());

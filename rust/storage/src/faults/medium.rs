@@ -21,6 +21,7 @@ pub(super) struct State {
     pub(super) power_off_at: Option<u64>,
     pub(super) is_off: bool,
     pub(super) capacity: Option<u64>,
+    pub(super) cannot_reserve: bool,
     /// Processes so far; what an earlier one opened is closed.
     pub(super) process: u64,
 }

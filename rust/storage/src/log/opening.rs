@@ -195,11 +195,12 @@ impl Opening {
     /// The segment's header, if it continues what was replayed so far.
     fn check_order(&self, position: usize) -> Result<SegmentHeader, &'static str> {
         let header = self.found[position].header?;
-        match self.sealed.back() {
-            Some(before) if header.first_index < before.first_index => Err("it begins before the segment before it"),
-            Some(_) if header.first_index > self.next => Err("the records before it are missing"),
-            _ => Ok(header),
+        if self.sealed.back().is_some_and(|before| header.first_index < before.first_index) {
+            return Err("it begins before the segment before it");
         }
+        // The segment before it was replayed as far as this one, or found damaged.
+        assert!(self.sealed.is_empty() || header.first_index == self.next, "a gap was not noticed");
+        Ok(header)
     }
 
     fn replay_one(

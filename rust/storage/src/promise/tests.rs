@@ -64,15 +64,17 @@ fn if_one_copy_rots_the_other_has_the_same_promise_and_restores_it() {
 }
 
 #[test]
-fn if_both_copies_rot_the_promise_is_not_taken_for_none() {
-    let disk = promised();
-    for name in NAMES {
-        disk.flip(&path(name), BYTES - 1, 1);
+fn if_neither_copy_is_whole_the_promise_is_not_taken_for_none() {
+    for [rotten, other] in [NAMES, [NAMES[1], NAMES[0]]] {
+        let disk = promised();
+        disk.flip(&path(rotten), BYTES - 1, 1);
+        let lost = disk.fork();
+        lost.lose(&path(other));
+        disk.flip(&path(other), 0, 1);
+        for disk in [disk, lost] {
+            assert!(matches!(PromiseFile::open(&directory(&disk, 0)), Err(StorageError::Damaged { .. })));
+        }
     }
-    assert!(matches!(PromiseFile::open(&directory(&disk, 0)), Err(StorageError::Damaged { .. })));
-    // One lost, one rotten.
-    disk.lose(&path(NAMES[0]));
-    assert!(matches!(PromiseFile::open(&directory(&disk, 0)), Err(StorageError::Damaged { .. })));
 }
 
 #[test]

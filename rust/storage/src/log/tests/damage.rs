@@ -89,12 +89,30 @@ fn rot_of_the_last_group_is_told_from_a_tear_even_without_a_mark() {
 fn rot_of_a_record_of_zeros_is_told_from_a_tear_by_the_mark() {
     let disk = FaultyDisk::new();
     let mut log = open(&disk).log;
-    log.append(&[0; 1400]).unwrap();
+    log.append(&[0; 1200]).unwrap();
     log.write().unwrap();
     log.sync().unwrap();
+    assert_eq!(log.sealed.len(), 0, "it is in the last segment");
     drop(log);
     disk.flip(&path(1), 1200, 1);
     assert!(open(&disk).recovery.damage.is_some());
+}
+
+#[test]
+fn a_sector_that_has_become_zeros_is_reported_if_anything_is_lost() {
+    let whole = three_segments();
+    let mut reported = 0;
+    for (path, bytes) in files(&whole) {
+        for offset in (0..bytes.len()).step_by(512) {
+            let disk = whole.fork();
+            let mut bytes = bytes.clone();
+            let end = (offset + 512).min(bytes.len());
+            bytes[offset..end].fill(0);
+            disk.set_contents(&path, &bytes);
+            reported += u32::from(assert_whole_or_damaged(&disk, &format!("{offset} of {}", path.display())));
+        }
+    }
+    assert!(reported > 10);
 }
 
 #[test]

@@ -17,9 +17,13 @@ fn commit_with_retry(log: &mut Log, count: u64, refused: &mut u32) {
 #[test]
 fn no_space_at_any_operation_loses_nothing_and_passes() {
     let mut refused_in_all = 0;
-    for fault in [Fault::NoSpace, Fault::Short(1), Fault::Short(70), Fault::Short(600)] {
+    let faults = [Fault::NoSpace, Fault::Short(1), Fault::Short(70), Fault::Short(600)];
+    for (fault, can_reserve) in faults.into_iter().flat_map(|fault| [(fault, true), (fault, false)]) {
         for at in 0.. {
             let disk = FaultyDisk::new();
+            if !can_reserve {
+                disk.stop_reserving();
+            }
             drop(DataDirectory::open_on(Arc::new(disk.clone()), "/data", CLUSTER, ReplicaId(0)).unwrap());
             let first = disk.operations() + at;
             disk.fail_at(first, fault);
@@ -34,9 +38,9 @@ fn no_space_at_any_operation_loses_nothing_and_passes() {
                 if matches!(result, Err(StorageError::NoSpace { .. })) {
                     refused += 1;
                     // In the middle of it the power may go: what is left of the write is not damage.
-                    for seed in 0..3 {
+                    for loss in crashes::losses() {
                         let disk = disk.fork();
-                        disk.power_on(Loss::Some { seed });
+                        disk.power_on(loss);
                         let process = open(&disk);
                         process.assert_genuine();
                         assert_eq!(process.recovery.damage, None, "{fault:?} at {at}");
