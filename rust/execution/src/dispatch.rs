@@ -113,7 +113,8 @@ impl Batches {
 }
 
 impl Dispatch {
-    pub(crate) fn new(scheduler: Box<dyn Scheduler>, workers: usize) -> Self {
+    /// Without workers.
+    pub(crate) fn new(scheduler: Box<dyn Scheduler>) -> Self {
         Self {
             scheduler,
             places: Vec::new(),
@@ -122,7 +123,7 @@ impl Dispatch {
             ready: VecDeque::new(),
             held_up: VecDeque::new(),
             computing: false,
-            workers,
+            workers: 0,
             runs: 0,
             fresh: Vec::new(),
             own: VecDeque::new(),
@@ -222,13 +223,16 @@ impl Dispatch {
             if inbox.phase() == Phase::Stopped {
                 return (Job::Exit, inbox.wake_all());
             }
+            if worker >= self.workers {
+                inbox.leave(worker);
+                self.ready.extend(self.own.drain(..));
+                return (Job::Exit, self.pass_on(&mut inbox));
+            }
             let job = self.find(limit, inbox.idle(), handles, run);
             // What the worker was wished to run and does not take is for everybody.
             self.ready.extend(self.own.drain(..));
             if let Some(job) = job {
-                let more = self.has_room() && !inbox.is_empty();
-                let leaves_something = more || !self.ready.is_empty() || self.footprints_wanted();
-                return (job, if leaves_something { inbox.wake_one() } else { Wake::Nobody });
+                return (job, self.pass_on(&mut inbox));
             }
             if inbox.is_empty() || !self.has_room() {
                 if inbox.phase() == Phase::Finishing && inbox.is_empty() && self.pending() == 0 {
@@ -238,6 +242,12 @@ impl Dispatch {
                 return (Job::Park, Wake::Nobody);
             }
         }
+    }
+
+    /// Wakes another worker if something is left to do.
+    fn pass_on(&self, inbox: &mut Inbox) -> Wake {
+        let more = self.has_room() && !inbox.is_empty();
+        if more || !self.ready.is_empty() || self.footprints_wanted() { inbox.wake_one() } else { Wake::Nobody }
     }
 
     fn find(&mut self, limit: usize, idle: usize, handles: &mut Vec<Handle>, run: &mut Vec<Task>) -> Option<Job> {
@@ -277,6 +287,16 @@ impl Dispatch {
 
     fn next_is_deferred(&self) -> bool {
         self.held_up.front().is_some_and(|place| self.batches.task(*place).deferred)
+    }
+
+    /// There are `workers` workers from now on. Those above end when they look for a job.
+    pub(crate) fn resize(&mut self, workers: usize) {
+        self.workers = workers;
+        self.scheduler.resize(workers);
+    }
+
+    pub(crate) fn workers(&self) -> usize {
+        self.workers
     }
 
     /// Drops what no worker has.

@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::scheduler::{ConflictGraph, SchedulerConfig, SchedulerStats};
 use crate::service::{Command, CommandKind, CompletionSink, Extraction, Fatal, Service, Task, Watermark};
 use crate::snapshot::RestoreError;
-use crate::sync::{Condvar, Mutex, lock, thread, worker_thread};
+use crate::sync::{Mutex, has_ended, lock, thread, worker_thread};
 use crate::worker::{Worker, message_of, work};
 
 /// How to execute.
@@ -76,8 +76,6 @@ pub(crate) struct Shared {
     pub(crate) dispatch: Mutex<Dispatch>,
     /// Its lock is taken under that of `dispatch`, or alone.
     pub(crate) inbox: Mutex<Inbox>,
-    /// One for each worker, all with the lock of `inbox`.
-    pub(crate) conditions: Vec<Condvar>,
     pub(crate) progress: Mutex<Progress>,
     pub(crate) failed: Mutex<bool>,
 }
@@ -110,25 +108,56 @@ impl Executor {
         sink: Arc<dyn CompletionSink>,
     ) -> io::Result<Self> {
         assert!(config.workers > 0 && config.run_length_max > 0, "no workers, or runs of no length");
-        let dispatch = Dispatch::new(config.scheduler.build(config.workers, config.secret), config.workers);
+        let dispatch = Dispatch::new(config.scheduler.build(config.workers, config.secret));
         let shared = Arc::new(Shared {
             service,
             sink,
             run_length_max: config.run_length_max,
             graph: dispatch.graph(),
             dispatch: Mutex::new(dispatch),
-            inbox: Mutex::new(Inbox::new(config.workers)),
-            conditions: (0..config.workers).map(|_| Condvar::new()).collect(),
+            inbox: Mutex::new(Inbox::new()),
             progress: Mutex::new(Progress::new(config.start)),
             failed: Mutex::new(false),
         });
         let executor = Self { shared, intake: Mutex::default(), threads: Mutex::new(Vec::new()) };
-        for id in 0..config.workers {
-            let worker = Worker::new(id, executor.shared.clone());
-            let thread = worker_thread(format!("worker {id}")).spawn(move || work(worker))?;
-            lock(&executor.threads).push(thread);
-        }
+        executor.resize(config.workers)?;
         Ok(executor)
+    }
+
+    /// Changes the number of workers, while they work. One that is too many ends after its run; this does not wait for
+    /// it. The lanes of an early scheduler stay as they are: no more commands run at once than there are lanes. After
+    /// the end it does nothing.
+    ///
+    /// # Errors
+    /// If a thread can't be started: there are as many workers then as could be.
+    ///
+    /// # Panics
+    /// If `workers` is 0.
+    pub fn resize(&self, workers: usize) -> io::Result<()> {
+        assert!(workers > 0, "no workers");
+        // Held to the end: a shutdown that comes meanwhile waits for the new threads too.
+        let mut threads = lock(&self.threads);
+        threads.retain(|thread| !has_ended(thread));
+        for id in 0..workers {
+            if self.shared.wants_thread(id) {
+                let worker = Worker::new(id, Arc::clone(&self.shared));
+                match worker_thread(format!("worker {id}")).spawn(move || work(worker)) {
+                    Ok(thread) => threads.push(thread),
+                    Err(error) => {
+                        lock(&self.shared.inbox).leave(id);
+                        self.shared.resize(id);
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        self.shared.resize(workers);
+        Ok(())
+    }
+
+    /// The number of workers.
+    pub fn workers(&self) -> usize {
+        lock(&self.shared.dispatch).workers()
     }
 
     /// Takes the next commands of the delivery order. With them, all commands of slots up to `through` are submitted;
@@ -161,7 +190,7 @@ impl Executor {
         drop(progress);
         let wake = lock(&self.shared.inbox).submit(batch);
         drop(intake);
-        self.shared.notify(wake);
+        wake.notify();
         if let Some(watermark) = moved {
             self.shared.sink.executed(watermark);
         }

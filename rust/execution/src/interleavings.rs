@@ -269,6 +269,43 @@ fn what_one_worker_leaves_another_takes() {
     });
 }
 
+/// Each of the two waits for the other, so one worker alone would never end.
+#[test]
+fn a_worker_that_is_added_takes_what_is_ready() {
+    explore(|| {
+        let rig = rig_with(1, KEYED, 1);
+        submit(&rig, 1, &[&[MEETS, 1], &[MEETS, 2]]);
+        rig.executor.resize(2).unwrap();
+        wait_for(&rig, 2);
+    });
+}
+
+#[test]
+fn a_worker_that_goes_leaves_nothing_behind() {
+    for scheduler in [KEYED, graph(GraphVariant::LockFree, 2), SchedulerConfig::Early { mapping: None }] {
+        explore(move || {
+            let rig = rig_with(3, scheduler.clone(), 1);
+            submit(&rig, 1, &[&[PLAIN, 0], &[DEFERRED, 1], &[PLAIN, 0]]);
+            rig.executor.resize(1).unwrap();
+            submit(&rig, 4, &[&[PLAIN, 0], &[PLAIN, 1]]);
+            wait_for(&rig, 5);
+            assert_eq!(*lock(&rig.service.written), [vec![1, 3, 4], vec![2, 5], vec![], vec![]]);
+        });
+    }
+}
+
+#[test]
+fn workers_that_go_and_come_back_are_not_there_twice() {
+    explore(|| {
+        let rig = rig_with(2, KEYED, 1);
+        submit(&rig, 1, &[&[PLAIN, 0], &[PLAIN, 1]]);
+        rig.executor.resize(1).unwrap();
+        rig.executor.resize(2).unwrap();
+        submit(&rig, 3, &[&[MEETS, 2], &[MEETS, 3]]);
+        wait_for(&rig, 4);
+    });
+}
+
 #[test]
 fn deferred_footprints_keep_the_order() {
     explore(|| {

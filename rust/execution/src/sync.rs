@@ -24,6 +24,17 @@ pub(crate) fn worker_thread(name: String) -> thread::Builder {
     builder
 }
 
+/// Whether a thread has ended. Shuttle does not say; a thread that has ended may also be joined later.
+pub(crate) fn has_ended(thread: &thread::JoinHandle<()>) -> bool {
+    #[cfg(not(test))]
+    return thread.is_finished();
+    #[cfg(test)]
+    {
+        let _ = thread;
+        false
+    }
+}
+
 /// Locks. A panic while a lock was held has left the executor in an unknown state, so it spreads.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no thread panics while it holds a lock of the executor")

@@ -11,12 +11,12 @@ use smallvec::SmallVec;
 use crate::dispatch::{Applicant, Dispatch, Job};
 use crate::executor::{Pending, Shared};
 use crate::footprint::FootprintBuilder;
-use crate::inbox::Wake;
+use crate::inbox::{Phase, Wake};
 use crate::progress::SnapshotOutcome;
 use crate::reply;
 use crate::scheduler::Handle;
 use crate::service::{Command, CommandKind, Completion, Fatal, Service, Task, WorkerId};
-use crate::sync::{Condvar, Stopwatch, lock, wait};
+use crate::sync::{Stopwatch, lock, wait};
 
 /// How long a run should take at most: replies wait for the end of the run, and so do commands that wait for it.
 const RUN_TIME_MAX: Duration = Duration::from_micros(200);
@@ -94,7 +94,7 @@ impl Worker {
         }
         let wake = self.take(&mut dispatch, false);
         drop(dispatch);
-        shared.notify(wake);
+        wake.notify();
         self.report();
         while self.job == Job::Park {
             self.park(&shared);
@@ -111,14 +111,15 @@ impl Worker {
 
     fn park(&mut self, shared: &Shared) {
         let mut inbox = lock(&shared.inbox);
+        let condition = inbox.condition(self.id);
         while !inbox.was_woken(self.id) {
-            inbox = wait(&shared.conditions[self.id], inbox);
+            inbox = wait(&condition, inbox);
         }
         drop(inbox);
         let mut dispatch = lock(&shared.dispatch);
         let wake = self.take(&mut dispatch, true);
         drop(dispatch);
-        shared.notify(wake);
+        wake.notify();
     }
 
     /// Gives the replies to the sink, and only then lets the watermark pass them.
@@ -232,12 +233,26 @@ pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {
 }
 
 impl Shared {
-    pub(crate) fn notify(&self, wake: Wake) {
-        match wake {
-            Wake::Nobody => {}
-            Wake::One(worker) => self.conditions[worker].notify_one(),
-            Wake::Everybody => self.conditions.iter().for_each(Condvar::notify_one),
+    /// Whether worker `id`, which is the next one at most, has no thread and needs one. It counts from now on.
+    pub(crate) fn wants_thread(&self, id: WorkerId) -> bool {
+        let mut dispatch = lock(&self.dispatch);
+        let mut inbox = lock(&self.inbox);
+        if inbox.phase() != Phase::Running {
+            return false;
         }
+        if id >= dispatch.workers() {
+            dispatch.resize(id + 1);
+        }
+        inbox.sit(id)
+    }
+
+    /// Workers from `workers` on end.
+    pub(crate) fn resize(&self, workers: usize) {
+        let mut dispatch = lock(&self.dispatch);
+        dispatch.resize(workers);
+        let wake = lock(&self.inbox).wake_all();
+        drop(dispatch);
+        wake.notify();
     }
 
     /// Tells the sink, once, and stops everything.
@@ -258,7 +273,7 @@ impl Shared {
         }
         let wake = lock(&self.inbox).end(pending);
         drop(dispatch);
-        self.notify(wake);
+        wake.notify();
     }
 }
 

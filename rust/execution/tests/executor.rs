@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -152,7 +153,10 @@ fn expected(steps: &[Step]) -> Vec<Option<Vec<u8>>> {
     steps.iter().enumerate().map(reply).collect()
 }
 
-fn check(steps: Vec<Step>, config: &ExecutorConfig, slot_length: usize) {
+/// After the slot with this index, so many workers.
+type Resizes = BTreeMap<usize, usize>;
+
+fn check(steps: Vec<Step>, config: &ExecutorConfig, slot_length: usize, resizes: &Resizes) {
     let expected = expected(&steps);
     let count = steps.len() as u64;
     let model = Arc::new(Model { steps, state: Mutex::default(), threads: AtomicUsize::new(0) });
@@ -170,6 +174,10 @@ fn check(steps: Vec<Step>, config: &ExecutorConfig, slot_length: usize) {
             command(*place as u64 + 1, slots, kind, payload)
         });
         executor.submit(commands, Slot(slots));
+        if let Some(workers) = resizes.get(&slot) {
+            executor.resize(*workers).unwrap();
+            assert_eq!(executor.workers(), *workers);
+        }
     }
     sink.wait(count);
     executor.shutdown(Pending::Execute);
@@ -210,8 +218,9 @@ proptest! {
         run_length_max in 1..=64usize,
         slot_length in 1..=50usize,
         scheduler in scheduler(),
+        resizes in prop::collection::btree_map(0..20usize, 1..=8usize, 0..4),
     ) {
-        check(steps, &ExecutorConfig { scheduler, workers, run_length_max, secret: 7, ..ExecutorConfig::default() }, slot_length);
+        check(steps, &ExecutorConfig { scheduler, workers, run_length_max, secret: 7, ..ExecutorConfig::default() }, slot_length, &resizes);
     }
 
     #[test]
@@ -221,7 +230,7 @@ proptest! {
         run_length_max in 1..=64usize,
     ) {
         let scheduler = SchedulerConfig::Sequential;
-        check(steps, &ExecutorConfig { scheduler, workers, run_length_max, secret: 7, ..ExecutorConfig::default() }, 10);
+        check(steps, &ExecutorConfig { scheduler, workers, run_length_max, secret: 7, ..ExecutorConfig::default() }, 10, &Resizes::new());
     }
 }
 
@@ -311,6 +320,25 @@ fn a_long_command_delays_only_its_own_watermark() {
     rig.service.open();
     rig.sink.wait(4);
     assert_eq!(rig.executor.executed(), Watermark { position: 4, slot: Slot(4) });
+}
+
+#[test]
+fn workers_that_are_too_many_end_and_commands_go_on() {
+    let model = Arc::new(Model { steps: Vec::new(), state: Mutex::default(), threads: AtomicUsize::new(0) });
+    let sink = Arc::new(Recorder::default());
+    let config = ExecutorConfig { workers: 6, ..ExecutorConfig::default() };
+    let executor = Executor::start(model.clone(), &config, sink.clone()).unwrap();
+    for (position, workers) in (1..).zip([1, 4, 2]) {
+        executor.resize(workers).unwrap();
+        while model.threads.load(Ordering::SeqCst) != workers {
+            std::thread::yield_now();
+        }
+        executor.submit([command(position, position, CommandKind::StateDigest, Bytes::new())], Slot(position));
+        sink.wait(position);
+    }
+    executor.shutdown(Pending::Execute);
+    executor.resize(3).unwrap();
+    assert_eq!(model.threads.load(Ordering::SeqCst), 0, "after the end no worker is started");
 }
 
 #[test]
