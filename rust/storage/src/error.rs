@@ -28,7 +28,7 @@ pub enum StorageError {
         /// The file.
         path: PathBuf,
     },
-    /// A sync failed. What was written since the last one may be lost, though reading shows it, so the log does nothing
+    /// A sync failed, or a name could not be given to what was synced. What was written since the last one may be lost, though reading shows it, so the log does nothing
     /// more: every later call gives this error.
     #[error(
         "syncing {} failed ({source}): the disk may be failing; the replica must stop, and be started again only when the disk is sound",

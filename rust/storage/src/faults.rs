@@ -24,6 +24,8 @@ const EIO: i32 = 5;
 pub enum Fault {
     /// It fails and does nothing; a sync forgets what it should have written.
     Io,
+    /// It is done, and reported as failed.
+    DoneButFailed,
     /// It fails, since no space is left.
     NoSpace,
     /// A write writes so many bytes only, and says so.
@@ -196,9 +198,9 @@ impl FaultyDisk {
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> io::Result<T> {
         let mut state = self.state();
-        state.begin_whole()?;
+        let fault = state.begin_whole()?;
         let done = change(&mut state);
-        state.end()?;
+        state.end(fault)?;
         Ok(done)
     }
 }
@@ -263,8 +265,8 @@ impl Disk for FaultyDisk {
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         let state = &mut *state;
-        state.begin_whole()?;
-        state.end()?;
+        let fault = state.begin_whole()?;
+        state.end(None)?;
         let (now, later) =
             std::mem::take(&mut state.renamed).into_iter().partition(|change| change.directory() == Some(path));
         state.renamed = later;
@@ -272,7 +274,7 @@ impl Disk for FaultyDisk {
         for change in now {
             change.apply(&mut state.durable_names);
         }
-        Ok(())
+        state.end(fault)
     }
 
     fn lock(&self, path: &Path) -> io::Result<LockAttempt> {
@@ -339,12 +341,13 @@ impl DiskFile for FaultyFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut state = self.state()?;
         let (mut length, mut at) = (bytes.len(), offset);
-        match state.begin()? {
-            None => {}
+        let fault = state.begin()?;
+        match fault {
+            None | Some(Fault::DoneButFailed) => {}
             Some(Fault::Short(bytes_max)) => length = length.min(bytes_max),
             Some(Fault::Misdirected(by)) => at += by,
             Some(Fault::Lost) => return Ok(length),
-            Some(fault) => return Err(fault.error()),
+            Some(fault @ (Fault::Io | Fault::NoSpace)) => return Err(fault.error()),
         }
         let limit = state.growth_max(state.contents[self.content].cache.len() as u64);
         length = length.min(usize::try_from(limit.saturating_sub(at)).unwrap_or(usize::MAX));
@@ -353,13 +356,13 @@ impl DiskFile for FaultyFile {
         }
         let at = usize::try_from(at).expect("files in memory are small");
         state.contents[self.content].write(&bytes[..length], at);
-        state.end()?;
+        state.end(fault)?;
         Ok(length)
     }
 
     fn reserve(&self, length: u64) -> io::Result<bool> {
         let mut state = self.state()?;
-        state.begin_whole()?;
+        let fault = state.begin_whole()?;
         if state.cannot_reserve {
             return Ok(false);
         }
@@ -369,22 +372,22 @@ impl DiskFile for FaultyFile {
         }
         let length = usize::try_from(length.max(old)).expect("files in memory are small");
         state.contents[self.content].cache.resize(length, 0);
-        state.end().map(|()| true)
+        state.end(fault).map(|()| true)
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
         let mut state = self.state()?;
-        state.begin_whole()?;
+        let fault = state.begin_whole()?;
         let content = &mut state.contents[self.content];
         content.cache.truncate(usize::try_from(length).expect("files in memory are small"));
-        state.end()
+        state.end(fault)
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state()?;
-        state.begin_whole().inspect_err(|_| state.contents[self.content].dirty.clear())?;
-        state.end()?;
+        let fault = state.begin_whole().inspect_err(|_| state.contents[self.content].dirty.clear())?;
+        state.end(None)?;
         state.contents[self.content].sync();
-        Ok(())
+        state.end(fault)
     }
 }

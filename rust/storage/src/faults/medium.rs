@@ -155,20 +155,21 @@ impl State {
         Ok(self.faults.remove(&number))
     }
 
-    /// Counts an operation that is not a write: it fails or it doesn't.
-    pub(super) fn begin_whole(&mut self) -> io::Result<()> {
+    /// Counts an operation that is not a write: it fails or it doesn't. The fault to end it with.
+    pub(super) fn begin_whole(&mut self) -> io::Result<Option<Fault>> {
         match self.begin()? {
             Some(fault @ (Fault::Io | Fault::NoSpace)) => Err(fault.error()),
-            _ => Ok(()),
+            fault => Ok(fault),
         }
     }
 
     /// Ends an operation that was applied, which the power may not have outlasted.
-    pub(super) fn end(&mut self) -> io::Result<()> {
+    pub(super) fn end(&mut self, fault: Option<Fault>) -> io::Result<()> {
         if self.power_off_at.is_some_and(|at| at < self.operations) {
             self.is_off = true;
         }
-        self.check_power()
+        self.check_power()?;
+        if fault == Some(Fault::DoneButFailed) { Err(Fault::DoneButFailed.error()) } else { Ok(()) }
     }
 
     pub(super) fn check_power(&self) -> io::Result<()> {

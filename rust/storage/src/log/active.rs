@@ -68,7 +68,9 @@ impl Active {
             }
             Ok(active) => active,
         };
-        place.disk.rename(&new, &path).map_err(failed("rename to", &path))?;
+        // If this fails, the file may have its name, and from then on what is written to the segment before it counts no
+        // more: as bad as a failed sync.
+        place.disk.rename(&new, &path).map_err(|error| sync_failed(&path, error))?;
         place.disk.sync_directory(directory).map_err(|error| sync_failed(directory, error))?;
         Ok(active)
     }

@@ -190,3 +190,59 @@ fn a_sync_that_fails_at_any_operation_is_never_reported_as_a_success() {
         }
     }
 }
+
+/// Whatever is done and reported as failed: a caller that goes on until the log is dead loses nothing.
+#[test]
+fn what_was_done_and_reported_as_failed_is_not_relied_on() {
+    let mut operations = 0;
+    for at in 0..160 {
+        let disk = FaultyDisk::new();
+        drop(open(&disk));
+        let first = disk.operations() + at;
+        disk.fail_at(first, Fault::DoneButFailed);
+        let mut log = (0..2).find_map(|_| try_open(&disk).ok()).expect("the fault passes").log;
+        for step in 0..12 {
+            if append(&mut log, 1 + step % 4).and_then(|()| log.write()).and_then(|()| log.sync()).is_err() {
+                // Whether it goes on or fails the same: nothing that it acknowledges later may be lost.
+                let _ = log.write().and_then(|()| log.sync());
+            }
+            if step % 3 == 1 {
+                let _ = log.roll();
+                let _ = log.remove_before(9);
+                let _ = log.remove_before(9);
+            }
+        }
+        let synced = log.synced_index();
+        drop(log);
+        operations = disk.operations().max(operations);
+        disk.heal();
+        for loss in [Loss::Everything, Loss::Nothing] {
+            let disk = disk.fork();
+            disk.power_on(loss);
+            let process = open(&disk);
+            process.assert_genuine();
+            let recovery = &process.recovery;
+            assert_eq!(recovery.damage, None, "fault at {at}");
+            assert!(recovery.next_index >= synced && recovery.first_index <= 9, "fault at {at}: {recovery:?}");
+        }
+    }
+    assert!((80..160).contains(&operations), "faults at all operations: {operations}");
+}
+
+#[test]
+fn a_new_segment_that_may_have_its_name_ends_the_log_in_the_old_one() {
+    for at in 0..8 {
+        let disk = FaultyDisk::new();
+        let mut log = open(&disk).log;
+        commit(&mut log, 1).unwrap();
+        disk.fail_at(disk.operations() + at, Fault::DoneButFailed);
+        let rolled = log.roll();
+        let went_on = commit(&mut log, 1);
+        assert!(rolled.is_err() || went_on.is_ok());
+        let synced = log.synced_index();
+        disk.kill();
+        let process = open(&disk);
+        process.assert_genuine();
+        assert!(process.recovery.next_index >= synced, "fault at {at}: {rolled:?}, {went_on:?}");
+    }
+}
