@@ -1,0 +1,25 @@
+#!/bin/sh
+# Instructions and allocations for each single-key command, by scheduler: the difference of two runs that differ only in
+# the number of commands, so what a start costs is not in it. Needs valgrind.
+set -eu
+cd "$(dirname "$0")/../.."
+bench=$(cargo bench --bench execution --no-run --message-format=json 2>/dev/null |
+    sed -n 's/.*"name":"execution".*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
+few=20000
+many=120000
+
+instructions() {
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$bench" instructions "$1" "$2" 2>&1 |
+        sed -n 's/.*Collected : //p'
+}
+
+allocations() {
+    valgrind "$bench" instructions "$1" "$2" 2>&1 | sed -n 's/.*heap usage: \([0-9,]*\) allocs.*/\1/p' | tr -d ,
+}
+
+for what in extract sequential keyed early graph-coarse graph-fine graph-lock-free; do
+    counted=$(($(instructions "$what" $many) - $(instructions "$what" $few)))
+    allocated=$(($(allocations "$what" $many) - $(allocations "$what" $few)))
+    printf '%-16s %6d instructions, %d allocations for 1000 commands\n' "$what" \
+        $((counted / (many - few))) $((allocated * 1000 / (many - few)))
+done
