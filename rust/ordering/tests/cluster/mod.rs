@@ -4,10 +4,10 @@
 
 use std::collections::VecDeque;
 
-use pssmr_ordering::{Config, Core, Delivery, Effect, Input, Now};
+use pssmr_ordering::{Config, Core, Delivery, Effect, Input, Now, Promise, Record};
 use pssmr_types::{
     BatchLimits, ClientId, ClusterId, Epoch, FaultModel, Membership, Operation, Outcome, PeerMessage, Principal,
-    ReplicaId, Request, SecretKey,
+    ReplicaId, Request, SecretKey, Slot, View,
 };
 
 pub const CLIENT: Principal = Principal(7);
@@ -21,6 +21,17 @@ pub struct Cluster {
     pub replies: Vec<Vec<(ClientId, u64, Outcome)>>,
     pub halted: Vec<Option<String>>,
     pub down: Vec<bool>,
+    /// What each replica has put into its log, and how much of it is kept.
+    pub logs: Vec<Vec<Record>>,
+    pub kept: Vec<usize>,
+    /// How many records a log had when its replica last started.
+    started_with: Vec<usize>,
+    /// Logs keep what they are given at once.
+    pub quick_disks: bool,
+    /// What each replica has promised.
+    pub promises: Vec<Promise>,
+    pub model: FaultModel,
+    pub config: Config,
     pub clock: u64,
     pub epoch: Epoch,
 }
@@ -69,6 +80,13 @@ impl Cluster {
             replies: vec![Vec::new(); n],
             halted: vec![None; n],
             down: vec![false; n],
+            logs: vec![Vec::new(); n],
+            kept: vec![0; n],
+            started_with: vec![0; n],
+            quick_disks: true,
+            promises: vec![Promise { view: View(0), slot_limit: Slot(0) }; n],
+            model,
+            config: config.clone(),
             clock: 0,
             epoch: Epoch(0),
         }
@@ -89,6 +107,7 @@ impl Cluster {
         }
         let mut effects = Vec::new();
         let mut executed = None;
+        let mut promised = None;
         let now = self.now();
         self.cores[replica].step(now, [input], &mut effects);
         let me = ReplicaId(replica as u16);
@@ -109,11 +128,56 @@ impl Cluster {
                 }
                 Effect::Reply { client, sequence, outcome } => self.replies[replica].push((client, sequence, outcome)),
                 Effect::Halt(reason) => self.halted[replica] = Some(reason),
-                Effect::Promise(_) | Effect::Persist(_) | Effect::SessionEvicted(_) | Effect::Event(_) => {}
+                Effect::Persist(record) => self.logs[replica].push(record),
+                Effect::Promise(promise) => promised = Some(promise),
+                Effect::SessionEvicted(_) | Effect::Event(_) => {}
             }
         }
         if let Some(slot) = executed {
             self.step(replica, Input::Executed(slot));
+        }
+        if let Some(promise) = promised {
+            self.promises[replica] = promise;
+            self.step(replica, Input::Promised(promise));
+        }
+        if self.quick_disks {
+            self.sync(replica);
+        }
+    }
+
+    /// A replica's disk keeps all that it was given.
+    pub fn sync(&mut self, replica: usize) {
+        if self.logs[replica].len() > self.kept[replica] {
+            self.kept[replica] = self.logs[replica].len();
+            self.step(replica, Input::Durable((self.kept[replica] - self.started_with[replica]) as u64));
+        }
+    }
+
+    /// A replica loses all but what its disk has kept, and starts again. What was under way to it or from it is lost.
+    pub fn restart(&mut self, replica: usize) {
+        let me = ReplicaId(replica as u16);
+        self.network.retain(|(from, to, _)| *from != me && *to != me);
+        let kept = self.kept[replica];
+        self.logs[replica].truncate(kept);
+        self.started_with[replica] = kept;
+        let membership = membership(self.model, self.n());
+        let mut core = Core::new(self.config.clone(), membership, me, secret(replica), self.now()).unwrap();
+        let mut effects = Vec::new();
+        for record in &self.logs[replica] {
+            core.replay(record, &mut effects).unwrap();
+        }
+        self.delivered[replica] =
+            effects.iter().filter_map(|e| if let Effect::Deliver(d) = e { Some(d.clone()) } else { None }).collect();
+        core.set_promise(self.promises[replica]);
+        if !core.has_log() {
+            core.set_forgotten(self.promises[replica]);
+        }
+        core.resume(&mut effects);
+        self.cores[replica] = core;
+        self.step(replica, Input::Executed(self.cores[replica].decided()));
+        for other in (0..self.n()).filter(|other| *other != replica) {
+            self.step(replica, Input::Connected(ReplicaId(other as u16)));
+            self.step(other, Input::Connected(me));
         }
     }
 
