@@ -52,6 +52,9 @@ pub struct Recovery {
     pub first_index: u64,
     /// The index after the last record replayed: the next record's.
     pub next_index: u64,
+    /// There was no segment, whole or set aside: the log was made now. If the replica has made a
+    /// [promise](crate::Promise) before and kept a log then, the log is lost, which nothing else shows.
+    pub is_new: bool,
     /// The bytes at the end that a crash left of what was never synced; they are no part of the log any more.
     pub torn_bytes: Option<u64>,
     /// Damage that is not the work of a crash, found now or before and not yet [repaired](Log::damage_repaired).

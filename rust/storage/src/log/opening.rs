@@ -33,6 +33,7 @@ pub(super) fn open(
     let recovery = Recovery {
         first_index: sealed.front().map_or(0, |segment| segment.first_index),
         next_index: next,
+        is_new: number_max == 0,
         torn_bytes,
         damage: None,
     };

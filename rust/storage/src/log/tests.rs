@@ -100,8 +100,21 @@ fn what_is_synced_is_replayed_in_order_over_segments() {
     disk.power_on(Loss::Everything);
     let process = open(&disk);
     process.assert_genuine();
-    let expected = Recovery { first_index: 0, next_index: 45, torn_bytes: None, damage: None };
+    let expected = Recovery { first_index: 0, next_index: 45, is_new: false, torn_bytes: None, damage: None };
     assert_eq!(process.recovery, expected);
+}
+
+#[test]
+fn a_log_that_is_gone_is_told_from_one_that_goes_on() {
+    let disk = FaultyDisk::new();
+    assert!(open(&disk).recovery.is_new);
+    assert!(!open(&disk).recovery.is_new, "it is there, though nothing is in it");
+    disk.flip(&path(2), 3, 1);
+    assert!(!open(&disk).recovery.is_new, "it is there, though it is set aside");
+    for (path, _) in files(&disk) {
+        disk.lose(&path);
+    }
+    assert!(open(&disk).recovery.is_new);
 }
 
 #[test]
@@ -267,7 +280,10 @@ fn on_the_systems_disk_it_is_the_same() {
     drop(log);
     let (log, recovery) = open(&mut replayed);
     assert_eq!(replayed, (first..18).map(record).collect::<Vec<_>>());
-    assert_eq!(recovery, Recovery { first_index: first, next_index: 18, torn_bytes: None, damage: None });
+    assert_eq!(
+        recovery,
+        Recovery { first_index: first, next_index: 18, is_new: false, torn_bytes: None, damage: None }
+    );
     drop(log);
     let refused = DataDirectory::open(root.path(), CLUSTER, ReplicaId(1));
     assert!(matches!(refused, Err(StorageError::OtherReplica { .. })));
