@@ -139,7 +139,7 @@ BROKEN: list[tuple[str, Callable[[Document], None], str, list[str]]] = [
     ("a batch smaller than a request", setting("batch_bytes_max", 4096), "settings.batch_bytes_max",
      ["request_bytes_max + 512"]),
     ("an unknown scheduler", setting("scheduler", "keyd"), "settings.scheduler", ["did you mean 'keyed'?"]),
-    ("unknown durability", setting("durability", "disk"), "settings.durability", ["'disk'", "'sync'", "'memory'"]),
+    ("unknown durability", setting("durability", "disk"), "settings.durability", ["'disk'", '"sync"', '"memory"']),
     ("keys that are no path", put("keys", 3), "keys", ["3 (int)", "path"]),
 ]  # fmt: skip
 
