@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use pssmr_ordering::{Durability, Promise, Record};
-use pssmr_storage::{Log, PromiseFile, StorageError, boot_id};
+use pssmr_storage::{Log, PromiseFile, StorageError};
 
 use crate::events::ReplicaEvent;
 use crate::inbox::OrderingInbox;
 use crate::panic_message;
+use crate::past::kept_for;
 use crate::state::State;
 
 /// With [`Durability::Async`], what is written is synced after at most this long.
@@ -82,6 +83,8 @@ pub(crate) struct LogThread {
     /// None with [`Durability::Memory`].
     pub(crate) log: Option<Log>,
     pub(crate) promises: PromiseFile,
+    /// The replica makes no promise until what it has forgotten no longer matters.
+    pub(crate) has_forgotten: bool,
     pub(crate) durability: Durability,
     pub(crate) inbox: Arc<LogInbox>,
     pub(crate) ordering: Arc<OrderingInbox>,
@@ -108,8 +111,14 @@ impl LogThread {
             if let Some(promise) = promise {
                 self.patiently(|thread| {
                     let Promise { view, slot_limit } = promise;
-                    thread.promises.write(&pssmr_storage::Promise { view, slot_limit, boot: boot_id() })
+                    let boot = kept_for(thread.durability);
+                    thread.promises.write(&pssmr_storage::Promise { view, slot_limit, boot })
                 })?;
+                if std::mem::take(&mut self.has_forgotten)
+                    && let Some(log) = &mut self.log
+                {
+                    log.damage_repaired()?;
+                }
                 self.ordering.promised(promise);
             }
             if !group.is_empty() {

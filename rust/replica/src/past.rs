@@ -21,6 +21,23 @@ pub(crate) enum Past {
 pub(crate) struct Files {
     pub(crate) log: Option<Log>,
     pub(crate) promises: PromiseFile,
+    /// The replica has forgotten something: what is missing in the log no longer matters when it makes a promise again.
+    pub(crate) has_forgotten: bool,
+}
+
+/// In a promise, in the place of the boot: the log beside it is synced before votes leave, so it lacks none, ever.
+const SYNCED: [u8; 16] = [0; 16];
+
+/// In a promise, in the place of the boot: the log beside it, if there is one, does not have all votes.
+const FORGETS: [u8; 16] = [0xff; 16];
+
+/// What a promise says of the log beside it: for how long that has all votes.
+pub(crate) fn kept_for(durability: Durability) -> [u8; 16] {
+    match durability {
+        Durability::Memory => FORGETS,
+        Durability::Async => boot_id(),
+        Durability::Sync => SYNCED,
+    }
 }
 
 /// Replays what is on disk into `thread`, and makes a new promise.
@@ -30,15 +47,14 @@ pub(crate) fn recall(
     thread: &mut OrderingThread,
 ) -> Result<Files, StartError> {
     let (mut promises, promise) = PromiseFile::open(directory)?;
-    let boot = boot_id();
     let bound = promise.map(|promise| Promise { view: promise.view, slot_limit: promise.slot_limit });
-    let mut is_whole = durability == Durability::Sync || promise.is_some_and(|promise| promise.boot == boot);
+    let mut is_whole = promise.is_some_and(|promise| promise.boot == SYNCED || promise.boot == boot_id());
     let log = if durability == Durability::Memory {
         is_whole = false;
         None
     } else {
-        let (log, is_damaged) = replay(directory, thread)?;
-        is_whole &= !is_damaged;
+        let (log, lacks) = replay(directory, thread)?;
+        is_whole &= !lacks;
         Some(log)
     };
     let has_run = promise.is_some() || directory.has_voted();
@@ -54,11 +70,13 @@ pub(crate) fn recall(
         );
     }
     let promise = thread.begin(past, bound);
+    let has_forgotten = matches!(past, Past::Forgotten(_));
+    let boot = if has_forgotten { FORGETS } else { kept_for(durability) };
     promises.write(&pssmr_storage::Promise { view: promise.view, slot_limit: promise.slot_limit, boot })?;
-    Ok(Files { log, promises })
+    Ok(Files { log, promises, has_forgotten })
 }
 
-/// Replays the log. Whether it is damaged, beside it.
+/// Replays the log. Whether it lacks something, beside it: it is damaged, or not there.
 fn replay(directory: &DataDirectory, thread: &mut OrderingThread) -> Result<(Log, bool), StartError> {
     let started = std::time::Instant::now();
     let mut failed = None;
@@ -88,5 +106,5 @@ fn replay(directory: &DataDirectory, thread: &mut OrderingThread) -> Result<(Log
         let milliseconds = started.elapsed().as_millis() as u64;
         tracing::info!(records, decided = %thread.decided(), milliseconds, "replayed the log");
     }
-    Ok((log, recovery.damage.is_some()))
+    Ok((log, recovery.damage.is_some() || recovery.is_new))
 }

@@ -129,10 +129,12 @@ impl Replica {
         let clients = started().name("pssmr-clients".to_owned()).spawn(move || client_thread.run(clients));
         threads.clients = Some(clients.map_err(StartError::Thread)?);
         if let (Some(directory), Some(inbox)) = (directory, log_inbox) {
-            let Files { log, promises } = recall(&directory, config.ordering.durability, &mut ordering_thread)?;
+            let Files { log, promises, has_forgotten } =
+                recall(&directory, config.ordering.durability, &mut ordering_thread)?;
             let log_thread = LogThread {
                 log,
                 promises,
+                has_forgotten,
                 durability: config.ordering.durability,
                 inbox,
                 ordering: Arc::clone(&replica.ordering_inbox),

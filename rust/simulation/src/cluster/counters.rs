@@ -76,6 +76,8 @@ counters! {
     PowerCut "power cuts",
     /// All machines lost power at once.
     Blackout "blackouts",
+    /// A replica went down in the middle of a step.
+    Struck "crashes in the middle of a step",
     /// A replica that had forgotten its votes votes again.
     Rejoined "replicas that forgot and rejoined",
     /// A Byzantine replica held a message back.

@@ -98,6 +98,8 @@ pub(super) struct Draw {
     pub(super) machines: Vec<Machine>,
     /// The mean time between two faults of a kind.
     pub(super) faults: Vec<(FaultKind, u64)>,
+    /// One in how many effects that matter a crash follows; 0 for none.
+    pub(super) strikes: u64,
     /// Replicas that stop for good, and when.
     pub(super) crashes: Vec<(usize, u64)>,
     /// Byzantine replicas.
@@ -169,7 +171,8 @@ impl Draw {
                 faults.push((kind, random.magnitude(100 * MILLISECOND, 4 * SECOND)));
             }
         }
-        Self { config, weather, calm, heal_at, watch, clients, machines, faults, crashes, adversaries }
+        let strikes = if calm || random.chance(1, 2) { 0 } else { random.magnitude(20, 1000) };
+        Self { config, weather, calm, heal_at, watch, clients, machines, faults, strikes, crashes, adversaries }
     }
 
     fn config(random: &mut Random, calm: bool) -> Config {

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use pssmr_ordering::Durability;
-use pssmr_types::ReplicaId;
+use pssmr_ordering::{Durability, Effect};
+use pssmr_types::{PeerMessage, ReplicaId};
 
 use super::client::Client;
 use super::counters::Sometimes;
@@ -33,7 +33,7 @@ impl World {
         }
     }
 
-    fn begin_fault(&mut self, kind: FaultKind) {
+    pub(super) fn begin_fault(&mut self, kind: FaultKind) {
         let host = self.random.index(self.hosts.len());
         match kind {
             FaultKind::Partition => self.begin_partition(),
@@ -96,6 +96,28 @@ impl World {
         let back = self.now + duration(&mut self.random);
         let incarnation = self.hosts[host].incarnation;
         self.queue.schedule(back, Event::Start { host, incarnation });
+    }
+
+    /// Whether a fault hits at this very moment: after something that a replica must not forget.
+    pub(super) fn strikes(&mut self, effect: &Effect) -> bool {
+        let matters = matches!(
+            effect,
+            Effect::Deliver(_)
+                | Effect::Persist(_)
+                | Effect::Broadcast(PeerMessage::Write(_) | PeerMessage::Accept(_) | PeerMessage::Propose(_))
+                | Effect::Send { message: PeerMessage::StopData(_), .. }
+        );
+        matters && !self.healed && self.draw.strikes > 0 && self.random.chance(1, self.draw.strikes)
+    }
+
+    /// The host goes down, or all do, in the middle of what it does.
+    pub(super) fn strike(&mut self, host: usize) {
+        self.counters.count(Sometimes::Struck);
+        match self.draw.config.durability {
+            Durability::Sync if self.random.chance(1, 2) => self.begin_fault(FaultKind::Blackout),
+            Durability::Sync => self.take_down(host, Stop::PowerCut),
+            Durability::Memory | Durability::Async => self.take_down(host, Stop::Kill),
+        }
     }
 
     fn reset_a_link(&mut self) {

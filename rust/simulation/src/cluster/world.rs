@@ -291,10 +291,22 @@ impl World {
         }
         let mut effects = std::mem::take(&mut self.effects);
         target.core.step(clocks, inputs, &mut effects);
+        let incarnation = self.hosts[host].incarnation;
         for effect in effects.drain(..) {
+            let strikes = self.strikes(&effect);
             self.perform(host, effect);
+            if strikes {
+                self.strike(host);
+            }
+            // What the host was going to do after it went down does not happen.
+            if self.hosts[host].incarnation != incarnation {
+                break;
+            }
         }
         self.effects = effects;
+        if self.hosts[host].incarnation != incarnation {
+            return;
+        }
         self.schedule_tick(host);
         self.execute_later(host);
     }
