@@ -20,7 +20,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python bench lint format docs clean build
+.PHONY: help demo test test-rust test-python bench mutants lint format docs clean build
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench: $(BUILD) ## measure the schedulers, the ordering core, and whole clusters
 	$(BIN)/pssmr bench --service native
 	$(BIN)/pssmr bench --service python --in-flight 1
 	$(BIN)/pssmr bench --service native --replicas 3 --fault-model cft
+
+mutants: $(TOOLS) ## make one fault at a time in the protocol, and see that some test notices; takes an hour
+	$(BIN)/python tests/mutants/run.py
 
 lint: $(BUILD) ## check formats, lints and types, and change nothing
 	cargo fmt --all --check
