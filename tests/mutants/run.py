@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -53,7 +54,7 @@ class Tree:
         if "error: could not compile" in tests.stderr:
             raise SystemExit(f"the mutant does not compile:\n{tests.stderr[-3000:]}")
         if tests.returncode != 0:
-            names = [line.strip() for line in tests.stdout.splitlines() if line.startswith("    ") and "::" not in line]
+            names = re.findall(r"^    (\w+(?:::\w+)*)$", tests.stdout, re.MULTILINE)
             return f"{crate}: {names[0] if names else 'a test fails'}"
         built = self.run("cargo", "build", "--release", "--quiet", "-p", "pssmr-simulation")
         if built.returncode != 0:

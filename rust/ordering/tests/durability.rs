@@ -66,6 +66,25 @@ fn no_state_for_a_new_view_leaves_before_the_log_keeps_the_departure() {
 }
 
 #[test]
+fn no_state_for_a_new_view_leaves_before_the_promise_for_it_is_kept() {
+    // With durability `memory`, too: a replica that forgets must know in which views it may have voted.
+    let mut cluster = with(FaultModel::Byzantine, 4, Durability::Memory);
+    let session = cluster.open_session();
+    cluster.down[0] = true;
+    cluster.quick_promises = false;
+    cluster.send(&command(session, 1));
+    cluster.pass(900);
+    assert!((1..4).all(|replica| cluster.cores[replica].view() == View(1) && !cluster.cores[replica].is_active()));
+    cluster.quick_promises = true;
+    for replica in 1..4 {
+        let promise = Promise { view: View(1), ..cluster.promises[replica] };
+        cluster.step(replica, Input::Promised(promise));
+    }
+    cluster.pass(300);
+    assert!((1..4).all(|replica| cluster.executed(replica) == [1]));
+}
+
+#[test]
 fn all_replicas_come_back_with_all_that_was_decided_and_go_on() {
     for mut cluster in logged() {
         let session = cluster.open_session();

@@ -1,8 +1,8 @@
 //! The simulator and the explorer, for runs longer than tests may take.
 //!
 //! ```text
+//! pssmr-simulation --seeds 1000 [--profile bft4] [--from 0] [--failures 5]
 //! pssmr-simulation run --profile bft4 --seed 17 [--trace]
-//! pssmr-simulation search --profile bft4 --seeds 1000 [--from 0] [--failures 5]
 //! pssmr-simulation explore --runs 100000 [--from 0]
 //! ```
 
@@ -12,8 +12,8 @@ use pssmr_simulation::cluster::{Counters, Profile, cpu_seconds, run};
 use pssmr_simulation::explorer::{Chains, Setting, Summary, explore};
 
 const USAGE: &str = "usage:
-  pssmr-simulation run --profile bft4|bft7|cft3|cft5|one --seed N [--trace]
-  pssmr-simulation search --profile P|all --seeds N [--from N] [--failures N]
+  pssmr-simulation [search] --seeds N [--profile bft4|bft7|cft3|cft5|one|all] [--from N] [--failures N]
+  pssmr-simulation run --profile P --seed N [--trace]
   pssmr-simulation explore --runs N [--from N]";
 
 struct Arguments(Vec<String>);
@@ -35,8 +35,7 @@ impl Arguments {
 
     fn profiles(&self) -> Result<Vec<Profile>, String> {
         match self.value("--profile") {
-            None => Err("--profile is missing".into()),
-            Some("all") => Ok(Profile::ALL.to_vec()),
+            None | Some("all") => Ok(Profile::ALL.to_vec()),
             Some(name) => {
                 Ok(vec![Profile::named(name).ok_or_else(|| format!("--profile {name}: there is none of this name"))?])
             }
@@ -48,7 +47,7 @@ fn main() -> ExitCode {
     let arguments = Arguments(std::env::args().skip(1).collect());
     let outcome = match arguments.0.first().map(String::as_str) {
         Some("run") => run_one(&arguments),
-        Some("search") => search(&arguments),
+        Some(first) if first == "search" || first.starts_with("--seeds") || first.starts_with("--profile") => search(&arguments),
         Some("explore") => explore_all(&arguments),
         _ => Err("what to do?".into()),
     };

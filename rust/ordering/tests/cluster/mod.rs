@@ -28,6 +28,8 @@ pub struct Cluster {
     started_with: Vec<usize>,
     /// Logs keep what they are given at once.
     pub quick_disks: bool,
+    /// Promises are durable at once.
+    pub quick_promises: bool,
     /// What each replica has promised.
     pub promises: Vec<Promise>,
     pub model: FaultModel,
@@ -84,6 +86,7 @@ impl Cluster {
             kept: vec![0; n],
             started_with: vec![0; n],
             quick_disks: true,
+            quick_promises: true,
             promises: vec![Promise { view: View(0), slot_limit: Slot(0) }; n],
             model,
             config: config.clone(),
@@ -136,7 +139,7 @@ impl Cluster {
         if let Some(slot) = executed {
             self.step(replica, Input::Executed(slot));
         }
-        if let Some(promise) = promised {
+        if let Some(promise) = promised.filter(|_| self.quick_promises) {
             self.promises[replica] = promise;
             self.step(replica, Input::Promised(promise));
         }
