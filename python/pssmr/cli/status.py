@@ -37,7 +37,8 @@ def show_status(cluster: Path, *, key: str | None, as_json: bool, timeout: float
 
 def status_table(config: ClusterConfig, statuses: Statuses) -> Table:
     """All replicas, a line each."""
-    table = Table(title=f"{config.name}: {len(config.replicas)} replicas, {config.fault_model}", title_justify="left")
+    kind = f"{len(config.replicas)} replicas, {config.fault_model}, durability {config.settings.durability}"
+    table = Table(title=f"{config.name}: {kind}", title_justify="left")
     for name in (
         "id",
         "role",
@@ -90,7 +91,9 @@ def remarks(config: ClusterConfig, statuses: Statuses) -> list[str]:
             if not peer["up"] and statuses[peer["id"]] is not None
         ]
         if status["role"] == "learner":
-            lines.append(f"replica {i} does not remember its votes: it follows, and votes again when they no longer matter")
+            lines.append(
+                f"replica {i} does not remember its votes: it follows, and votes again when they no longer matter"
+            )
         if status["log_error"]:
             lines.append(f"replica {i} does not vote until it can write its log: {status['log_error']}")
     votes, quorum = _votes(config, statuses), _quorum(config)
