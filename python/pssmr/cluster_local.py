@@ -155,8 +155,8 @@ def make_local(
 ) -> Path:
     """Makes a cluster on the loopback interface, and returns the path of its `cluster.toml`.
 
-    Its ports are free ones, or those from `base_port` on. Unless `settings` say otherwise it keeps everything in memory:
-    it goes when its directory goes.
+    Its ports are free ones, or those from `base_port` on. Unless `settings` say otherwise it keeps everything in
+    memory: it goes when its directory goes.
     """
     count = 2 * max(1, min(replicas, 64))
     ports = list(range(base_port, base_port + count)) if base_port else free_ports(count)

@@ -60,8 +60,8 @@ class Settings:
         _choice(
             "sync",
             ("sync", "async", "memory"),
-            "what an acknowledged command survives: `sync`, a power cut of all machines; `async`, the end of all processes;"
-            " `memory`, the loss of f replicas",
+            "what an acknowledged command survives: `sync`, a power cut of all machines; `async`, the end of all"
+            " processes; `memory`, the loss of f replicas",
         ),
     )
     window: int = _number(16, 1, 128, "slots", "how many slots may be in flight", agreed=True)
@@ -205,8 +205,9 @@ class ClusterConfig:
     keys: Path | None = None
     """The directory of private keys; with a file, `keys` beside it by default. Not part of what is agreed."""
     data: Path | None = None
-    """The directory in which each replica has one of its own, for its log and its promises; with a file, `data` beside it
-    by default. Without it durability can only be `memory`, and a replica that is started again has to have another key."""
+    """The directory in which each replica has one of its own, for its log and its promises; with a file, `data` beside
+    it by default. Without it durability can only be `memory`, and a replica that is started again has to have another
+    key."""
 
     def __post_init__(self) -> None:
         _check_name(self.name)
