@@ -66,6 +66,32 @@ fn no_state_for_a_new_view_leaves_before_the_log_keeps_the_departure() {
 }
 
 #[test]
+fn a_vote_that_waited_for_the_log_does_not_leave_after_its_view() {
+    let mut cluster = with(FaultModel::Byzantine, 4, Durability::Sync);
+    let session = cluster.open_session();
+    // The disks of 0 and 1 are quick, those of 2 and 3 hang: 2 and 3 have written and not said so when the view ends.
+    cluster.quick_disks = false;
+    cluster.send(&command(session, 1));
+    for _ in 0..30 {
+        cluster.pass(50);
+        (0..2).for_each(|replica| cluster.sync(replica));
+    }
+    assert!((0..4).all(|replica| cluster.cores[replica].view() > View(0)));
+    for replica in 2..4 {
+        cluster.network.clear();
+        cluster.sync(replica);
+        let votes_of_the_past = cluster.network.iter().filter(|(_, _, message)| match message {
+            PeerMessage::Write(vote) | PeerMessage::Accept(vote) => vote.view < cluster.cores[replica].view(),
+            _ => false,
+        });
+        assert_eq!(votes_of_the_past.count(), 0);
+    }
+    cluster.quick_disks = true;
+    cluster.pass(5000);
+    assert!((0..4).all(|replica| cluster.executed(replica) == [1]));
+}
+
+#[test]
 fn no_state_for_a_new_view_leaves_before_the_promise_for_it_is_kept() {
     // With durability `memory`, too: a replica that forgets must know in which views it may have voted.
     let mut cluster = with(FaultModel::Byzantine, 4, Durability::Memory);
