@@ -1,0 +1,146 @@
+"""Clusters whose data directories outlive their replicas, so that a test can break in between."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pssmr
+from pssmr.cluster_local import LocalProcesses, make_local
+from pssmr.config import FaultModel, Settings
+from pssmr.testing.local_cluster import application_of
+from tests.cluster.ledger import Ledger
+
+DEADLINE = 60.0
+"""Seconds until something has to happen that takes one or two."""
+
+
+class Replicas:
+    """The replicas of a cluster in a directory of its own, each a process."""
+
+    def __init__(self, directory: Path, replicas: int, fault_model: FaultModel, settings: Settings) -> None:
+        self.cluster = make_local(directory, replicas=replicas, fault_model=fault_model, settings=settings)
+        self.ids = list(range(replicas))
+        self.log: list[str] = []
+        """What they logged."""
+        self._processes = LocalProcesses(
+            application_of(Ledger), self.cluster, on_line=lambda replica, line: self.log.append(f"{replica} | {line}")
+        )
+
+    def data(self, replica: int) -> Path:
+        """Its data directory."""
+        directory = self._processes.config.replica_data(replica)
+        assert directory is not None
+        return directory
+
+    def segments(self, replica: int) -> list[Path]:
+        """The files of its log, oldest first."""
+        return sorted((self.data(replica) / "log").glob("*.log"))
+
+    def client(self) -> pssmr.AsyncClient:
+        """A client that waits as long as it takes."""
+        return pssmr.AsyncClient(self.cluster, timeout=2 * DEADLINE)
+
+    async def start(self, *replicas: int) -> None:
+        """Starts these at the same time, or all, and waits until they listen."""
+        processes = [self._processes.launch(replica) for replica in replicas or self.ids]
+        await asyncio.gather(*(asyncio.to_thread(process.wait_ready) for process in processes))
+
+    async def kill(self, *replicas: int) -> None:
+        """Kills these at the same time, or all."""
+        await self._end(signal.SIGKILL, replicas)
+
+    async def stop(self, *replicas: int) -> None:
+        """Stops these, or all, in an orderly way."""
+        await self._end(signal.SIGTERM, replicas)
+
+    async def _end(self, number: signal.Signals, replicas: tuple[int, ...]) -> None:
+        processes = [self._processes.process(replica) for replica in replicas or self.ids]
+        for process in processes:
+            process.signal(number)
+        codes = await asyncio.gather(*(asyncio.to_thread(process.wait, DEADLINE) for process in processes))
+        assert set(codes) <= {0, -number}, self.log
+
+    def running(self) -> list[int]:
+        """Those that run."""
+        return self._processes.running()
+
+    async def refusal(self, replica: int) -> subprocess.CompletedProcess[str]:
+        """How a replica ends that should not start."""
+        command = [sys.executable, "-m", "pssmr", "replica", application_of(Ledger)]
+        return await asyncio.to_thread(
+            subprocess.run,
+            [*command, "--cluster", str(self.cluster), "--id", str(replica)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path), "COLUMNS": "1000"},
+        )
+
+    def kill_all(self) -> None:
+        """Leaves none."""
+        self._processes.kill_all()
+
+
+MakeReplicas = Callable[..., Replicas]
+
+
+@pytest.fixture
+def replicas(tmp_path: Path) -> Iterator[MakeReplicas]:
+    """Makes clusters of which nothing is left, and that have never ended in a traceback."""
+    made: list[Replicas] = []
+
+    def make(count: int = 4, fault_model: FaultModel = "bft", **settings: Any) -> Replicas:
+        settings = {"durability": "sync", "workers": 2, **settings}
+        made.append(Replicas(tmp_path / f"c{len(made)}", count, fault_model, Settings(**settings)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.kill_all()
+    said = "\n".join(line for each in made for line in each.log)
+    assert "Traceback" not in said, said
+    assert "panicked" not in said, said
+
+
+def flip(file: Path, offset: int) -> None:
+    """Flips a bit of a file."""
+    data = bytearray(file.read_bytes())
+    data[offset] ^= 1
+    file.write_bytes(data)
+
+
+Status = dict[str, Any]
+
+
+async def eventually(
+    client: pssmr.AsyncClient, condition: Callable[[list[Status | None]], bool]
+) -> list[Status | None]:
+    """The replicas' statuses, as soon as they fulfil the condition."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        statuses = await client.status()
+        if condition(statuses):
+            return statuses
+        assert time.monotonic() < deadline, statuses
+        await asyncio.sleep(0.05)
+
+
+def is_back(status: Status | None) -> bool:
+    """Whether a replica has read its log: before that, what it says of itself does not count."""
+    return status is not None and status["decided"] > 0
+
+
+def votes(status: Status | None) -> bool:
+    """Whether a replica has a vote."""
+    return status is not None and is_back(status) and status["role"] in {"leader", "follower"}
