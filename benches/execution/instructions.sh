@@ -1,6 +1,6 @@
 #!/bin/sh
-# Instructions and allocations for each single-key command, by scheduler: the difference of two runs that differ only in
-# the number of commands, so what a start costs is not in it. Needs valgrind.
+# Instructions and allocations for each single-key command: in the scheduler, and to find its footprint. The difference
+# of two runs that differ only in the number of commands, so what a start costs is not in it. Needs valgrind.
 set -eu
 cd "$(dirname "$0")/../.."
 bench=$(cargo bench --bench execution --no-run --message-format=json 2>/dev/null |
@@ -8,8 +8,13 @@ bench=$(cargo bench --bench execution --no-run --message-format=json 2>/dev/null
 few=20000
 many=120000
 
+# Of a scheduler only its own instructions, not those of the loop around it.
 instructions() {
-    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$bench" instructions "$1" "$2" 2>&1 |
+    collect="--toggle-collect=*Scheduler>::submit --toggle-collect=*Scheduler>::complete"
+    if [ "$1" = extract ]; then collect=; fi
+    set -f
+    # shellcheck disable=SC2086 # several options
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null $collect "$bench" instructions "$1" "$2" 2>&1 |
         sed -n 's/.*Collected : //p'
 }
 

@@ -70,7 +70,15 @@ fn readers_and_writers(partitions: usize, lanes: usize, seed: u64) -> Mapping {
         let writers = some_of(&every_lane);
         let readers = some_of(&writers);
         meeting.push(writers[0]);
-        classes.push(class("readers", vec![(partition, Mode::Read)], readers, Synchronisation::Concurrent));
+        let mut of_readers = Synchronisation::Concurrent;
+        if partition % 2 == 1 {
+            // One of two that conflict is synchronised: here those that commute are concurrent, and readers are not.
+            let adders = some_of(&readers);
+            meeting.extend(&adders);
+            classes.push(class("adders", vec![(partition, Mode::Commute)], adders, Synchronisation::Concurrent));
+            of_readers = Synchronisation::Synchronised;
+        }
+        classes.push(class("readers", vec![(partition, Mode::Read)], readers, of_readers));
         classes.push(class("writers", vec![(partition, Mode::Write)], writers, Synchronisation::Synchronised));
     }
     meeting.sort_unstable();
