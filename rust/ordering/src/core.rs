@@ -85,10 +85,6 @@ pub struct Core {
     pub(crate) decided_at_retransmit: Slot,
     pub(crate) gate: Gate,
     pub(crate) promises: Promises,
-    /// More waits for the log than should.
-    pub(crate) log_is_behind: bool,
-    /// What happens comes out of the log.
-    pub(crate) replaying: bool,
     /// The view that the replica was in when it came back.
     pub(crate) restarted_in: Option<View>,
     pub(crate) learner: bool,
@@ -150,10 +146,8 @@ impl Core {
             next_heartbeat: now.monotonic,
             next_retransmit: now.monotonic + nanos(config.retransmit_interval),
             decided_at_retransmit: Slot(0),
-            log_is_behind: false,
             promises: Promises::new(),
             gate: Gate::new(config.durability),
-            replaying: false,
             restarted_in: None,
             learner: false,
             halted: false,
@@ -184,7 +178,7 @@ impl Core {
                     self.executed = self.executed.max(slot);
                 }
                 Input::Promised(promise) => self.on_promised(promise, effects),
-                Input::LogBehind(is_behind) => self.log_is_behind = is_behind,
+                Input::LogBehind(is_behind) => self.gate.is_behind = is_behind,
                 Input::Durable(records) => self.on_durable(records, effects),
                 Input::Connected(peer) => self.on_connected(peer, effects),
                 Input::Tick => {}

@@ -37,11 +37,15 @@ pub(crate) struct Gate {
     /// How many of them are kept for sure.
     durable: u64,
     held: VecDeque<(u64, Held)>,
+    /// More waits to be kept than the host has room for.
+    pub(crate) is_behind: bool,
+    /// What happens comes out of the log.
+    pub(crate) is_replaying: bool,
 }
 
 impl Gate {
     pub(crate) fn new(durability: Durability) -> Self {
-        Self { durability, appended: 0, durable: 0, held: VecDeque::new() }
+        Self { durability, appended: 0, durable: 0, held: VecDeque::new(), is_behind: false, is_replaying: false }
     }
 
     /// Whether the replica has a log.
@@ -58,7 +62,7 @@ impl Gate {
 impl Core {
     /// Puts a record into the log.
     pub(crate) fn persist(&mut self, record: impl FnOnce() -> Record, effects: &mut Vec<Effect>) {
-        if self.gate.has_log() && !self.replaying {
+        if self.gate.has_log() && !self.gate.is_replaying {
             self.gate.appended += 1;
             effects.push(Effect::Persist(record()));
         }

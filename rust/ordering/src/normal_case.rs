@@ -128,12 +128,12 @@ impl Core {
     /// decides a view's base, or the base could stay undecided for ever.
     fn has_room_for(&self, slot: Slot) -> bool {
         let is_executable = slot.0 - self.executed.0 <= self.config.unexecuted_slots_max as u64;
-        slot <= self.window_end() && !self.log_is_behind && (is_executable || slot == self.base.next())
+        slot <= self.window_end() && !self.gate.is_behind && (is_executable || slot == self.base.next())
     }
 
     /// Whether there is room for more decided slots that are not executed yet, and the log takes them.
     pub(crate) fn keeps_up(&self) -> bool {
-        !self.log_is_behind && self.chain.decided().0 - self.executed.0 < self.config.unexecuted_slots_max as u64
+        !self.gate.is_behind && self.chain.decided().0 - self.executed.0 < self.config.unexecuted_slots_max as u64
     }
 
     fn is_timely(&self, batch: &Batch) -> bool {

@@ -25,7 +25,7 @@ impl Core {
     /// # Errors
     /// [`ReplayError`]; the core is of no use then.
     pub fn replay(&mut self, record: &Record, effects: &mut Vec<Effect>) -> Result<(), ReplayError> {
-        self.replaying = true;
+        self.gate.is_replaying = true;
         let from = effects.len();
         let replayed = self.replay_one(record, effects);
         let mut index = from;
@@ -33,7 +33,7 @@ impl Core {
             index += 1;
             index <= from || matches!(effect, Effect::Deliver(_) | Effect::SessionEvicted(_))
         });
-        self.replaying = false;
+        self.gate.is_replaying = false;
         replayed.map_err(|why| ReplayError { record: describe(record), why })
     }
 

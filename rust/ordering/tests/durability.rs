@@ -178,7 +178,7 @@ fn a_replica_repeats_after_a_restart_what_it_said_before() {
     let written =
         votes.filter_map(|(_, _, message)| if let PeerMessage::Write(vote) = message { Some(vote) } else { None });
     let Some(Record::Wrote(slot)) = before.last() else { panic!("replica 2 wrote the slot") };
-    assert!(written.last().is_some_and(|vote| vote.slot == *slot && vote.view == View(0)));
+    assert!(written.next_back().is_some_and(|vote| vote.slot == *slot && vote.view == View(0)));
     cluster.pass(1000);
     assert!((0..4).all(|replica| cluster.executed(replica) == [1]));
 }
