@@ -175,7 +175,7 @@ fn a_replica_repeats_after_a_restart_what_it_said_before() {
         cluster.logs[2].iter().filter(|record| matches!(record, Record::Wrote(_))).cloned().collect();
     cluster.restart(2);
     let votes = cluster.network.iter().filter(|(from, to, _)| (*from, *to) == (ReplicaId(2), ReplicaId(1)));
-    let written =
+    let mut written =
         votes.filter_map(|(_, _, message)| if let PeerMessage::Write(vote) = message { Some(vote) } else { None });
     let Some(Record::Wrote(slot)) = before.last() else { panic!("replica 2 wrote the slot") };
     assert!(written.next_back().is_some_and(|vote| vote.slot == *slot && vote.view == View(0)));
