@@ -4,7 +4,7 @@
 //! other, whoever sends them. So all that has to be trusted is the digest at the end: the SYNC proves it for a base, and
 //! k equal answers for a decided slot.
 
-use pssmr_types::{Batch, Digest, Entry, PeerMessage, ReplicaId, Slot, chain_digest};
+use pssmr_types::{Batch, Digest, Entry, PeerMessage, REPLICAS_MAX, ReplicaId, Slot, chain_digest};
 
 use crate::core::{Core, Phase};
 use crate::interface::{Effect, Event};
@@ -49,13 +49,21 @@ pub(crate) struct CatchUp {
     wanted: Option<Slot>,
     /// Its digest, by who answered.
     answers: Vec<Option<Digest>>,
+    /// By replica: it has decided this slot at least, since it accepted one a window above.
+    at_least: Vec<Slot>,
     /// Where an operator was told that it is beyond what others keep.
     told: Option<Slot>,
 }
 
 impl CatchUp {
     pub(crate) fn new(replicas: usize) -> Self {
-        Self { fetch: None, wanted: None, answers: vec![None; replicas], told: None }
+        Self { fetch: None, wanted: None, answers: vec![None; replicas], at_least: vec![Slot(0); replicas], told: None }
+    }
+
+    /// A replica accepts a slot: so it has decided what lies a window below.
+    pub(crate) fn note_accept(&mut self, from: ReplicaId, slot: Slot, window: usize) {
+        let known = &mut self.at_least[from.index()];
+        *known = (*known).max(Slot(slot.0.saturating_sub(window as u64)));
     }
 
     /// The view whose base was fetched is over.
@@ -171,12 +179,28 @@ impl Core {
         }
     }
 
+    /// What k replicas have decided at least, by what they say and by how they vote.
+    fn decided_elsewhere(&self) -> Slot {
+        let mut heads = [Slot(0); REPLICAS_MAX];
+        let heads = &mut heads[..self.peers.len()];
+        for ((head, status), at_least) in heads.iter_mut().zip(&self.peers).zip(&self.catch_up.at_least) {
+            *head = status.map_or(Slot(0), |status| status.decided).max(*at_least);
+        }
+        heads.sort_unstable_by(|a, b| b.cmp(a));
+        heads[self.quorums.weak() - 1]
+    }
+
+    /// A replica that is more than a window behind does not wait for heartbeats: under load it would never arrive.
+    pub(crate) fn notice_lag(&mut self, effects: &mut Vec<Effect>) {
+        let is_idle = self.catch_up.fetch.is_none() && self.catch_up.wanted.is_none();
+        if is_idle && !self.halted && self.decided_elsewhere().0 > self.chain.decided().0 + self.config.window as u64 {
+            self.look_for_decided(effects);
+        }
+    }
+
     /// If k replicas have decided more than this one, finds out what.
     fn look_for_decided(&mut self, effects: &mut Vec<Effect>) {
-        let mut heads: Vec<Slot> =
-            self.peers.iter().map(|status| status.map_or(Slot(0), |status| status.decided)).collect();
-        heads.sort_unstable_by(|a, b| b.cmp(a));
-        let (target, decided) = (heads[self.quorums.weak() - 1], self.chain.decided());
+        let (target, decided) = (self.decided_elsewhere(), self.chain.decided());
         if target <= decided || !self.keeps_up() {
             self.catch_up.wanted = None;
             return;

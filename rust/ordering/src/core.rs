@@ -189,6 +189,7 @@ impl Core {
         }
         self.promise_ahead(effects);
         self.advance(effects);
+        self.notice_lag(effects);
         if !self.halted {
             self.on_time(effects);
             self.promise_ahead(effects);
@@ -211,7 +212,7 @@ impl Core {
         match message {
             PeerMessage::Propose(propose) => self.on_propose(from, propose, effects),
             PeerMessage::Write(vote) => self.on_write(from, &vote, effects),
-            PeerMessage::Accept(vote) => self.on_accept(from, &vote, effects),
+            PeerMessage::Accept(vote) => self.on_accept(from, &vote),
             PeerMessage::Stop(view) => self.on_stop(from, view, effects),
             PeerMessage::StopData(state) => self.on_stop_data(from, state, effects),
             PeerMessage::Sync(sync) => self.on_sync(from, sync, effects),

@@ -78,10 +78,10 @@ impl Core {
             }
             return;
         }
-        let far = self.chain.decided().max(self.base).0 + 2 * self.config.window as u64;
-        // While the base is not here, the window can't be known; the buffer is bounded by number all the same.
-        if (propose.slot.0 <= far || self.phase != Phase::Active) && self.early.len() < 2 * self.config.window {
-            self.early.entry(propose.slot).or_insert(propose);
+        // The highest are kept: a replica that lags fetches what lies below, and goes on with them.
+        self.early.entry(propose.slot).or_insert(propose);
+        if self.early.len() > 4 * self.config.window {
+            self.early.pop_first();
         }
     }
 
@@ -216,7 +216,8 @@ impl Core {
     }
 
     /// Another replica's ACCEPT.
-    pub(crate) fn on_accept(&mut self, from: ReplicaId, vote: &Vote, _effects: &mut Vec<Effect>) {
+    pub(crate) fn on_accept(&mut self, from: ReplicaId, vote: &Vote) {
+        self.catch_up.note_accept(from, vote.slot, self.config.window);
         if vote.view == self.view {
             let ours = self.own_digest_for(vote);
             self.accepts.record(from, vote, ours);
