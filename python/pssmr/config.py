@@ -61,7 +61,7 @@ class Settings:
             "sync",
             ("sync", "async", "memory"),
             "what an acknowledged command survives: `sync`, a power cut of all machines; `async`, the end of all"
-            " processes; `memory`, the loss of f replicas",
+            " processes; `memory`, the loss of f replicas (agreed)",
         ),
     )
     window: int = _number(16, 1, 128, "slots", "how many slots may be in flight", agreed=True)
@@ -94,9 +94,13 @@ class Settings:
     unexecuted_slots_max: int = _number(256, 1, 1 << 20, "slots", "most decided slots that wait to be executed")
     retained_slots_max: int = _number(100_000, 2, 1 << 32, "slots", "most decided slots kept for replicas that lag")
     retained_bytes_max: int = _number(64 << 20, 1024, 1 << 40, "bytes", "most bytes kept for replicas that lag")
-    scheduler: Literal["keyed", "sequential"] = cast(
-        Literal["keyed", "sequential"],
-        _choice("keyed", ("keyed", "sequential"), "`keyed` runs independent commands at once, `sequential` never does"),
+    scheduler: Literal["keyed", "sequential", "graph-coarse", "graph-fine", "graph-lock-free"] = cast(
+        Literal["keyed", "sequential", "graph-coarse", "graph-fine", "graph-lock-free"],
+        _choice(
+            "keyed",
+            ("keyed", "sequential", "graph-coarse", "graph-fine", "graph-lock-free"),
+            "`keyed` runs independent commands at once, `sequential` never does; the others are for comparison",
+        ),
     )
     workers: int = field(
         default_factory=default_workers,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import pssmr
-from pssmr.config import ClusterConfig
+from pssmr.config import ClusterConfig, Settings
 from pssmr.errors import ConfigError, Error
 from pssmr.testing import LocalCluster
 from pssmr.testing.local_cluster import application_of
@@ -66,3 +66,10 @@ def test_a_service_that_no_other_process_finds_is_refused_with_a_remedy() -> Non
         application_of(Hidden)
     with LocalCluster(Hidden, replicas=1, in_process=True) as cluster, cluster.client(timeout=60) as client:
         assert client.call(Hidden.nothing) is None
+
+
+@pytest.mark.parametrize("scheduler", ["sequential", "graph-coarse", "graph-fine", "graph-lock-free"])
+def test_every_scheduler_can_be_chosen(scheduler: str) -> None:
+    settings = Settings(scheduler=scheduler, durability="memory")  # type: ignore[arg-type]
+    with LocalCluster(Ledger, replicas=1, in_process=True, settings=settings) as cluster, cluster.client() as client:
+        assert client.call_many(Ledger.add.bind(i % 10) for i in range(100)) == [i // 10 + 1 for i in range(100)]

@@ -35,3 +35,18 @@ async def test_replicas_that_are_killed_at_once_come_back_as_they_were(
             await load.wait_for(200)
         await check_exactly_once(client, load)
         await check_same_state(client, cluster.ids)
+
+
+async def test_replicas_that_forget_one_after_the_other_learn_and_vote_again(replicas: MakeReplicas) -> None:
+    cluster = replicas(durability="memory")
+    await cluster.start()
+    async with cluster.client() as client:
+        async with under_load(client) as load:
+            for victim in (0, 2):
+                await load.wait_for(200)
+                await cluster.kill(victim)
+                await cluster.start(victim)
+                await eventually(client, lambda statuses: all(map(votes, statuses)))
+            await load.wait_for(200)
+        await check_exactly_once(client, load)
+        await check_same_state(client, cluster.ids)

@@ -139,7 +139,7 @@ class LocalCluster:
     def start(self, replica: int) -> None:
         """Starts a replica that was stopped or killed, and waits until it listens.
 
-        It has forgotten its votes, so it comes back as a learner: it follows and answers, but does not vote.
+        With durability `memory` it has forgotten its votes: it follows without voting until they no longer matter.
         """
         self._running_or_raise().start(replica, self._start_timeout)
 

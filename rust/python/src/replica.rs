@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pssmr_execution::SchedulerConfig;
-use pssmr_replica::{AcceptKeys, Durability, Member, Observer, Replica, ReplicaConfig, ReplicaEvent, Service, StartError};
+use pssmr_execution::UnknownScheduler;
+use pssmr_replica::{
+    AcceptKeys, Durability, Member, Observer, Replica, ReplicaConfig, ReplicaEvent, Service, StartError,
+};
 use pssmr_transport::TransportError;
 use pssmr_types::{BatchLimits, Digest, ReplicaId};
 use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
@@ -178,7 +180,9 @@ impl Failure {
             Self::Start(error) => {
                 let text = error.to_string();
                 match &error {
-                    StartError::Config(_) | StartError::Storage(_) | StartError::Log { .. } => errors::config_error(py, text),
+                    StartError::Config(_) | StartError::Storage(_) | StartError::Log { .. } => {
+                        errors::config_error(py, text)
+                    }
                     StartError::Peers(TransportError::Bind { source, .. })
                     | StartError::Clients(TransportError::Bind { source, .. })
                     | StartError::Thread(source) => PyOSError::new_err((source.raw_os_error(), text)),
@@ -232,10 +236,7 @@ fn apply(settings: &Bound<'_, PyDict>, config: &mut ReplicaConfig) -> PyResult<(
     *send_queue =
         (*send_queue).max(FRAME_MARGIN_BYTES + config.ordering.limits.bytes_max.max(config.limits.result_bytes_max));
     config.execution.workers = number("workers")?;
-    config.execution.scheduler = match text("scheduler")?.as_str() {
-        "sequential" => SchedulerConfig::Sequential,
-        "keyed" => SchedulerConfig::default(),
-        other => return Err(PyValueError::new_err(format!("{other:?} is no scheduler"))),
-    };
+    config.execution.scheduler =
+        text("scheduler")?.parse().map_err(|error: UnknownScheduler| PyValueError::new_err(error.to_string()))?;
     Ok(())
 }

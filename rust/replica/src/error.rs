@@ -68,7 +68,7 @@ pub enum StartError {
     Storage(#[from] StorageError),
     /// The log can't be replayed.
     #[error(
-        "the log in {}, record {index}: {reason}; restore the directory, or start this replica with an empty one",
+        "the log in {}, record {index}: {reason}; restore the directory as it was. An empty one would make this replica contradict what it has said",
         directory.display()
     )]
     Log {

@@ -119,33 +119,6 @@ fn a_result_beyond_the_limit_is_a_failure_that_all_replicas_agree_on() {
 }
 
 #[test]
-fn a_replica_that_forgot_its_votes_learns_and_does_not_vote() {
-    let root = tempfile::tempdir().unwrap();
-    let path = root.path().to_owned();
-    let mut cluster = Cluster::start_with(FaultModel::Byzantine, 4, KeyValue::new, |config| {
-        config.data_directory = Some(path.join(config.me.to_string()));
-    });
-    let client = cluster.client(0);
-    client.call(put("a", "1")).unwrap();
-    eventually("replica 3 has voted", || cluster.status(3).decided > 0);
-    cluster.stop_replica(3);
-    cluster.start_replica(3, std::sync::Arc::new(pssmr_replica::Silent));
-    assert_eq!(cluster.status(3).role, Role::Learner);
-    client.call(put("b", "2")).unwrap();
-    eventually("the learner follows", || cluster.status(3).executed >= 2 && client.state_digests().len() == 4);
-    let digests = client.state_digests();
-    assert!(digests.values().all(|digest| *digest == digests[&ReplicaId(0)]), "{digests:?}");
-
-    cluster.stop_replica(2);
-    let mut impatient = cluster.client_config(1);
-    impatient.request_timeout = Duration::from_secs(2);
-    let result = TestClient::connect(&impatient).call(put("c", "3"));
-    assert!(result.is_err(), "two votes and a learner are no quorum");
-    cluster.start_replica(2, std::sync::Arc::new(pssmr_replica::Silent));
-    assert_eq!(cluster.status(2).role, Role::Learner);
-}
-
-#[test]
 fn a_replica_with_too_much_to_do_says_so() {
     let mut cluster = Cluster::start_with(FaultModel::Byzantine, 4, KeyValue::new, |config| {
         config.ordering.pending_requests_max = 1;

@@ -47,7 +47,9 @@ fn main() -> ExitCode {
     let arguments = Arguments(std::env::args().skip(1).collect());
     let outcome = match arguments.0.first().map(String::as_str) {
         Some("run") => run_one(&arguments),
-        Some(first) if first == "search" || first.starts_with("--seeds") || first.starts_with("--profile") => search(&arguments),
+        Some(first) if first == "search" || first.starts_with("--seeds") || first.starts_with("--profile") => {
+            search(&arguments)
+        }
         Some("explore") => explore_all(&arguments),
         _ => Err("what to do?".into()),
     };
