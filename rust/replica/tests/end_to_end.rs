@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use pssmr_client::{RequestError, Response, Work};
 use pssmr_execution::services::{KeyValue, Null};
-use pssmr_replica::Role;
 use pssmr_types::{FaultModel, ReplicaId};
 
 use support::{Cluster, TestClient, add, eventually, get, number_of, put, value_of};
