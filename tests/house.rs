@@ -27,7 +27,7 @@ const RESERVED: [(&str, &[&str]); 4] = [
     ("pyo3", &["pssmr-python"]),
     ("mio", &["pssmr-transport"]),
     ("rustls", &["pssmr-transport"]),
-    ("getrandom", &["pssmr-client", "pssmr-transport", "pssmr-python"]),
+    ("getrandom", &["pssmr-client", "pssmr-storage", "pssmr-transport", "pssmr-python"]),
 ];
 
 fn dependencies() -> BTreeMap<String, Vec<String>> {
