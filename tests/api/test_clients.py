@@ -237,6 +237,7 @@ def _without_data(cluster: Path) -> pssmr.ClusterConfig:
         fault_model=config.fault_model,
         replicas=config.replicas,
         clients=config.clients,
+        settings=pssmr.Settings(durability="memory"),
         keys=config.keys,
     )
 
