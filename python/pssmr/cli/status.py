@@ -67,7 +67,7 @@ def status_table(config: ClusterConfig, statuses: Statuses) -> Table:
             str(status["view"]),
             f"{status['decided']:,}",
             f"{status['executed']:,}",
-            f"{highest - status['executed']:,}",
+            f"{max(0, highest - status['executed']):,}",
             f"{linked}/{len(config.replicas) - 1}",
             str(status["clients"]["links"]),
             f"{status['pending']:,}",

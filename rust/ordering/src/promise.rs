@@ -112,7 +112,9 @@ impl Core {
     /// The slot that this replica waits for, to vote again; 0 if it does not wait.
     pub(crate) fn awaited(&self) -> Slot {
         let next = self.chain.decided().next();
-        self.promises.forgotten.map_or(Slot(0), |bound| if self.learner { bound.slot_limit.max(next) } else { Slot(0) })
+        // Slots of a view that it has left for good are of no use to it.
+        let bound = self.promises.forgotten.filter(|bound| self.learner && self.view >= bound.view);
+        bound.map_or(Slot(0), |bound| bound.slot_limit.max(next))
     }
 
     /// Votes of this replica's view have decided `slot`: what it forgot may be settled by that.

@@ -218,6 +218,27 @@ fn a_replica_that_forgot_does_not_vote_until_nothing_it_may_have_voted_for_is_op
 }
 
 #[test]
+fn a_replica_that_forgot_does_not_vote_in_a_view_that_it_may_have_left() {
+    let mut cluster = with(FaultModel::Byzantine, 4, Durability::Memory);
+    let session = cluster.open_session();
+    cluster.promises[2].view = View(1);
+    cluster.promises[2].slot_limit = Slot(3);
+    cluster.restart(2);
+    for sequence in 1..=10 {
+        cluster.send(&command(session, sequence));
+        cluster.settle();
+    }
+    cluster.pass(1000);
+    cluster.send(&command(session, 11));
+    cluster.settle();
+    assert!(cluster.cores[2].decided() > Slot(3));
+    assert!(cluster.cores[2].status().learner, "it may have said that it votes in view 0 no more");
+    let decided = cluster.cores[0].decided();
+    cluster.pass(3000);
+    assert_eq!(cluster.cores[0].decided(), decided, "slots of view 0 would not help it");
+}
+
+#[test]
 fn replicas_that_all_forgot_do_not_pretend() {
     let mut cluster = with(FaultModel::Byzantine, 4, Durability::Memory);
     let session = cluster.open_session();
