@@ -4,7 +4,7 @@
 //! other, whoever sends them. So all that has to be trusted is the digest at the end: the SYNC proves it for a base, and
 //! k equal answers for a decided slot.
 
-use pssmr_types::{Batch, Digest, Entry, PeerMessage, REPLICAS_MAX, ReplicaId, Slot, chain_digest};
+use pssmr_types::{Batch, BatchLimits, Digest, Entry, PeerMessage, REPLICAS_MAX, ReplicaId, Slot, chain_digest};
 
 use crate::core::{Core, Phase};
 use crate::interface::{Effect, Event};
@@ -192,8 +192,9 @@ impl Core {
 
     /// A replica that is more than a window behind does not wait for heartbeats: under load it would never arrive.
     pub(crate) fn notice_lag(&mut self, effects: &mut Vec<Effect>) {
-        let is_idle = self.catch_up.fetch.is_none() && self.catch_up.wanted.is_none();
-        if is_idle && !self.halted && self.decided_elsewhere().0 > self.chain.decided().0 + self.config.window as u64 {
+        let decided = self.chain.decided();
+        let is_idle = self.catch_up.fetch.is_none() && self.catch_up.wanted.is_none_or(|wanted| wanted <= decided);
+        if is_idle && !self.halted && self.decided_elsewhere().0 > decided.0 + self.config.window as u64 {
             self.look_for_decided(effects);
         }
     }
@@ -272,7 +273,7 @@ impl Core {
             && let Some(bytes) = self.chain.batch_bytes(slot)
         {
             let parent = self.chain.digest_at(Slot(slot.0 - 1)).expect("the digest before a kept slot is known");
-            let batch = Batch::decode(bytes, &self.config.limits).expect("a batch on the chain was decoded before");
+            let batch = Batch::decode(bytes, &BatchLimits::WIDEST).expect("a batch on the chain was decoded before");
             return Some(Entry { slot, parent, batch });
         }
         let (parent, batch) = self.shelf.get(slot, digest)?;

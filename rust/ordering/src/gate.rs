@@ -53,6 +53,11 @@ impl Gate {
         self.durability != Durability::Memory
     }
 
+    /// A view is left: what would have been said in it must not leave any more.
+    pub(crate) fn forget_held(&mut self) {
+        self.held.clear();
+    }
+
     /// Whether nothing waits.
     pub(crate) fn is_open(&self) -> bool {
         self.held.is_empty()
@@ -93,20 +98,21 @@ impl Core {
     }
 
     fn release(&mut self, held: Held, effects: &mut Vec<Effect>) {
+        assert_eq!(held.view(), self.view, "what waits is forgotten when its view is left");
         match held {
-            Held::Write(vote) if vote.view == self.view => {
+            Held::Write(vote) => {
                 self.writes.record(self.me, &vote, self.own_digest_for(&vote));
                 if !self.proposes_for_write() {
                     effects.push(Effect::Broadcast(PeerMessage::Write(vote)));
                 }
             }
-            Held::Accept(vote) if vote.view == self.view => {
+            Held::Accept(vote) => {
                 self.accepts.record(self.me, &vote, self.own_digest_for(&vote));
                 effects.push(Effect::Broadcast(PeerMessage::Accept(vote)));
             }
-            Held::State(view) if view == self.view && self.phase == Phase::AwaitingSync => self.declare_state(effects),
-            // Left meanwhile: a vote of an earlier view must not leave any more.
-            Held::Write(_) | Held::Accept(_) | Held::State(_) => {}
+            Held::State(_) if self.phase == Phase::AwaitingSync => self.declare_state(effects),
+            // The view has its base already.
+            Held::State(_) => {}
         }
     }
 

@@ -126,13 +126,13 @@ impl Config {
         let size = |value: usize| value as u128;
         is((1..=WINDOW_MAX / 2).contains(&self.window), "window", size(self.window), "1 to 128 slots")?;
         is(
-            (1..=65_536).contains(&self.limits.requests_max),
+            (1..=BatchLimits::WIDEST.requests_max).contains(&self.limits.requests_max),
             "batch_requests_max",
             size(self.limits.requests_max),
             "1 to 65536 requests",
         )?;
         is(
-            (1024..=64 << 20).contains(&self.limits.bytes_max),
+            (1024..=BatchLimits::WIDEST.bytes_max).contains(&self.limits.bytes_max),
             "batch_bytes_max",
             size(self.limits.bytes_max),
             "1 KiB to 64 MiB",

@@ -7,7 +7,7 @@
 //! forgotten locks could say. (The idea of Viewstamped Replication's recovery, Liskov and Cowling 2012, section 4.3, without
 //! its questions to others: the bound is the replica's own word.)
 
-use pssmr_types::{Lock, Slot};
+use pssmr_types::{Lock, Slot, View};
 
 use crate::core::{Core, nanos};
 use crate::interface::{Effect, Event, Promise};
@@ -44,7 +44,7 @@ pub(crate) struct Promises {
 
 impl Promises {
     pub(crate) fn new() -> Self {
-        let none = Promise { view: pssmr_types::View(0), slot_limit: Slot(0) };
+        let none = Promise { view: View(0), slot_limit: Slot(0) };
         Self {
             durable: None,
             asked: none,
@@ -64,7 +64,7 @@ impl Promises {
     }
 
     /// Whether something may be said in this view that binds.
-    pub(crate) fn allows(&self, view: pssmr_types::View) -> bool {
+    pub(crate) fn allows(&self, view: View) -> bool {
         self.durable.is_none_or(|durable| durable.view >= view)
     }
 }

@@ -90,7 +90,7 @@ impl Record {
     ///
     /// # Errors
     /// [`DecodeError`].
-    pub fn decode(bytes: Bytes, limits: &BatchLimits) -> Result<Self, DecodeError> {
+    pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let tag = reader.u8("kind of a record")?;
         let number = reader.u64("number of a record")?;
@@ -103,7 +103,7 @@ impl Record {
             tag::CUT => Self::Cut(Slot(number)),
             tag::SLOT => {
                 let proposed = flag(&mut reader)?;
-                let batch = Batch::decode(reader.rest(), limits)?;
+                let batch = Batch::decode(reader.rest(), &BatchLimits::WIDEST)?;
                 return Ok(Self::Slot { slot: Slot(number), proposed, batch });
             }
             tag::WROTE => Self::Wrote(Slot(number)),
@@ -150,9 +150,9 @@ mod tests {
                 let tail = tail.clone();
                 bytes.extend_from_slice(&tail);
             }
-            assert_eq!(Record::decode(bytes.clone().into(), &BatchLimits::default()).unwrap(), record);
+            assert_eq!(Record::decode(bytes.clone().into()).unwrap(), record);
             bytes.pop();
-            assert!(Record::decode(bytes.into(), &BatchLimits::default()).is_err());
+            assert!(Record::decode(bytes.into()).is_err());
         }
     }
 }

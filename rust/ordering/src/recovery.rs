@@ -26,13 +26,11 @@ impl Core {
     /// [`ReplayError`]; the core is of no use then.
     pub fn replay(&mut self, record: &Record, effects: &mut Vec<Effect>) -> Result<(), ReplayError> {
         self.gate.is_replaying = true;
-        let from = effects.len();
-        let replayed = self.replay_one(record, effects);
-        let mut index = from;
-        effects.retain(|effect| {
-            index += 1;
-            index <= from || matches!(effect, Effect::Deliver(_) | Effect::SessionEvicted(_))
-        });
+        let mut all = Vec::new();
+        let replayed = self.replay_one(record, &mut all);
+        // The rest was said when the record was written.
+        effects
+            .extend(all.into_iter().filter(|effect| matches!(effect, Effect::Deliver(_) | Effect::SessionEvicted(_))));
         self.gate.is_replaying = false;
         replayed.map_err(|why| ReplayError { record: describe(record), why })
     }
@@ -89,8 +87,12 @@ impl Core {
 
     /// Ends the replay, of a replica that may have run before, even if its log is empty. What the replica had promised it
     /// repeats; it does not lead the view that it was in, since it may have proposed what its log does not say.
+    /// A learner has nothing to repeat.
     pub fn resume(&mut self, effects: &mut Vec<Effect>) {
         self.restarted_in = Some(self.view);
+        if self.learner {
+            return;
+        }
         if self.phase == Phase::AwaitingSync {
             self.when_durable(Held::State(self.view), effects);
             return;

@@ -222,6 +222,7 @@ impl Core {
         assert!(view > self.view, "views only go up");
         self.view = view;
         self.phase = Phase::AwaitingSync;
+        self.gate.forget_held();
         self.early.clear();
         self.writes.clear();
         self.accepts.clear();

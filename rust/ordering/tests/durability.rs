@@ -4,7 +4,7 @@ mod cluster;
 
 use cluster::{Cluster, command, membership, secret};
 use pssmr_ordering::{Config, Core, Durability, Input, Now, Promise, Record};
-use pssmr_types::{Batch, FaultModel, PeerMessage, ReplicaId, Slot, View};
+use pssmr_types::{Batch, BatchLimits, FaultModel, PeerMessage, ReplicaId, Slot, View};
 
 fn with(model: FaultModel, n: usize, durability: Durability) -> Cluster {
     let mut cluster = Cluster::new(model, n, &Config { durability, ..Config::default() });
@@ -261,6 +261,23 @@ fn a_replica_does_not_vote_beyond_its_promise() {
     assert_eq!(core.decided(), Slot(0));
     core.step(Now::default(), [Input::Promised(Promise { view: View(0), slot_limit: Slot(9) })], &mut effects);
     assert_eq!(core.decided(), Slot(1));
+}
+
+#[test]
+fn what_was_decided_under_wider_limits_is_replayed_and_handed_on() {
+    let mut cluster = with(FaultModel::Byzantine, 4, Durability::Sync);
+    let session = cluster.open_session();
+    cluster.send(&cluster::command_with(session, 1, &[7; 5000]));
+    cluster.settle();
+    cluster.config.limits = BatchLimits { requests_max: 1, bytes_max: 1024 };
+    cluster.restart(2);
+    assert_eq!(cluster.executed(2), [1]);
+    cluster.network.clear();
+    let (slot, digest) = (cluster.delivered[2][1].slot, cluster.delivered[2][1].digest);
+    let message = PeerMessage::Fetch { slot, digest, floor: Slot(slot.0 - 1) };
+    cluster.step(2, Input::Message { from: ReplicaId(1), epoch: cluster.epoch, message });
+    assert!(cluster.network.iter().any(|(_, _, message)| matches!(message, PeerMessage::Entry(_))));
+    cluster.settle();
 }
 
 #[test]

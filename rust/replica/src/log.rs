@@ -123,8 +123,7 @@ impl LogThread {
             }
             if !group.is_empty() {
                 kept += group.len() as u64;
-                self.append(&mut group)?;
-                self.patiently(|thread| thread.log.as_mut().map_or(Ok(()), Log::write))?;
+                self.write(&mut group)?;
                 if self.durability == Durability::Async {
                     self.ordering.durable(kept);
                 }
@@ -141,17 +140,25 @@ impl LogThread {
         }
     }
 
-    fn append(&mut self, group: &mut Vec<Record>) -> Result<(), StorageError> {
-        let log = self.log.as_mut().expect("only a replica with a log has records");
+    /// Writes a group: at once, unless it is very large.
+    fn write(&mut self, group: &mut Vec<Record>) -> Result<(), StorageError> {
+        const NO_LOG: &str = "only a replica with a log has records";
         let mut header = Vec::with_capacity(RECORD_BYTES);
+        let mut bytes = 0;
         for record in group.drain(..) {
             header.clear();
+            bytes += bytes_of(&record);
+            let log = self.log.as_mut().expect(NO_LOG);
             match record.encode(&mut header) {
                 Some(batch) => log.append_parts(&[&header, batch])?,
                 None => log.append(&header)?,
             };
+            if bytes > WAITING_BYTES_MAX {
+                bytes = 0;
+                self.patiently(|thread| thread.log.as_mut().expect(NO_LOG).write())?;
+            }
         }
-        Ok(())
+        self.patiently(|thread| thread.log.as_mut().expect(NO_LOG).write())
     }
 
     /// Waits for something to keep, or until a sync is due. Gives the promise, and whether this is the end.

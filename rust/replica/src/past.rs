@@ -1,10 +1,15 @@
 //! What a replica knows of its past when it starts.
 
+use std::time::{Duration, Instant};
+
 use pssmr_ordering::{Durability, Promise};
 use pssmr_storage::{DataDirectory, Log, LogOptions, PromiseFile, boot_id};
 
 use crate::error::StartError;
 use crate::ordering::OrderingThread;
+
+/// How often a long replay says how far it is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What a replica knows of its past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,19 +54,23 @@ pub(crate) fn recall(
     let (mut promises, promise) = PromiseFile::open(directory)?;
     let bound = promise.map(|promise| Promise { view: promise.view, slot_limit: promise.slot_limit });
     let mut is_whole = promise.is_some_and(|promise| promise.boot == SYNCED || promise.boot == boot_id());
+    let mut has_run = promise.is_some() || directory.has_voted();
     let log = if durability == Durability::Memory {
         is_whole = false;
         None
     } else {
-        let (log, lacks) = replay(directory, thread)?;
-        is_whole &= !lacks;
-        Some(log)
+        let replayed = replay(directory, thread)?;
+        is_whole &= replayed.is_whole;
+        // A log without the promise that is made before it: somebody has removed that.
+        has_run |= replayed.has_records;
+        Some(replayed.log)
     };
-    let has_run = promise.is_some() || directory.has_voted();
-    let past = match has_run {
-        false => Past::None,
-        true if is_whole => Past::Remembered,
-        true => Past::Forgotten(bound),
+    let past = if !has_run {
+        Past::None
+    } else if is_whole {
+        Past::Remembered
+    } else {
+        Past::Forgotten(bound)
     };
     if let Past::Forgotten(bound) = past {
         tracing::warn!(
@@ -76,11 +85,23 @@ pub(crate) fn recall(
     Ok(Files { log, promises, has_forgotten })
 }
 
-/// Replays the log. Whether it lacks something, beside it: it is damaged, or not there.
-fn replay(directory: &DataDirectory, thread: &mut OrderingThread) -> Result<(Log, bool), StartError> {
-    let started = std::time::Instant::now();
+/// A log that was replayed.
+struct Replayed {
+    log: Log,
+    /// It lacks nothing: it is not damaged, and there was one.
+    is_whole: bool,
+    has_records: bool,
+}
+
+fn replay(directory: &DataDirectory, thread: &mut OrderingThread) -> Result<Replayed, StartError> {
+    let started = Instant::now();
+    let mut told_at = started;
     let mut failed = None;
     let (log, recovery) = Log::open(directory, LogOptions::default(), &mut |index, record| {
+        if told_at.elapsed() >= PROGRESS_INTERVAL {
+            told_at = Instant::now();
+            tracing::info!(record = index, decided = %thread.decided(), "replaying the log");
+        }
         if failed.is_none()
             && let Err(reason) = thread.replay(record)
         {
@@ -106,5 +127,5 @@ fn replay(directory: &DataDirectory, thread: &mut OrderingThread) -> Result<(Log
         let milliseconds = started.elapsed().as_millis() as u64;
         tracing::info!(records, decided = %thread.decided(), milliseconds, "replayed the log");
     }
-    Ok((log, recovery.damage.is_some() || recovery.is_new))
+    Ok(Replayed { log, is_whole: recovery.damage.is_none() && !recovery.is_new, has_records: recovery.next_index > 0 })
 }

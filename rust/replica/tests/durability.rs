@@ -228,3 +228,21 @@ fn a_replica_whose_log_was_damaged_gets_what_it_lost_from_the_others_and_votes_a
     eventually("all vote", || (0..4).all(|id| cluster.status(id).decided > 0) && all_vote(&cluster, 4));
     assert_eq!(common_state(&client, 4), before);
 }
+
+#[test]
+fn a_replica_whose_promise_was_removed_does_not_vote_by_its_log_alone() {
+    let (mut cluster, root) = cluster(FaultModel::Byzantine, 4, Durability::Sync);
+    let client = cluster.client(0);
+    assert!(client.call_all(vec![add("sum", 1); 100]).iter().all(Result::is_ok));
+    common_state(&client, 4);
+    cluster.stop_replica(3);
+    for name in ["promise-a", "promise-b"] {
+        std::fs::remove_file(root.path().join("r3").join(name)).expect("the replica has promised");
+    }
+    cluster.start_replica(3, Arc::new(Silent));
+    // Nothing bounds what it may have said, so it follows for good.
+    assert!(client.call_all(vec![add("sum", 1); 1000]).iter().all(Result::is_ok));
+    common_state(&client, 4);
+    eventually("the role shows", || cluster.status(3).decided > 0);
+    assert_eq!(cluster.status(3).role, Role::Learner);
+}

@@ -474,7 +474,7 @@ impl PeerMessage {
             },
             tag::ENTRY => {
                 let (slot, parent) = (reader.slot("slot")?, reader.digest("parent")?);
-                Self::Entry(Entry { slot, parent, batch: Batch::decode(&take_rest(reader)?, limits)? })
+                Self::Entry(Entry { slot, parent, batch: Batch::decode(&take_rest(reader)?, &BatchLimits::WIDEST)? })
             }
             tag::TRUNCATED => Self::Truncated { oldest: reader.slot("oldest")? },
             tag::DIGEST_REQUEST => Self::DigestRequest(reader.slot("slot")?),

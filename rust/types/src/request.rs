@@ -122,6 +122,11 @@ pub struct BatchLimits {
     pub bytes_max: usize,
 }
 
+impl BatchLimits {
+    /// The widest that can be configured. What was decided once is read with these: limits may have been narrowed since.
+    pub const WIDEST: Self = Self { requests_max: 65_536, bytes_max: 64 << 20 };
+}
+
 impl Default for BatchLimits {
     fn default() -> Self {
         Self { requests_max: 4096, bytes_max: 4 << 20 }

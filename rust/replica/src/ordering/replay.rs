@@ -20,7 +20,7 @@ impl OrderingThread {
     /// # Errors
     /// What is wrong with the record, or why execution has stopped.
     pub(crate) fn replay(&mut self, record: &[u8]) -> Result<(), String> {
-        let record = Record::decode(Bytes::copy_from_slice(record), &self.limits).map_err(|error| error.to_string())?;
+        let record = Record::decode(Bytes::copy_from_slice(record)).map_err(|error| error.to_string())?;
         let mut effects = Vec::new();
         self.core.replay(&record, &mut effects).map_err(|error| error.to_string())?;
         for effect in effects {

@@ -1,7 +1,7 @@
 //! A simulated log: records reach it late, and a crash takes those that have not.
 
 use pssmr_ordering::{Durability, Promise, Record};
-use pssmr_types::{BatchLimits, Slot, View};
+use pssmr_types::{Slot, View};
 
 use crate::random::Random;
 
@@ -94,8 +94,8 @@ impl Disk {
     }
 
     /// What is in the log.
-    pub(super) fn records(&self, limits: &BatchLimits) -> Vec<Record> {
-        let decode = |bytes: &Vec<u8>| Record::decode(bytes.clone().into(), limits).expect("it was encoded here");
+    pub(super) fn records(&self) -> Vec<Record> {
+        let decode = |bytes: &Vec<u8>| Record::decode(bytes.clone().into()).expect("it was encoded here");
         self.records.iter().map(decode).collect()
     }
 }

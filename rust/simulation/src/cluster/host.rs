@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use pssmr_ordering::{Config, Core, Delivery, Durability, Effect, Input, Now, ReplyCache};
-use pssmr_types::{BatchLimits, ClientId, Membership, Outcome, ReplicaId, Reply, SecretKey};
+use pssmr_types::{ClientId, Membership, Outcome, ReplicaId, Reply, SecretKey};
 
 use super::disk::{Disk, Stop};
 use super::profile::{Machine, SECOND};
@@ -101,12 +101,12 @@ impl Host {
     }
 
     /// Starts again with `core`, from its disk. What the core wants done at once is in `effects`.
-    pub(super) fn start(&mut self, core: Core, limits: &BatchLimits, effects: &mut Vec<Effect>) -> Result<(), String> {
+    pub(super) fn start(&mut self, core: Core, effects: &mut Vec<Effect>) -> Result<(), String> {
         self.is_down = false;
         self.core = core;
         self.service = Service::default();
         self.replies = ReplyCache::new(1 << 20);
-        for record in self.disk.records(limits) {
+        for record in self.disk.records() {
             self.core.replay(&record, effects).map_err(|error| error.to_string())?;
             for effect in effects.drain(..) {
                 match effect {

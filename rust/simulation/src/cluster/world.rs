@@ -264,7 +264,7 @@ impl World {
         let core = core.expect("the settings were good before");
         self.checker.on_restarted(host);
         let mut effects = Vec::new();
-        if let Err(error) = self.hosts[host].start(core, &self.draw.config.limits, &mut effects) {
+        if let Err(error) = self.hosts[host].start(core, &mut effects) {
             self.checker.fail(format!("{id} can't replay its log: {error}"));
             return;
         }
