@@ -76,8 +76,11 @@ class LocalProcesses:
         self._processes[replica] = process
         return process
 
-    def start_all(self, timeout: float = START_TIMEOUT) -> None:
+    def start_all(self, timeout: float | None = START_TIMEOUT) -> None:
         """Starts all replicas, and waits until they listen. If one fails, none is left.
+
+        Args:
+            timeout: Seconds for each; `None` waits for as long as they run, since a long log takes long to replay.
 
         Raises:
             ReplicaFailed: If one ends instead.

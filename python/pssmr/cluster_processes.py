@@ -122,20 +122,20 @@ class ReplicaProcess:
         """Its exit code; negative, the signal that ended it; `None` while it runs."""
         return self._process.poll()
 
-    def wait_ready(self, timeout: float = 60.0) -> None:
-        """Waits until the replica listens.
+    def wait_ready(self, timeout: float | None = 60.0) -> None:
+        """Waits until the replica listens; `None`: for as long as it runs.
 
         Raises:
             ReplicaFailed: If it ended instead.
             Error: If it takes longer than `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
         while not self._ready.wait(0.02):
             code = self._process.poll()
             if code is not None:
                 self._join_pumps()
                 raise ReplicaFailed(self.replica, code, self.log_tail())
-            if time.monotonic() > deadline:
+            if deadline is not None and time.monotonic() > deadline:
                 raise Error(f"replica {self.replica} does not listen after {timeout:g} s: {self.log_tail()}")
 
     def log_tail(self) -> str:

@@ -7,8 +7,16 @@ from typing import Annotated
 
 import pssmr
 
+blocked = threading.Event()
+"""`block` has begun."""
 released = threading.Event()
 """Lets `block` end."""
+
+
+def arm_block() -> None:
+    """Makes `block` wait, and `blocked` say when it does."""
+    blocked.clear()
+    released.clear()
 
 
 class Ledger(pssmr.Service):
@@ -41,6 +49,7 @@ class Ledger(pssmr.Service):
 
     @pssmr.command
     def block(self, name: Annotated[str, entries.write]) -> int:
+        blocked.set()
         released.wait(30)
         return self.add(name)
 

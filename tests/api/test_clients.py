@@ -16,7 +16,7 @@ import pytest
 import pssmr
 from pssmr.cluster_keys import generate_key
 from tests.api.conftest import StartCluster
-from tests.api.ledger import Ledger, released
+from tests.api.ledger import Ledger, arm_block, blocked, released
 
 
 @pytest.fixture
@@ -98,11 +98,11 @@ async def test_a_client_belongs_to_one_event_loop(cluster: Path) -> None:
 
 
 async def test_a_cancelled_call_leaves_room_and_the_command_may_be_executed(cluster: Path) -> None:
-    released.clear()
+    arm_block()
     async with pssmr.AsyncClient(cluster, timeout=60, in_flight_max=2) as client:
         await client.call(Ledger.read, "ann")
         task = asyncio.create_task(client.call(Ledger.block, "ann"))
-        await asyncio.sleep(0.2)
+        assert await asyncio.to_thread(blocked.wait, 30)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -112,21 +112,21 @@ async def test_a_cancelled_call_leaves_room_and_the_command_may_be_executed(clus
 
 
 async def test_no_answer_in_time_leaves_the_outcome_unknown(cluster: Path) -> None:
-    released.clear()
+    arm_block()
     async with pssmr.AsyncClient(cluster, timeout=60) as client:
         await client.call(Ledger.read, "ann")
         with pytest.raises(pssmr.OutcomeUnknown, match="whether the request was executed is not known"):
-            await client.with_timeout(0.3).call(Ledger.block, "ann")
+            await client.with_timeout(1).call(Ledger.block, "ann")
         released.set()
         assert await client.call(Ledger.add, "ann") == 2
 
 
 async def test_closing_leaves_the_outcome_of_what_is_under_way_unknown(cluster: Path) -> None:
-    released.clear()
+    arm_block()
     client = await pssmr.AsyncClient(cluster, timeout=60).open()
     await client.call(Ledger.read, "ann")
     task = asyncio.create_task(client.call(Ledger.block, "ann"))
-    await asyncio.sleep(0.2)
+    assert await asyncio.to_thread(blocked.wait, 30)
     await client.close()
     released.set()
     with pytest.raises(pssmr.OutcomeUnknown, match="closed"):
@@ -137,7 +137,7 @@ async def test_closing_leaves_the_outcome_of_what_is_under_way_unknown(cluster: 
 
 
 def test_closing_ends_what_other_threads_wait_for(cluster: Path) -> None:
-    released.clear()
+    arm_block()
     client = pssmr.Client(cluster, timeout=60).open()
     client.call(Ledger.read, "ann")
     raised: list[BaseException] = []
@@ -150,7 +150,7 @@ def test_closing_ends_what_other_threads_wait_for(cluster: Path) -> None:
 
     thread = threading.Thread(target=block)
     thread.start()
-    threading.Event().wait(0.3)
+    assert blocked.wait(30)
     client.close()
     released.set()
     thread.join(30)
@@ -264,7 +264,7 @@ async def test_wait_ends_when_the_replica_is_stopped(start_cluster: StartCluster
 PROGRAM = """
 import os, signal, sys, threading, time
 import pssmr
-from tests.api.ledger import Ledger, released
+from tests.api.ledger import Ledger, arm_block, blocked, released
 cluster = sys.argv[1]
 client = pssmr.Client(cluster, timeout=60).open()
 client.call(Ledger.read, "ann")
@@ -284,7 +284,7 @@ def run_program(rest: str, cluster: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_ctrl_c_interrupts_a_call(cluster: Path) -> None:
-    released.clear()
+    arm_block()
     rest = f"""
 threading.Timer(0.5, lambda: os.kill(os.getpid(), {int(signal.SIGINT)})).start()
 try:
@@ -326,7 +326,7 @@ assert client.call(Ledger.add, "ann") == 1
     ids=["a daemon thread waits", "one is forgotten", "a loop ended before"],
 )
 def test_the_interpreter_ends_in_order_with_clients_left_open(cluster: Path, rest: str) -> None:
-    released.clear()
+    arm_block()
     done = run_program(rest, cluster)
     released.set()
     assert done.returncode == 0, done.stderr

@@ -97,7 +97,7 @@ def _start(
             closing.callback(directory.close)
             cluster = make_local(directory.path, replicas=replicas, fault_model=fault_model, base_port=base_port)
         running = LocalProcesses(application, cluster, on_line=_print_line, verbose=verbose)
-        running.start_all()
+        running.start_all(None)
     closing.callback(_stop, running)
     return running
 
