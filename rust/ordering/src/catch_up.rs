@@ -4,7 +4,7 @@
 //! other, whoever sends them. So all that has to be trusted is the digest at the end: the SYNC proves it for a base, and
 //! k equal answers for a decided slot.
 
-use pssmr_types::{Batch, BatchLimits, Digest, Entry, PeerMessage, REPLICAS_MAX, ReplicaId, Slot, chain_digest};
+use pssmr_types::{Digest, Entry, PeerMessage, REPLICAS_MAX, ReplicaId, Slot, chain_digest};
 
 use crate::core::{Core, Phase};
 use crate::interface::{Effect, Event};
@@ -64,6 +64,12 @@ impl CatchUp {
     pub(crate) fn note_accept(&mut self, from: ReplicaId, slot: Slot, window: usize) {
         let known = &mut self.at_least[from.index()];
         *known = (*known).max(Slot(slot.0.saturating_sub(window as u64)));
+    }
+
+    /// What was looked for is not needed any more.
+    pub(crate) fn give_up(&mut self) {
+        self.fetch = None;
+        self.wanted = None;
     }
 
     /// The view whose base was fetched is over.
@@ -222,7 +228,10 @@ impl Core {
         }
         let message = match self.chain.digest_at(slot) {
             Some(digest) => PeerMessage::DigestReply { slot, digest },
-            None => PeerMessage::Truncated { oldest: self.chain.oldest() },
+            None => {
+                self.offer_checkpoint(from, effects);
+                PeerMessage::Truncated { oldest: self.chain.oldest() }
+            }
         };
         effects.push(Effect::Send { to: from, message });
     }
@@ -248,6 +257,7 @@ impl Core {
     /// Another replica asks for a part of a chain: ours, or one that was ours.
     pub(crate) fn on_fetch(&self, from: ReplicaId, slot: Slot, digest: Digest, floor: Slot, effects: &mut Vec<Effect>) {
         if slot.0 > 0 && slot < self.chain.oldest() && floor < slot {
+            self.offer_checkpoint(from, effects);
             effects.push(Effect::Send { to: from, message: PeerMessage::Truncated { oldest: self.chain.oldest() } });
             return;
         }
@@ -270,10 +280,9 @@ impl Core {
     /// A slot of the chain or of the shelf.
     fn entry(&self, slot: Slot, digest: Digest) -> Option<Entry> {
         if self.chain.digest_at(slot) == Some(digest)
-            && let Some(bytes) = self.chain.batch_bytes(slot)
+            && let Some(batch) = self.chain.batch(slot)
         {
             let parent = self.chain.digest_at(Slot(slot.0 - 1)).expect("the digest before a kept slot is known");
-            let batch = Batch::decode(bytes, &BatchLimits::WIDEST).expect("a batch on the chain was decoded before");
             return Some(Entry { slot, parent, batch });
         }
         let (parent, batch) = self.shelf.get(slot, digest)?;
@@ -335,6 +344,9 @@ impl Core {
         self.persist(|| Record::Decided { slot, in_view: false }, effects);
         self.writeset.decided(slot, None);
         self.tidy_shelf();
+        self.rebase(effects);
+        self.put_images(effects);
+        self.chain.forget(self.config.retained_slots_max, self.config.retained_bytes_max);
         self.change.caught_up(self.me, self.view);
         if self.leader() == self.me && self.phase == Phase::Active {
             self.requeue();
@@ -352,6 +364,9 @@ impl Core {
         if asks && oldest > decided.next() && self.catch_up.told != Some(decided) {
             self.catch_up.told = Some(decided);
             effects.push(Effect::Event(Event::BeyondRetention { decided, oldest }));
+        }
+        if asks && oldest > decided.next() {
+            self.transfer_beyond(oldest, effects);
         }
     }
 }

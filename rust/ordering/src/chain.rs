@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use pssmr_types::{Batch, Digest, Slot};
+use pssmr_types::{Batch, BatchLimits, Digest, Slot};
 
 /// One undecided slot of the chain.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ struct Kept {
 pub(crate) struct Chain {
     /// The slot before the oldest one kept, and the digest there.
     root: (Slot, Digest),
+    /// The timestamp there.
+    root_timestamp: u64,
     kept: VecDeque<Kept>,
     undecided: VecDeque<Link>,
     kept_bytes: usize,
@@ -35,7 +37,18 @@ pub(crate) struct Chain {
 
 impl Chain {
     pub(crate) fn new(genesis: Digest) -> Self {
-        Self { root: (Slot(0), genesis), kept: VecDeque::new(), undecided: VecDeque::new(), kept_bytes: 0 }
+        Self::on_top_of(Slot(0), genesis, 0)
+    }
+
+    /// An empty chain above a decided slot.
+    pub(crate) fn on_top_of(slot: Slot, digest: Digest, timestamp: u64) -> Self {
+        Self {
+            root: (slot, digest),
+            root_timestamp: timestamp,
+            kept: VecDeque::new(),
+            undecided: VecDeque::new(),
+            kept_bytes: 0,
+        }
     }
 
     /// The last slot.
@@ -50,8 +63,12 @@ impl Chain {
 
     /// The timestamp at the last slot; 0 in the empty chain.
     pub(crate) fn head_timestamp(&self) -> u64 {
-        let decided = || self.kept.back().map_or(0, |kept| kept.timestamp);
-        self.undecided.back().map_or_else(decided, |link| link.batch.timestamp())
+        self.undecided.back().map_or_else(|| self.decided_timestamp(), |link| link.batch.timestamp())
+    }
+
+    /// The timestamp at the last slot decided.
+    pub(crate) fn decided_timestamp(&self) -> u64 {
+        self.kept.back().map_or(self.root_timestamp, |kept| kept.timestamp)
     }
 
     /// The last slot decided.
@@ -86,6 +103,15 @@ impl Chain {
             return self.get(slot).map(|link| link.batch.bytes());
         }
         self.kept.get(self.kept_index(slot)?).map(|kept| &kept.batch)
+    }
+
+    /// The batch at a slot, if it is kept.
+    pub(crate) fn batch(&self, slot: Slot) -> Option<Batch> {
+        if let Some(link) = self.get(slot) {
+            return Some(link.batch.clone());
+        }
+        let bytes = self.batch_bytes(slot)?;
+        Some(Batch::decode(bytes, &BatchLimits::WIDEST).expect("a batch on the chain was decoded before"))
     }
 
     /// The chain digest at a slot, if it is known.
@@ -137,6 +163,7 @@ impl Chain {
             let oldest = self.kept.pop_front().expect("more than one is kept");
             self.kept_bytes -= oldest.batch.len();
             self.root = (self.root.0.next(), oldest.digest);
+            self.root_timestamp = oldest.timestamp;
         }
     }
 }

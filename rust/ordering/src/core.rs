@@ -9,6 +9,7 @@ use pssmr_types::{
 
 use crate::catch_up::CatchUp;
 use crate::chain::Chain;
+use crate::checkpoint::Checkpoints;
 use crate::gate::Gate;
 use crate::interface::{Config, ConfigError, Effect, Event, Input, Now};
 use crate::pool::Pool;
@@ -69,6 +70,7 @@ pub struct Core {
 
     pub(crate) change: ViewChange,
     pub(crate) catch_up: CatchUp,
+    pub(crate) checkpoints: Checkpoints,
     /// What each replica last said of itself.
     pub(crate) peers: Vec<Option<Status>>,
 
@@ -138,6 +140,7 @@ impl Core {
             early: BTreeMap::new(),
             change: ViewChange::new(n, now.monotonic),
             catch_up: CatchUp::new(n),
+            checkpoints: Checkpoints::new(n),
             peers: vec![None; n],
             executed: Slot(0),
             progressed: now.monotonic,
@@ -181,6 +184,9 @@ impl Core {
                 Input::LogBehind(is_behind) => self.gate.is_behind = is_behind,
                 Input::Durable(records) => self.on_durable(records, effects),
                 Input::Connected(peer) => self.on_connected(peer, effects),
+                Input::CheckpointTaken(checkpoint) => self.on_checkpoint_taken(checkpoint, effects),
+                Input::Transferred(snapshot) => self.on_transferred(&snapshot, effects),
+                Input::TransferFailed => self.on_transfer_failed(),
                 Input::Tick => {}
             }
             if self.halted {
@@ -223,6 +229,10 @@ impl Core {
             PeerMessage::Truncated { oldest } => self.on_truncated(from, oldest, effects),
             PeerMessage::DigestRequest(slot) => self.on_digest_request(from, slot, effects),
             PeerMessage::DigestReply { slot, digest } => self.on_digest_reply(from, slot, digest, effects),
+            PeerMessage::Checkpoint(vote) => self.on_checkpoint(from, vote, effects),
+            PeerMessage::Certificate(certificate) => self.on_certificate(from, certificate, effects),
+            // Snapshots are handed over by the hosts.
+            PeerMessage::Snapshot(_) => {}
         }
     }
 
@@ -232,6 +242,7 @@ impl Core {
         }
         effects.push(Effect::Send { to: peer, message: PeerMessage::Status(self.own_status()) });
         self.repeat_view_change(Some(peer), effects);
+        self.repeat_checkpoint(Some(peer), effects);
         if self.phase == Phase::Active {
             self.repeat_votes(Some(peer), effects);
             self.repeat_proposals(Some(peer), effects);
@@ -244,6 +255,7 @@ impl Core {
         if now >= self.next_heartbeat {
             self.next_heartbeat = now + nanos(self.config.heartbeat_interval);
             effects.push(Effect::Broadcast(PeerMessage::Status(self.own_status())));
+            self.repeat_checkpoint(None, effects);
         }
         if now >= self.next_retransmit {
             self.next_retransmit = now + nanos(self.config.retransmit_interval);
@@ -356,6 +368,7 @@ impl Core {
             executed: self.executed,
             head: self.chain.head(),
             oldest_kept: self.chain.oldest(),
+            checkpoint: self.checkpoints.stable_slot(),
             pending: self.pool.len(),
             sessions: self.sessions.len(),
             position: self.sessions.position(),
@@ -387,6 +400,8 @@ pub struct CoreStatus {
     pub head: Slot,
     /// The oldest slot kept for replicas that lag.
     pub oldest_kept: Slot,
+    /// The slot of the last stable checkpoint known; 0 if there is none.
+    pub checkpoint: Slot,
     /// Requests that wait to be decided.
     pub pending: usize,
     /// Open sessions.

@@ -41,11 +41,24 @@ pub(crate) struct Gate {
     pub(crate) is_behind: bool,
     /// What happens comes out of the log.
     pub(crate) is_replaying: bool,
+    /// Records that were replayed.
+    pub(crate) replayed: u64,
+    /// They are those of the image that the log begins with.
+    pub(crate) takes_image: bool,
 }
 
 impl Gate {
     pub(crate) fn new(durability: Durability) -> Self {
-        Self { durability, appended: 0, durable: 0, held: VecDeque::new(), is_behind: false, is_replaying: false }
+        Self {
+            durability,
+            appended: 0,
+            durable: 0,
+            held: VecDeque::new(),
+            is_behind: false,
+            is_replaying: false,
+            replayed: 0,
+            takes_image: false,
+        }
     }
 
     /// Whether the replica has a log.

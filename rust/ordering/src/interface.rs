@@ -1,14 +1,17 @@
 //! The whole boundary of the core: what comes in, what goes out, and its settings.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pssmr_types::peer::WINDOW_MAX;
+use pssmr_types::states::WINDOW_MAX;
 use pssmr_types::{
-    BatchLimits, ClientId, Digest, Epoch, Operation, Outcome, PeerMessage, ReplicaId, Request, Slot, View,
+    BatchLimits, Certificate, Checkpoint, ClientId, Digest, Epoch, Operation, Outcome, PeerMessage, ReplicaId, Request,
+    Slot, View,
 };
 
 use crate::record::Record;
+use crate::snapshot::CoreSnapshot;
 
 /// The two clocks, as the caller reads them. The core has none of its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +78,10 @@ pub struct Config {
     pub pending_bytes_max: usize,
     /// Most slots that are decided but not yet executed before this replica takes no more proposals.
     pub unexecuted_slots_max: usize,
+    /// A checkpoint is taken when so many slots were decided since the last one. *Agreed*.
+    pub checkpoint_slots: u64,
+    /// A checkpoint is taken when so many bytes of batches were decided since the last one. *Agreed*.
+    pub checkpoint_bytes: u64,
     /// Most decided slots that are kept for replicas that lag.
     pub retained_slots_max: usize,
     /// Most bytes of decided batches that are kept for replicas that lag.
@@ -96,6 +103,8 @@ impl Default for Config {
             pending_requests_max: 100_000,
             pending_bytes_max: 256 << 20,
             unexecuted_slots_max: 256,
+            checkpoint_slots: 50_000,
+            checkpoint_bytes: 32 << 20,
             retained_slots_max: 100_000,
             retained_bytes_max: 64 << 20,
         }
@@ -181,6 +190,21 @@ impl Config {
             "retained_slots_max",
             size(self.retained_slots_max),
             "two windows or more",
+        )?;
+        // A replica that is given a snapshot needs the slots above it, so those since the last checkpoint but one are kept.
+        is(self.checkpoint_slots >= 1, "checkpoint_slots", self.checkpoint_slots.into(), "1 or more")?;
+        is(
+            self.checkpoint_slots.saturating_mul(2) <= self.retained_slots_max as u64,
+            "checkpoint_slots",
+            self.checkpoint_slots.into(),
+            "at most half of retained_slots_max",
+        )?;
+        is(self.checkpoint_bytes >= 1, "checkpoint_bytes", self.checkpoint_bytes.into(), "1 or more")?;
+        is(
+            self.checkpoint_bytes.saturating_mul(2) <= self.retained_bytes_max as u64,
+            "checkpoint_bytes",
+            self.checkpoint_bytes.into(),
+            "at most half of retained_bytes_max",
         )
     }
 }
@@ -219,6 +243,12 @@ pub enum Input {
     LogBehind(bool),
     /// The link to this replica is up (again).
     Connected(ReplicaId),
+    /// The snapshot of an [`Effect::Checkpoint`] is durable.
+    CheckpointTaken(Checkpoint),
+    /// What [`Effect::Transfer`] asked for is here and durable: its part of ordering.
+    Transferred(Box<CoreSnapshot>),
+    /// Nobody has what [`Effect::Transfer`] asked for.
+    TransferFailed,
     /// Nothing but time.
     Tick,
 }
@@ -252,6 +282,16 @@ pub enum Effect {
     },
     /// The session is gone: its cached replies can go too.
     SessionEvicted(ClientId),
+    /// Take a snapshot of the state after exactly this slot, the one delivered last, make it durable, and answer with
+    /// [`Input::CheckpointTaken`]. A host that can't take one leaves it.
+    Checkpoint(Arc<CoreSnapshot>),
+    /// The checkpoint is stable, and its snapshot is this replica's own: the log before its [`Record::Image`] can go, and
+    /// older snapshots once it has gone.
+    Stable(Certificate),
+    /// Fetch this snapshot from other replicas, and answer with [`Input::Transferred`] or [`Input::TransferFailed`].
+    Transfer(Certificate),
+    /// Replace the application's state and the cached replies by those of this snapshot, before anything that follows.
+    Install(Slot),
     /// Something of interest to an operator.
     Event(Event),
     /// Stop for good: going on could break what replicas promise. Says why.
@@ -295,6 +335,21 @@ pub enum Event {
         decided: Slot,
         /// The oldest slot that a peer keeps.
         oldest: Slot,
+    },
+    /// Enough replicas have found the same state after this slot.
+    CheckpointStable {
+        /// The slot.
+        slot: Slot,
+    },
+    /// The replica lags behind what others keep, and fetches a snapshot.
+    Transferring {
+        /// The snapshot's slot.
+        slot: Slot,
+    },
+    /// The replica goes on from a snapshot of others.
+    Installed {
+        /// The snapshot's slot.
+        slot: Slot,
     },
     /// A replica that had forgotten what it promised votes again, from this slot on.
     Rejoined {

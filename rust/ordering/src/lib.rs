@@ -12,10 +12,12 @@
 //! | `choice` | from what base a new view goes on |
 //! | `record`, `gate`, `recovery`, `promise` | what goes into the log, what waits for it, how a replica comes back, also without one |
 //! | `catch_up` | fetching what this replica lacks |
+//! | `checkpoint`, `snapshot` | when all before can go, and what takes its place |
 //! | `votes`, `chain`, `shelf`, `writeset`, `pool`, `hearsay`, `unproven`, `sessions`, `replies` | the data that these work on |
 
 mod catch_up;
 mod chain;
+mod checkpoint;
 pub mod choice;
 mod core;
 mod gate;
@@ -30,6 +32,7 @@ mod recovery;
 mod replies;
 mod sessions;
 mod shelf;
+mod snapshot;
 mod unproven;
 mod view_change;
 mod votes;
@@ -37,7 +40,8 @@ mod writeset;
 
 pub use crate::core::{Core, CoreStatus};
 pub use interface::{Command, Config, ConfigError, Delivery, Durability, Effect, Event, Input, Now, Promise};
-pub use record::Record;
+pub use record::{Image, Record};
 pub use recovery::ReplayError;
 pub use replies::ReplyCache;
 pub use sessions::SESSION_WINDOW;
+pub use snapshot::{CoreSnapshot, SessionSnapshot};

@@ -1,7 +1,7 @@
 //! The normal case: PROPOSE, WRITE, ACCEPT, decide. Mod-SMaRt's phases (EDCC'12, section III), over a chain of slots
 //! with a window of them in flight.
 
-use pssmr_types::peer::WINDOW_MAX;
+use pssmr_types::states::WINDOW_MAX;
 use pssmr_types::{Batch, Lock, Outcome, PeerMessage, Propose, ReplicaId, Request, Slot, Vote, chain_digest};
 
 use crate::chain::Link;
@@ -272,6 +272,8 @@ impl Core {
         self.writeset.decided(slot, Some(self.view));
         self.try_rejoin(slot, effects);
         self.tidy_shelf();
+        self.put_images(effects);
+        self.chain.forget(self.config.retained_slots_max, self.config.retained_bytes_max);
         self.change.progressed(self.me, self.view);
         true
     }
@@ -281,6 +283,7 @@ impl Core {
         let slot = self.chain.decided().next();
         self.unproven.forget(slot, &mut self.chain);
         let Link { digest, batch, .. } = self.chain.decide_next();
+        let bytes = batch.bytes().len();
         let mut commands = Vec::with_capacity(batch.requests().len());
         for request in batch.requests() {
             let (client, sequence) = (request.client, request.sequence);
@@ -309,7 +312,7 @@ impl Core {
         }
         effects.push(Effect::Deliver(Delivery { slot, digest, timestamp: batch.timestamp(), commands }));
         self.progressed = self.now.monotonic;
-        self.chain.forget(self.config.retained_slots_max, self.config.retained_bytes_max);
+        self.count_for_checkpoint(slot, bytes, effects);
     }
 
     /// Cuts the chain back. The requests of the slots cut off are still pending, and the slots that this replica's state

@@ -19,18 +19,39 @@ pub struct ReplayError {
 }
 
 impl Core {
-    /// Takes the next record of this replica's log. The effects are deliveries and ends of sessions, as they were when
-    /// the record was written.
+    /// The slot of the snapshot that has to be given to [`Core::restore`] before this record, the next one, is replayed;
+    /// the application's state then begins with it, too.
+    pub fn snapshot_before(&self, record: &Record) -> Option<Slot> {
+        match record {
+            Record::Image(image) if self.gate.replayed == 0 => Some(image.slot),
+            Record::Installed(slot) => Some(*slot),
+            _ => None,
+        }
+    }
+
+    /// Takes the next record of this replica's log. The effects are deliveries, ends of sessions and checkpoints, as
+    /// they were when the record was written.
     ///
     /// # Errors
     /// [`ReplayError`]; the core is of no use then.
     pub fn replay(&mut self, record: &Record, effects: &mut Vec<Effect>) -> Result<(), ReplayError> {
         self.gate.is_replaying = true;
         let mut all = Vec::new();
-        let replayed = self.replay_one(record, &mut all);
+        let replayed = match record {
+            Record::OfImage(record) if self.gate.takes_image => self.replay_one(record, &mut all),
+            // What it says, the records before its image have said.
+            Record::OfImage(_) => Ok(()),
+            record => {
+                self.gate.takes_image = false;
+                self.replay_one(record, &mut all)
+            }
+        };
+        self.gate.replayed += 1;
         // The rest was said when the record was written.
-        effects
-            .extend(all.into_iter().filter(|effect| matches!(effect, Effect::Deliver(_) | Effect::SessionEvicted(_))));
+        effects.extend(
+            all.into_iter()
+                .filter(|e| matches!(e, Effect::Deliver(_) | Effect::SessionEvicted(_) | Effect::Checkpoint(_))),
+        );
         self.gate.is_replaying = false;
         replayed.map_err(|why| ReplayError { record: describe(record), why })
     }
@@ -47,6 +68,7 @@ impl Core {
             Record::Base { slot, sync } => {
                 check(*slot <= head, "the base is not on the chain")?;
                 check(sync.as_ref().is_none_or(|sync| sync.view == self.view), "the base is another view's")?;
+                (self.wrote, self.accepted) = (None, None);
                 self.change.sync.clone_from(sync);
                 self.base = *slot;
                 self.phase = Phase::Active;
@@ -79,6 +101,25 @@ impl Core {
                     self.deliver_next(effects);
                 }
                 self.writeset.decided(*slot, in_view.then_some(self.view));
+                self.tidy_shelf();
+                self.put_images(effects);
+                self.chain.forget(self.config.retained_slots_max, self.config.retained_bytes_max);
+            }
+            Record::Image(image) if self.gate.replayed == 0 => {
+                check(image.slot == decided, "the snapshot is of another slot")?;
+                self.gate.takes_image = true;
+                self.take_image(image);
+            }
+            Record::Image(image) => check(image.slot <= decided, "the image is of a slot that is not decided")?,
+            Record::OfImage(_) => unreachable!("looked into by the caller"),
+            Record::Shelved { slot, parent, batch } => {
+                let (cluster, epoch) = (self.membership.cluster(), self.membership.epoch());
+                let digest = pssmr_types::chain_digest(cluster, epoch, *slot, *parent, batch.digest());
+                self.shelf.put(*slot, digest, *parent, batch.clone());
+            }
+            Record::Installed(slot) => {
+                check(*slot == decided && self.chain.oldest() == slot.next(), "the snapshot was not restored")?;
+                self.writeset.decided(*slot, None);
                 self.tidy_shelf();
             }
         }
@@ -136,7 +177,8 @@ impl Core {
 
 fn describe(record: &Record) -> String {
     match record {
-        Record::Slot { slot, .. } => format!("{slot} of the chain"),
+        Record::Slot { slot, .. } | Record::Shelved { slot, .. } => format!("a batch of {slot}"),
+        Record::Image(image) => format!("the image of {}", image.slot),
         other => format!("{other:?}"),
     }
 }

@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use pssmr_types::{ClientId, Operation, Principal, Request};
 
 use crate::hash::HashMap;
+use crate::snapshot::{CoreSnapshot, SessionSnapshot};
 
 /// How far a session's sequences may spread: from the lowest without a reply at the client to the highest sent.
 pub const SESSION_WINDOW: u64 = 4096;
 
-const WORDS: usize = SESSION_WINDOW as usize / 64;
+pub(crate) const WORDS: usize = SESSION_WINDOW as usize / 64;
 
 /// What delivering a request means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +91,30 @@ pub(crate) struct Sessions {
 impl Sessions {
     pub(crate) fn new(per_client_max: usize) -> Self {
         Self { per_client_max, open: HashMap::default(), by_client: HashMap::default(), position: 0 }
+    }
+
+    /// The sessions of a snapshot.
+    pub(crate) fn restored(per_client_max: usize, snapshot: &CoreSnapshot) -> Self {
+        let mut sessions = Self { position: snapshot.position, ..Self::new(per_client_max) };
+        for SessionSnapshot { client, low, last_active, executed } in &snapshot.sessions {
+            sessions.by_client.entry(client.principal).or_default().insert(client.session);
+            let session = Session { low: *low, executed: executed.clone(), last_active: *last_active };
+            sessions.open.insert(*client, session);
+        }
+        sessions
+    }
+
+    /// All sessions, ascending by client.
+    pub(crate) fn snapshot(&self) -> Vec<SessionSnapshot> {
+        let of = |(client, session): (&ClientId, &Session)| SessionSnapshot {
+            client: *client,
+            low: session.low,
+            last_active: session.last_active,
+            executed: session.executed.clone(),
+        };
+        let mut sessions: Vec<_> = self.open.iter().map(of).collect();
+        sessions.sort_unstable_by_key(|session| session.client);
+        sessions
     }
 
     /// The position of the last command delivered.
@@ -222,6 +247,37 @@ mod tests {
         assert_eq!(sessions.apply(&command(second, 1, 1)), Applied::Expired);
         assert_eq!(sessions.standing(second, 1, Operation::Command), Standing::Expired);
         assert_eq!(sessions.len(), 2);
+    }
+
+    #[test]
+    fn sessions_go_on_from_a_snapshot_as_if_nothing_had_happened() {
+        let mut sessions = Sessions::new(2);
+        let (first, second) = (open(&mut sessions), open(&mut sessions));
+        for sequence in [1, 2, 5, 70, 4000] {
+            sessions.apply(&command(first, sequence, 1));
+        }
+        sessions.apply(&command(second, 3, 3));
+        let snapshot = CoreSnapshot {
+            slot: pssmr_types::Slot(9),
+            digest: pssmr_types::Digest([3; 32]),
+            timestamp: 77,
+            position: sessions.position(),
+            sessions: sessions.snapshot(),
+        };
+        let decoded = CoreSnapshot::decode(snapshot.encode().into()).unwrap();
+        assert_eq!(decoded, snapshot);
+        assert_eq!(decoded.sessions[0].unacknowledged().collect::<Vec<_>>(), [4000, 70, 5, 2, 1]);
+        let mut restored = Sessions::restored(2, &decoded);
+        for sessions in [&mut sessions, &mut restored] {
+            assert_eq!(sessions.apply(&command(first, 70, 1)), Applied::Duplicate);
+            assert_eq!(sessions.apply(&command(first, 71, 1)), Applied::Execute);
+            assert_eq!(sessions.apply(&command(second, 2, 1)), Applied::OutsideWindow);
+            open(sessions);
+        }
+        assert_eq!(restored.snapshot(), sessions.snapshot());
+        assert_eq!(restored.position(), sessions.position());
+        let bytes = snapshot.encode();
+        assert!((0..bytes.len()).all(|length| CoreSnapshot::decode(bytes[..length].to_vec().into()).is_err()));
     }
 
     #[test]

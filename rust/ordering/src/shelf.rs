@@ -37,6 +37,13 @@ impl Shelf {
         (shelved.slot == slot).then_some((shelved.parent, &shelved.batch))
     }
 
+    /// All that is here, ascending by slot: slot, parent, batch.
+    pub(crate) fn slots(&self) -> Vec<(Slot, Digest, &Batch)> {
+        let mut slots: Vec<_> = self.slots.iter().map(|(digest, s)| (s.slot, *digest, s.parent, &s.batch)).collect();
+        slots.sort_unstable_by_key(|(slot, digest, ..)| (*slot, *digest));
+        slots.into_iter().map(|(slot, _, parent, batch)| (slot, parent, batch)).collect()
+    }
+
     /// How many bytes of batches are here.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes

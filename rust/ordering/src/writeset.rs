@@ -1,6 +1,6 @@
 //! What this replica wrote, view by view: its half of the evidence from which a new leader's base is chosen.
 
-use pssmr_types::peer::WRITESET_VIEWS_MAX;
+use pssmr_types::states::WRITESET_VIEWS_MAX;
 use pssmr_types::{Slot, View, Written};
 
 use crate::chain::Chain;
@@ -22,6 +22,11 @@ impl Writeset {
         &self.views
     }
 
+    /// Takes over entries from before a restart.
+    pub(crate) fn restore(&mut self, entries: &[Written]) {
+        self.views = entries.to_vec();
+    }
+
     /// Whether there is room to write in `view`.
     pub(crate) fn has_room(&self, view: View) -> bool {
         self.views.len() < WRITESET_VIEWS_MAX || self.views.last().is_some_and(|written| written.view == view)
@@ -36,6 +41,7 @@ impl Writeset {
         let written = self.views.last_mut().expect("just added");
         // The chain may have been replaced below by decided slots that were fetched, so it is read anew.
         let first = chain.decided().max(Slot(1)).min(slot);
+        written.base = base;
         written.first = first;
         written.digests.clear();
         for number in first.0..=slot.0 {

@@ -28,6 +28,7 @@ mod network;
 mod profile;
 mod queue;
 mod service;
+mod snapshots;
 mod tamper;
 mod trace;
 mod traffic;

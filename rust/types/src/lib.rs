@@ -1,5 +1,6 @@
 //! Ids, memberships, quorums, keys, messages and the wire format. No I/O, no threads.
 
+pub mod checkpoint;
 pub mod client;
 pub mod digest;
 pub mod ids;
@@ -8,14 +9,19 @@ pub mod membership;
 pub mod peer;
 pub mod quorums;
 pub mod request;
+pub mod states;
+pub mod transfer;
 pub mod wire;
 
+pub use checkpoint::{Certificate, Checkpoint, CheckpointVote};
 pub use client::{ClientMessage, Hello, Outcome, ReplicaMessage, Reply, result_digest};
 pub use digest::{ClusterId, Digest, chain_digest, genesis};
 pub use ids::{ClientId, Epoch, Principal, ReplicaId, Slot, View};
 pub use keys::{KeyError, PublicKey, SecretKey, Signature};
 pub use membership::{Membership, MembershipError};
-pub use peer::{Entry, Lock, PeerMessage, Propose, Status, StopData, Sync, Vote, Written};
+pub use peer::{Entry, PeerMessage, Propose, Status, Vote};
 pub use quorums::{FaultModel, Quorums, REPLICAS_MAX};
 pub use request::{Batch, BatchLimits, Operation, Request};
+pub use states::{Lock, StopData, Sync, Written};
+pub use transfer::SnapshotMessage;
 pub use wire::{DecodeError, PROTOCOL_VERSION, Reader, Writer};

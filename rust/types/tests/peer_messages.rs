@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use proptest::prelude::*;
 use pssmr_types::{
-    Batch, BatchLimits, ClientId, ClusterId, Digest, Entry, Epoch, Lock, Operation, PeerMessage, Principal, Propose,
-    ReplicaId, Request, SecretKey, Slot, Status, StopData, Sync, View, Vote, Written,
+    Batch, BatchLimits, Certificate, Checkpoint, CheckpointVote, ClientId, ClusterId, Digest, Entry, Epoch, Lock,
+    Operation, PeerMessage, Principal, Propose, ReplicaId, Request, SecretKey, Slot, SnapshotMessage, Status, StopData,
+    Sync, View, Vote, Written,
 };
 
 const CLUSTER: ClusterId = ClusterId([9; 16]);
@@ -58,6 +59,26 @@ fn stop_data() -> impl Strategy<Value = StopData> {
     })
 }
 
+fn checkpoint() -> impl Strategy<Value = Checkpoint> {
+    (1..u64::MAX, digest(), digest()).prop_map(|(slot, digest, root)| Checkpoint { slot: Slot(slot), digest, root })
+}
+
+fn snapshot_message() -> impl Strategy<Value = SnapshotMessage> {
+    let slot = || any::<u64>().prop_map(Slot);
+    let bytes = || prop::collection::vec(any::<u8>(), 0..50).prop_map(Bytes::from);
+    prop_oneof![
+        (slot(), digest()).prop_map(|(slot, root)| SnapshotMessage::ManifestRequest { slot, root }),
+        (slot(), bytes()).prop_map(|(slot, bytes)| SnapshotMessage::Manifest { slot, bytes }),
+        (slot(), digest(), any::<u32>()).prop_map(|(slot, root, chunk)| SnapshotMessage::ChunkRequest {
+            slot,
+            root,
+            chunk
+        }),
+        (slot(), any::<u32>(), bytes()).prop_map(|(slot, chunk, bytes)| SnapshotMessage::Chunk { slot, chunk, bytes }),
+        slot().prop_map(|slot| SnapshotMessage::Gone { slot }),
+    ]
+}
+
 fn message() -> impl Strategy<Value = PeerMessage> {
     let slot = || any::<u64>().prop_map(Slot);
     prop_oneof![
@@ -82,6 +103,16 @@ fn message() -> impl Strategy<Value = PeerMessage> {
         slot().prop_map(|oldest| PeerMessage::Truncated { oldest }),
         slot().prop_map(PeerMessage::DigestRequest),
         (slot(), digest()).prop_map(|(slot, digest)| PeerMessage::DigestReply { slot, digest }),
+        checkpoint().prop_map(|checkpoint| {
+            PeerMessage::Checkpoint(CheckpointVote::sign(CLUSTER, Epoch(2), checkpoint, &SecretKey::from_seed([6; 32])))
+        }),
+        (checkpoint(), prop::collection::vec(any::<u16>(), 0..5)).prop_map(|(checkpoint, replicas)| {
+            let signature =
+                CheckpointVote::sign(CLUSTER, Epoch(2), checkpoint, &SecretKey::from_seed([6; 32])).signature;
+            let signatures = replicas.into_iter().map(|replica| (ReplicaId(replica), signature)).collect();
+            PeerMessage::Certificate(Certificate { checkpoint, signatures })
+        }),
+        snapshot_message().prop_map(PeerMessage::Snapshot),
     ]
 }
 

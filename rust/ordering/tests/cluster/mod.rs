@@ -2,12 +2,12 @@
 
 #![allow(dead_code, unreachable_pub)]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use pssmr_ordering::{Config, Core, Delivery, Effect, Input, Now, Promise, Record};
+use pssmr_ordering::{Config, Core, CoreSnapshot, Delivery, Effect, Input, Now, Promise, Record};
 use pssmr_types::{
-    BatchLimits, ClientId, ClusterId, Epoch, FaultModel, Membership, Operation, Outcome, PeerMessage, Principal,
-    ReplicaId, Request, SecretKey, Slot, View,
+    BatchLimits, Certificate, Checkpoint, ClientId, ClusterId, Digest, Epoch, FaultModel, Membership, Operation,
+    Outcome, PeerMessage, Principal, ReplicaId, Request, SecretKey, Slot, View,
 };
 
 pub const CLIENT: Principal = Principal(7);
@@ -17,7 +17,14 @@ pub struct Cluster {
     pub cores: Vec<Core>,
     /// (from, to, message), in the order sent.
     pub network: VecDeque<(ReplicaId, ReplicaId, PeerMessage)>,
+    /// What each replica has executed: its application's state.
     pub delivered: Vec<Vec<Delivery>>,
+    /// By replica and slot: ordering's part of a snapshot, and the application's.
+    pub snapshots: Vec<BTreeMap<Slot, (CoreSnapshot, Vec<Delivery>)>>,
+    /// What each replica's last stable checkpoint of its own is.
+    pub stable: Vec<Option<Certificate>>,
+    /// What a replica wants to be given.
+    pub wanted: Vec<Option<Certificate>>,
     pub replies: Vec<Vec<(ClientId, u64, Outcome)>>,
     pub halted: Vec<Option<String>>,
     pub down: Vec<bool>,
@@ -26,8 +33,12 @@ pub struct Cluster {
     pub kept: Vec<usize>,
     /// How many records a log had when its replica last started.
     started_with: Vec<usize>,
+    /// How many were removed since.
+    removed: Vec<usize>,
     /// Logs keep what they are given at once.
     pub quick_disks: bool,
+    /// Its applications can't take snapshots.
+    pub takes_no_snapshots: bool,
     /// Promises are durable at once.
     pub quick_promises: bool,
     /// What each replica has promised.
@@ -69,6 +80,11 @@ pub fn opening(nonce: u64) -> Request {
     Request::new(client, nonce, 0, Operation::OpenSession, b"")
 }
 
+/// The root of a snapshot.
+pub fn root_of(snapshot: &CoreSnapshot, state: &[Delivery]) -> Digest {
+    Digest::of("test", &[snapshot.encode(), format!("{state:?}").into_bytes()].concat())
+}
+
 impl Cluster {
     pub fn new(model: FaultModel, n: usize, config: &Config) -> Self {
         let membership = membership(model, n);
@@ -79,13 +95,18 @@ impl Cluster {
             cores: (0..n).map(core).collect(),
             network: VecDeque::new(),
             delivered: vec![Vec::new(); n],
+            snapshots: vec![BTreeMap::new(); n],
+            stable: vec![None; n],
+            wanted: vec![None; n],
             replies: vec![Vec::new(); n],
             halted: vec![None; n],
             down: vec![false; n],
             logs: vec![Vec::new(); n],
             kept: vec![0; n],
             started_with: vec![0; n],
+            removed: vec![0; n],
             quick_disks: true,
+            takes_no_snapshots: false,
             quick_promises: true,
             promises: vec![Promise { view: View(0), slot_limit: Slot(0) }; n],
             model,
@@ -111,6 +132,7 @@ impl Cluster {
         let mut effects = Vec::new();
         let mut executed = None;
         let mut promised = None;
+        let mut taken = Vec::new();
         let now = self.now();
         self.cores[replica].step(now, [input], &mut effects);
         let me = ReplicaId(replica as u16);
@@ -133,8 +155,24 @@ impl Cluster {
                 Effect::Halt(reason) => self.halted[replica] = Some(reason),
                 Effect::Persist(record) => self.logs[replica].push(record),
                 Effect::Promise(promise) => promised = Some(promise),
+                Effect::Checkpoint(_) if self.takes_no_snapshots => {}
+                Effect::Checkpoint(snapshot) => {
+                    let state = self.delivered[replica].clone();
+                    let (slot, digest, root) = (snapshot.slot, snapshot.digest, root_of(&snapshot, &state));
+                    self.snapshots[replica].insert(slot, ((*snapshot).clone(), state));
+                    taken.push(Checkpoint { slot, digest, root });
+                }
+                Effect::Stable(certificate) => {
+                    self.truncate_log(replica, certificate.checkpoint.slot);
+                    self.stable[replica] = Some(certificate);
+                }
+                Effect::Transfer(certificate) => self.wanted[replica] = Some(certificate),
+                Effect::Install(slot) => self.delivered[replica] = self.snapshots[replica][&slot].1.clone(),
                 Effect::SessionEvicted(_) | Effect::Event(_) => {}
             }
+        }
+        for checkpoint in taken {
+            self.step(replica, Input::CheckpointTaken(checkpoint));
         }
         if let Some(slot) = executed {
             self.step(replica, Input::Executed(slot));
@@ -148,11 +186,33 @@ impl Cluster {
         }
     }
 
+    /// What a stable checkpoint makes superfluous goes. As a disk would, it keeps what is not synced yet.
+    fn truncate_log(&mut self, replica: usize, slot: Slot) {
+        let is_image = |record: &Record| matches!(record, Record::Image(image) if image.slot == slot);
+        let Some(index) = self.logs[replica].iter().position(is_image) else { return };
+        if index < self.kept[replica] {
+            self.logs[replica].drain(..index);
+            self.kept[replica] -= index;
+            self.removed[replica] += index;
+            self.snapshots[replica].retain(|of, _| *of >= slot);
+        }
+    }
+
+    /// Gives a replica the snapshot that it wants, from another one that has it.
+    pub fn hand_over(&mut self, replica: usize) {
+        let wanted = self.wanted[replica].take().expect("the replica wants a snapshot").checkpoint;
+        let found = self.snapshots.iter().find_map(|of| of.get(&wanted.slot)).expect("somebody has it").clone();
+        assert_eq!(root_of(&found.0, &found.1), wanted.root, "a snapshot is what its root says");
+        self.snapshots[replica].insert(wanted.slot, found.clone());
+        self.step(replica, Input::Transferred(Box::new(found.0)));
+    }
+
     /// A replica's disk keeps all that it was given.
     pub fn sync(&mut self, replica: usize) {
         if self.logs[replica].len() > self.kept[replica] {
             self.kept[replica] = self.logs[replica].len();
-            self.step(replica, Input::Durable((self.kept[replica] - self.started_with[replica]) as u64));
+            let kept = self.kept[replica] + self.removed[replica] - self.started_with[replica];
+            self.step(replica, Input::Durable(kept as u64));
         }
     }
 
@@ -163,14 +223,32 @@ impl Cluster {
         let kept = self.kept[replica];
         self.logs[replica].truncate(kept);
         self.started_with[replica] = kept;
+        self.removed[replica] = 0;
+        self.delivered[replica].clear();
         let membership = membership(self.model, self.n());
         let mut core = Core::new(self.config.clone(), membership, me, secret(replica), self.now()).unwrap();
         let mut effects = Vec::new();
         for record in &self.logs[replica] {
+            if let Some(slot) = core.snapshot_before(record) {
+                let (snapshot, state) = &self.snapshots[replica][&slot];
+                core.restore(snapshot);
+                self.delivered[replica].clone_from(state);
+            }
             core.replay(record, &mut effects).unwrap();
+            for effect in effects.drain(..) {
+                match effect {
+                    Effect::Deliver(delivery) => self.delivered[replica].push(delivery),
+                    Effect::Checkpoint(snapshot) => {
+                        let state = self.delivered[replica].clone();
+                        self.snapshots[replica].insert(snapshot.slot, ((*snapshot).clone(), state));
+                    }
+                    _ => {}
+                }
+            }
         }
-        self.delivered[replica] =
-            effects.iter().filter_map(|e| if let Effect::Deliver(d) = e { Some(d.clone()) } else { None }).collect();
+        if let Some(certificate) = self.stable[replica].clone().filter(|_| core.has_log()) {
+            core.set_stable(certificate);
+        }
         core.set_promise(self.promises[replica]);
         if !core.has_log() {
             core.set_forgotten(self.promises[replica]);

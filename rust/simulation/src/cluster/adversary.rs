@@ -58,7 +58,7 @@ impl Character {
     }
 }
 
-const KINDS: u32 = 13;
+const KINDS: u32 = 16;
 
 fn kind(message: &PeerMessage) -> u32 {
     match message {
@@ -75,6 +75,9 @@ fn kind(message: &PeerMessage) -> u32 {
         PeerMessage::Truncated { .. } => 10,
         PeerMessage::DigestRequest(_) => 11,
         PeerMessage::DigestReply { .. } => 12,
+        PeerMessage::Checkpoint(_) => 13,
+        PeerMessage::Certificate(_) => 14,
+        PeerMessage::Snapshot(_) => 15,
     }
 }
 

@@ -81,6 +81,11 @@ impl Checker {
         self.delivered[host] = decided;
     }
 
+    /// A replica goes on from a snapshot of this slot: what the snapshot holds shows in what follows.
+    pub(super) fn on_installed(&mut self, host: usize, slot: Slot) {
+        self.delivered[host] = slot;
+    }
+
     /// A correct replica delivers a slot. `latest` is the highest timestamp that a correct replica could let pass.
     pub(super) fn on_delivered(&mut self, host: usize, delivery: &Delivery, latest: u64) {
         let slot = delivery.slot;

@@ -48,6 +48,14 @@ counters! {
     BaseFetched "fetches during a view change",
     /// A replica learned from others what is decided.
     CaughtUp "replicas that lagged and caught up",
+    /// A replica lagged behind what others keep.
+    BeyondRetention "replicas that lagged too far",
+    /// A checkpoint became stable at a replica.
+    CheckpointStable "stable checkpoints",
+    /// A replica went on from a snapshot of others.
+    Installed "snapshots installed",
+    /// Nobody had the snapshot that a replica wanted any more.
+    TransferFailed "transfers that failed",
     /// A replica took several inputs in one step.
     Burst "bursts of inputs",
     /// A message was lost.

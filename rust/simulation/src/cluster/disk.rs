@@ -1,8 +1,12 @@
-//! A simulated log: records reach it late, and a crash takes those that have not.
+//! A simulated disk: what is given to it reaches it late, and a crash takes what has not.
 
-use pssmr_ordering::{Durability, Promise, Record};
-use pssmr_types::{Slot, View};
+use std::collections::BTreeMap;
 
+use bytes::Bytes;
+use pssmr_ordering::{CoreSnapshot, Durability, Promise, Record};
+use pssmr_types::{Certificate, Digest, Slot, View};
+
+use super::service::Service;
 use crate::random::Random;
 
 /// How a host goes down.
@@ -14,11 +18,34 @@ pub(super) enum Stop {
     PowerCut,
 }
 
-/// One host's log. Records are kept encoded.
+/// The state after a slot.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    pub(super) core: Bytes,
+    pub(super) service: Service,
+    pub(super) replies: Bytes,
+}
+
+impl Snapshot {
+    /// The digest of all of it.
+    pub(super) fn root(&self) -> Digest {
+        let service = format!("{:?}", self.service);
+        Digest::of("pssmr simulated snapshot 1", &[&self.core, &self.replies, service.as_bytes()].concat())
+    }
+
+    /// Ordering's part.
+    pub(super) fn core(&self) -> CoreSnapshot {
+        CoreSnapshot::decode(self.core.clone()).expect("it was encoded by a core")
+    }
+}
+
+/// One host's disk. Records are kept encoded, and counted since the disk was new.
 #[derive(Debug)]
 pub(super) struct Disk {
     records: Vec<Vec<u8>>,
-    /// How many of them are kept for sure: written or synced, as the durability asks.
+    /// The number of the first of them: those before were removed.
+    first: usize,
+    /// How many are kept for sure: written or synced, as the durability asks.
     kept: usize,
     /// How many there were at the last start.
     at_start: usize,
@@ -27,12 +54,25 @@ pub(super) struct Disk {
     /// The promise that is on disk, and the one on its way.
     promise: Promise,
     next_promise: Option<Promise>,
+    pub(super) snapshots: BTreeMap<Slot, Snapshot>,
+    /// The proof of the last stable one.
+    pub(super) certificate: Option<Certificate>,
 }
 
 impl Default for Disk {
     fn default() -> Self {
         let promise = Promise { view: View(0), slot_limit: Slot(0) };
-        Self { records: Vec::new(), kept: 0, at_start: 0, under_way: None, promise, next_promise: None }
+        Self {
+            records: Vec::new(),
+            first: 0,
+            kept: 0,
+            at_start: 0,
+            under_way: None,
+            promise,
+            next_promise: None,
+            snapshots: BTreeMap::new(),
+            certificate: None,
+        }
     }
 }
 
@@ -46,6 +86,10 @@ impl Disk {
         }
         self.records.push(bytes);
         self.begin()
+    }
+
+    fn end(&self) -> usize {
+        self.first + self.records.len()
     }
 
     /// Takes a promise. True if a write has to begin.
@@ -65,9 +109,9 @@ impl Disk {
     }
 
     fn begin(&mut self) -> bool {
-        let begins = self.under_way.is_none() && self.records.len() > self.kept;
+        let begins = self.under_way.is_none() && self.end() > self.kept;
         if begins {
-            self.under_way = Some(self.records.len());
+            self.under_way = Some(self.end());
         }
         begins
     }
@@ -75,7 +119,31 @@ impl Disk {
     /// The write under way has ended. The number of records kept since the start, and whether another write begins.
     pub(super) fn done(&mut self) -> (u64, bool) {
         self.kept = self.under_way.take().expect("a write is under way");
+        self.remove_superseded();
         ((self.kept - self.at_start) as u64, self.begin())
+    }
+
+    /// The checkpoint is stable.
+    pub(super) fn stable(&mut self, certificate: Certificate) {
+        self.certificate = Some(certificate);
+        self.remove_superseded();
+    }
+
+    /// What the last stable checkpoint makes superfluous goes, once all that takes its place is kept.
+    fn remove_superseded(&mut self) {
+        let Some(slot) = self.certificate.as_ref().map(|certificate| certificate.checkpoint.slot) else { return };
+        let is_image = |bytes: &Vec<u8>| matches!(decode(bytes), Record::Image(image) if image.slot == slot);
+        let Some(index) = self.records.iter().position(is_image) else { return };
+        let Record::Image(image) = decode(&self.records[index]) else { unreachable!("it was one just now") };
+        // One that a crash has torn is of no use.
+        let follow = image.follow() as usize;
+        let whole = self.records[index + 1..].iter().take(follow).filter(|r| matches!(decode(r), Record::OfImage(_)));
+        if whole.count() < follow || self.first + index + 1 + follow > self.kept {
+            return;
+        }
+        self.records.drain(..index);
+        self.first += index;
+        self.snapshots.retain(|of, _| *of >= slot);
     }
 
     /// The host goes down.
@@ -83,19 +151,26 @@ impl Disk {
         // Of a write under way, some may have got there. A kill in the middle of a sync loses nothing of what is written.
         let most = match how {
             Stop::Kill if durability == Durability::Sync => self.under_way.unwrap_or(self.kept),
-            _ => self.records.len(),
+            _ => self.end(),
         };
         let keep = random.between(self.kept as u64, most.max(self.kept) as u64) as usize;
-        self.records.truncate(keep);
+        self.records.truncate(keep - self.first);
         if let Some(promise) = self.next_promise.take().filter(|_| random.chance(1, 2)) {
             self.promise = promise;
         }
         (self.kept, self.at_start, self.under_way) = (keep, keep, None);
+        if durability == Durability::Memory {
+            self.snapshots.clear();
+            self.certificate = None;
+        }
     }
 
     /// What is in the log.
     pub(super) fn records(&self) -> Vec<Record> {
-        let decode = |bytes: &Vec<u8>| Record::decode(bytes.clone().into()).expect("it was encoded here");
         self.records.iter().map(decode).collect()
     }
+}
+
+fn decode(bytes: &Vec<u8>) -> Record {
+    Record::decode(bytes.clone().into()).expect("it was encoded here")
 }

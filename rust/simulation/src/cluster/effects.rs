@@ -55,6 +55,13 @@ impl World {
                 self.reply(host, client, Reply { session: client.session, sequence, outcome });
             }
             Effect::SessionEvicted(client) => self.hosts[host].work.push_back(Work::Evict(client)),
+            Effect::Checkpoint(snapshot) => self.hosts[host].work.push_back(Work::Checkpoint(snapshot)),
+            Effect::Stable(certificate) => self.hosts[host].disk.stable(certificate),
+            Effect::Transfer(certificate) => self.transfer(host, certificate.checkpoint),
+            Effect::Install(slot) => match self.hosts[host].install(slot) {
+                Ok(_) => self.checker.on_installed(host, slot),
+                Err(error) => self.checker.fail(format!("{id} can't install: {error}")),
+            },
             Effect::Event(event) => self.on_reported(host, &event),
             Effect::Halt(reason) => {
                 self.note(|| "halts", |_| format!("{id}: {reason}"));
@@ -116,9 +123,10 @@ impl World {
                     self.checker.fail(format!("{id} accuses {replica}, which is correct, of {what}"));
                 }
             }
-            Reported::BeyondRetention { decided, oldest } => {
-                self.checker.fail(format!("{id} is at {decided} and others keep from {oldest}: more is kept here"));
-            }
+            Reported::BeyondRetention { .. } => self.counters.count(Sometimes::BeyondRetention),
+            Reported::CheckpointStable { .. } => self.counters.count(Sometimes::CheckpointStable),
+            Reported::Transferring { .. } => {}
+            Reported::Installed { .. } => self.counters.count(Sometimes::Installed),
             Reported::ViewEntered { view, .. } => self.on_view_entered(host, *view),
         }
     }
@@ -195,6 +203,7 @@ impl World {
             return;
         }
         let Some((slot, replies)) = target.execute() else { return };
+        self.write_snapshots(host);
         for (client, reply) in replies {
             self.reply(host, client, reply);
         }

@@ -1,14 +1,18 @@
 //! One simulated machine: a core, the execution of what it delivers, and the replies that are kept.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use pssmr_ordering::{Config, Core, Delivery, Durability, Effect, Input, Now, ReplyCache};
-use pssmr_types::{ClientId, Membership, Outcome, ReplicaId, Reply, SecretKey};
+use pssmr_ordering::{Config, Core, CoreSnapshot, Delivery, Durability, Effect, Input, Now, ReplyCache};
+use pssmr_types::{ClientId, Membership, Outcome, ReplicaId, Reply, SecretKey, Slot};
 
-use super::disk::{Disk, Stop};
+use super::disk::{Disk, Snapshot, Stop};
 use super::profile::{Machine, SECOND};
 use super::service::Service;
 use crate::random::Random;
+
+/// Most bytes of replies that are kept for a session: more than any client has under way.
+const REPLIES_BYTES_MAX: usize = 1 << 20;
 
 /// What the wall clock of a host without skew says at the beginning, in nanoseconds since the Unix epoch.
 const WALL_START: u64 = 1_700_000_000 * SECOND;
@@ -18,6 +22,8 @@ const WALL_START: u64 = 1_700_000_000 * SECOND;
 pub(super) enum Work {
     Slot(Delivery),
     Evict(ClientId),
+    /// A snapshot of the state after the slot before.
+    Checkpoint(Arc<CoreSnapshot>),
 }
 
 /// What became of a replica.
@@ -52,6 +58,8 @@ pub(super) struct Host {
     /// Counts its starts: what an earlier one began never ends.
     pub(super) incarnation: u32,
     replies: ReplyCache,
+    /// Snapshots on their way to the disk.
+    pub(super) taken: Vec<(Slot, Snapshot)>,
 }
 
 impl Host {
@@ -85,7 +93,8 @@ impl Host {
             disk,
             is_down: false,
             incarnation: 0,
-            replies: ReplyCache::new(1 << 20),
+            replies: ReplyCache::new(REPLIES_BYTES_MAX),
+            taken: Vec::new(),
         }
     }
 
@@ -97,6 +106,7 @@ impl Host {
         self.executing = false;
         self.inbox.clear();
         self.work.clear();
+        self.taken.clear();
         self.disk.stop(how, durability, random);
     }
 
@@ -105,19 +115,27 @@ impl Host {
         self.is_down = false;
         self.core = core;
         self.service = Service::default();
-        self.replies = ReplyCache::new(1 << 20);
+        self.replies = ReplyCache::new(REPLIES_BYTES_MAX);
         for record in self.disk.records() {
+            if let Some(slot) = self.core.snapshot_before(&record) {
+                let snapshot = self.install(slot)?;
+                self.core.restore(&snapshot);
+            }
             self.core.replay(&record, effects).map_err(|error| error.to_string())?;
             for effect in effects.drain(..) {
                 match effect {
                     Effect::Deliver(delivery) => self.work.push_back(Work::Slot(delivery)),
                     Effect::SessionEvicted(client) => self.work.push_back(Work::Evict(client)),
+                    Effect::Checkpoint(snapshot) => self.work.push_back(Work::Checkpoint(snapshot)),
                     other => return Err(format!("a replay wants {other:?}")),
                 }
             }
             while let Some((slot, _)) = self.execute() {
                 self.inbox = vec![Input::Executed(slot)];
             }
+        }
+        if let Some(certificate) = &self.disk.certificate {
+            self.core.set_stable(certificate.clone());
         }
         let promise = self.disk.last_promise();
         self.core.set_promise(promise);
@@ -126,6 +144,18 @@ impl Host {
         }
         self.core.resume(effects);
         Ok(())
+    }
+
+    /// Takes over the application's state and the replies of a snapshot on its disk. Gives ordering's part.
+    pub(super) fn install(&mut self, slot: Slot) -> Result<CoreSnapshot, String> {
+        let snapshot = self.disk.snapshots.get(&slot).ok_or_else(|| format!("there is no snapshot of {slot}"))?;
+        // What waits for execution lies below.
+        self.work.clear();
+        self.taken.clear();
+        self.service = snapshot.service.clone();
+        self.replies = ReplyCache::restored(REPLIES_BYTES_MAX, snapshot.replies.clone())
+            .map_err(|error| format!("the replies in the snapshot of {slot} can't be decoded: {error}"))?;
+        Ok(snapshot.core())
     }
 
     /// The host's two clocks at a virtual time.
@@ -170,6 +200,7 @@ impl Host {
         loop {
             match self.work.pop_front()? {
                 Work::Evict(client) => self.replies.evict(client),
+                Work::Checkpoint(_) => unreachable!("a snapshot is taken right after its slot"),
                 Work::Slot(delivery) => {
                     let mut replies = Vec::with_capacity(delivery.commands.len());
                     for command in &delivery.commands {
@@ -179,10 +210,20 @@ impl Host {
                         let (session, sequence) = (command.client.session, command.sequence);
                         replies.push((command.client, Reply { session, sequence, outcome: Outcome::Result(result) }));
                     }
+                    while let Some(Work::Checkpoint(_)) = self.work.front() {
+                        let Some(Work::Checkpoint(core)) = self.work.pop_front() else { break };
+                        self.take_snapshot(&core);
+                    }
                     return Some((delivery.slot, replies));
                 }
             }
         }
+    }
+
+    fn take_snapshot(&mut self, core: &CoreSnapshot) {
+        let replies = self.replies.capture(core).into();
+        let snapshot = Snapshot { core: core.encode().into(), service: self.service.clone(), replies };
+        self.taken.push((core.slot, snapshot));
     }
 
     /// Whether a slot waits for execution.

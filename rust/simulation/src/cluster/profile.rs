@@ -178,9 +178,16 @@ impl Draw {
     fn config(random: &mut Random, calm: bool) -> Config {
         let request_timeout = random.magnitude(100, 800);
         let rarely = |random: &mut Random| !calm && random.chance(1, 8);
+        let window = *random.pick(&[1, 2, 4, 8, 16]);
+        let checkpoint_slots = *random.pick(&[1, 2, 4, 7, 15, 50_000]);
+        // Some keep little more than they must.
+        let least = (2 * window).max(2 * checkpoint_slots as usize);
         Config {
             durability: *random.pick(&[Durability::Memory, Durability::Async, Durability::Sync, Durability::Sync]),
-            window: *random.pick(&[1, 2, 4, 8, 16]),
+            window,
+            checkpoint_slots,
+            checkpoint_bytes: if random.chance(1, 8) { random.magnitude(200, 20_000) } else { 32 << 20 },
+            retained_slots_max: if random.chance(1, 2) { least } else { 100_000 },
             limits: BatchLimits { requests_max: *random.pick(&[1, 3, 16, 4096]), bytes_max: 64 << 10 },
             request_timeout: Duration::from_millis(request_timeout),
             request_timeout_max: Duration::from_millis(request_timeout * random.between(1, 8)),

@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use bytes::Bytes;
-use pssmr_types::{ReplicaId, Reply, Request};
+use pssmr_types::{Checkpoint, ReplicaId, Reply, Request, Slot};
 
+use super::disk::Snapshot;
 use super::faults::Fault;
 
 /// Something that happens at an instant.
@@ -27,6 +28,10 @@ pub(super) enum Event {
     Written { host: usize, incarnation: u32 },
     /// A host's promise is on its disk.
     Promised { host: usize, incarnation: u32 },
+    /// A snapshot is on a host's disk.
+    SnapshotWritten { host: usize, incarnation: u32, slot: Slot, snapshot: Box<Snapshot> },
+    /// A host has fetched a snapshot from others, if one has it.
+    Transferred { host: usize, incarnation: u32, checkpoint: Checkpoint },
     /// A host that went down starts again.
     Start { host: usize, incarnation: u32 },
     /// A host stands still no longer.

@@ -2,11 +2,12 @@
 //! decoder. What bears its own signature is signed anew.
 
 use pssmr_types::{
-    Batch, ClientId, ClusterId, Digest, Entry, Lock, Operation, PeerMessage, Propose, Request, SecretKey, Slot, Status,
-    StopData, Sync, View, Vote,
+    Batch, Certificate, Checkpoint, CheckpointVote, ClientId, ClusterId, Digest, Entry, Lock, Operation, PeerMessage,
+    Propose, Request, SecretKey, Slot, Status, StopData, Sync, View, Vote,
 };
 
 use super::client::Client;
+use super::world::EPOCH;
 use crate::random::Random;
 
 /// A message of the same kind that says something else, or now and then another one.
@@ -49,6 +50,28 @@ pub(super) fn tamper(
         PeerMessage::DigestReply { slot, digest: known } => {
             PeerMessage::DigestReply { slot: *slot, digest: digest(random, *known) }
         }
+        PeerMessage::Checkpoint(vote) => {
+            PeerMessage::Checkpoint(CheckpointVote::sign(cluster, EPOCH, checkpoint(random, vote.checkpoint), secret))
+        }
+        PeerMessage::Certificate(certificate) => {
+            let mut signatures = certificate.signatures.clone();
+            if random.chance(1, 3) {
+                signatures.pop();
+            } else if random.chance(1, 2) {
+                signatures.iter_mut().for_each(|(replica, _)| replica.0 = random.below(8) as u16);
+            }
+            PeerMessage::Certificate(Certificate { checkpoint: checkpoint(random, certificate.checkpoint), signatures })
+        }
+        PeerMessage::Snapshot(message) => PeerMessage::Snapshot(message.clone()),
+    }
+}
+
+/// What is not so.
+fn checkpoint(random: &mut Random, known: Checkpoint) -> Checkpoint {
+    Checkpoint {
+        slot: Slot(near(random, known.slot.0).max(1)),
+        digest: digest(random, known.digest),
+        root: digest(random, known.root),
     }
 }
 

@@ -104,6 +104,9 @@ impl World {
             effect,
             Effect::Deliver(_)
                 | Effect::Persist(_)
+                | Effect::Checkpoint(_)
+                | Effect::Stable(_)
+                | Effect::Install(_)
                 | Effect::Broadcast(PeerMessage::Write(_) | PeerMessage::Accept(_) | PeerMessage::Propose(_))
                 | Effect::Send { message: PeerMessage::StopData(_), .. }
         );

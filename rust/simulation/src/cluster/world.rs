@@ -193,6 +193,10 @@ impl World {
             Event::Executed { host, incarnation } => self.on_executed(host, incarnation),
             Event::Written { host, incarnation } => self.on_written(host, incarnation),
             Event::Promised { host, incarnation } => self.on_promised(host, incarnation),
+            Event::SnapshotWritten { host, incarnation, slot, snapshot } => {
+                self.on_snapshot_written(host, incarnation, slot, *snapshot);
+            }
+            Event::Transferred { host, incarnation, checkpoint } => self.on_transferred(host, incarnation, checkpoint),
             Event::Start { host, incarnation } => {
                 if self.hosts[host].is_down && self.hosts[host].incarnation == incarnation {
                     self.start(host);
@@ -269,6 +273,7 @@ impl World {
             return;
         }
         self.checker.on_recovered(host, self.hosts[host].core.decided());
+        self.write_snapshots(host);
         for effect in effects {
             self.perform(host, effect);
         }

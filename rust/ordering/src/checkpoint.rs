@@ -1,0 +1,337 @@
+//! Checkpoints: at slots that all replicas agree on, each takes a snapshot of its state and signs what it found. The equal
+//! words of f + 1 make the checkpoint stable: the log before it can go, a replica that lags can be given the snapshot
+//! instead of the log, and a replica that found something else knows that it has diverged. (Castro and Liskov, *Practical
+//! Byzantine Fault Tolerance*, OSDI'99, section 4.3.)
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use pssmr_types::{Certificate, Checkpoint, CheckpointVote, PeerMessage, ReplicaId, Slot};
+
+use crate::core::{Core, Phase, Tip};
+use crate::interface::{Effect, Event};
+use crate::record::{Image, Record};
+use crate::sessions::Sessions;
+use crate::snapshot::CoreSnapshot;
+
+/// How many checkpoints of each replica are remembered until one is stable.
+const VOTES_MAX: usize = 4;
+
+/// What the replica knows of checkpoints.
+#[derive(Debug)]
+pub(crate) struct Checkpoints {
+    /// The bytes of batches delivered since the last one was taken: part of the replicated state.
+    bytes: u64,
+    /// By replica, what it said of slots above the stable one; the newest last.
+    votes: Vec<VecDeque<CheckpointVote>>,
+    stable: Option<Certificate>,
+    /// Slots whose image goes into the log when what is at hand is done.
+    due_images: Vec<Slot>,
+    /// The one whose snapshot the host is fetching.
+    transfer: Option<Certificate>,
+    /// A stable one of others, above what is decided here.
+    ahead: Option<Certificate>,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(replicas: usize) -> Self {
+        Self {
+            bytes: 0,
+            votes: vec![VecDeque::new(); replicas],
+            stable: None,
+            due_images: Vec::new(),
+            transfer: None,
+            ahead: None,
+        }
+    }
+
+    /// The slot of the highest stable one known; 0 if there is none.
+    pub(crate) fn stable_slot(&self) -> Slot {
+        self.stable.as_ref().map_or(Slot(0), |certificate| certificate.checkpoint.slot)
+    }
+
+    fn vote_of(&self, replica: ReplicaId, slot: Slot) -> Option<&CheckpointVote> {
+        self.votes[replica.index()].iter().find(|vote| vote.checkpoint.slot == slot)
+    }
+}
+
+impl Core {
+    /// A slot was delivered: if a checkpoint is due, it is taken of the state after exactly this slot.
+    pub(crate) fn count_for_checkpoint(&mut self, slot: Slot, bytes: usize, effects: &mut Vec<Effect>) {
+        let checkpoints = &mut self.checkpoints;
+        checkpoints.bytes += bytes as u64;
+        // By the slot's number, not by distance: replicas that once disagreed on what was last agree on the next one.
+        let is_due =
+            slot.0.is_multiple_of(self.config.checkpoint_slots) || checkpoints.bytes >= self.config.checkpoint_bytes;
+        if !is_due {
+            return;
+        }
+        checkpoints.bytes = 0;
+        checkpoints.due_images.push(slot);
+        effects.push(Effect::Checkpoint(Arc::new(CoreSnapshot {
+            slot,
+            digest: self.chain.decided_digest(),
+            timestamp: self.chain.decided_timestamp(),
+            position: self.sessions.position(),
+            sessions: self.sessions.snapshot(),
+        })));
+    }
+
+    /// The snapshot of an [`Effect::Checkpoint`] is durable.
+    pub(crate) fn on_checkpoint_taken(&mut self, checkpoint: Checkpoint, effects: &mut Vec<Effect>) {
+        let (cluster, epoch) = (self.membership.cluster(), self.membership.epoch());
+        let vote = CheckpointVote::sign(cluster, epoch, checkpoint, &self.secret);
+        self.keep_vote(self.me, vote);
+        if let Some(certificate) = self.checkpoints.stable.clone().filter(|c| c.checkpoint.slot == checkpoint.slot) {
+            self.settle(certificate, effects);
+        } else if checkpoint.slot > self.checkpoints.stable_slot() {
+            effects.push(Effect::Broadcast(PeerMessage::Checkpoint(vote)));
+            self.try_stable(checkpoint, effects);
+        }
+    }
+
+    /// What another replica found.
+    pub(crate) fn on_checkpoint(&mut self, from: ReplicaId, vote: CheckpointVote, effects: &mut Vec<Effect>) {
+        let stable = self.checkpoints.stable.as_ref();
+        if let Some(certificate) = stable.filter(|stable| stable.checkpoint.slot >= vote.checkpoint.slot) {
+            effects.push(Effect::Send { to: from, message: PeerMessage::Certificate(certificate.clone()) });
+            return;
+        }
+        self.keep_vote(from, vote);
+        self.try_stable(vote.checkpoint, effects);
+    }
+
+    fn keep_vote(&mut self, from: ReplicaId, vote: CheckpointVote) {
+        let votes = &mut self.checkpoints.votes[from.index()];
+        votes.retain(|before| before.checkpoint.slot != vote.checkpoint.slot);
+        votes.push_back(vote);
+        if votes.len() > VOTES_MAX {
+            votes.pop_front();
+        }
+    }
+
+    /// If enough say the same, it is stable. Signatures are looked at only then.
+    fn try_stable(&mut self, checkpoint: Checkpoint, effects: &mut Vec<Effect>) {
+        let replicas = || self.membership.replicas();
+        let of = |replica| self.checkpoints.vote_of(replica, checkpoint.slot).copied();
+        let equal = || replicas().filter_map(|r| Some((r, of(r)?))).filter(|(_, vote)| vote.checkpoint == checkpoint);
+        let enough = self.quorums.faults() + 1;
+        if equal().count() < enough {
+            return;
+        }
+        let (cluster, epoch) = (self.membership.cluster(), self.membership.epoch());
+        let is_genuine = |(replica, vote): &(ReplicaId, CheckpointVote)| {
+            self.membership.key(*replica).is_some_and(|key| vote.is_signed_by(cluster, epoch, key))
+        };
+        let (genuine, forged): (Vec<_>, Vec<_>) = equal().partition(is_genuine);
+        for (replica, _) in forged {
+            self.checkpoints.votes[replica.index()].clear();
+            Self::misbehaviour(replica, "a checkpoint with a wrong signature", effects);
+        }
+        if genuine.len() >= enough {
+            let signatures = genuine.into_iter().map(|(replica, vote)| (replica, vote.signature)).collect();
+            self.take_proof(Certificate { checkpoint, signatures }, effects);
+        }
+    }
+
+    /// The proof of a stable checkpoint, from another replica.
+    pub(crate) fn on_certificate(&mut self, from: ReplicaId, certificate: Certificate, effects: &mut Vec<Effect>) {
+        let slot = certificate.checkpoint.slot;
+        let ahead = self.checkpoints.ahead.as_ref().filter(|ahead| ahead.checkpoint.slot > self.chain.decided());
+        let known = ahead.map_or(self.checkpoints.stable_slot(), |ahead| ahead.checkpoint.slot);
+        if slot <= known {
+            return;
+        }
+        if !certificate.is_valid(&self.membership) {
+            Self::misbehaviour(from, "a certificate that proves nothing", effects);
+        } else {
+            self.take_proof(certificate, effects);
+        }
+    }
+
+    /// A checkpoint is stable: one of this replica's, too, or one that it has not got to yet.
+    fn take_proof(&mut self, certificate: Certificate, effects: &mut Vec<Effect>) {
+        if certificate.checkpoint.slot <= self.chain.decided() {
+            self.settle(certificate, effects);
+        } else {
+            self.checkpoints.ahead = Some(certificate);
+        }
+    }
+
+    /// The proof of the checkpoint that the replica has come back from.
+    pub fn set_stable(&mut self, certificate: Certificate) {
+        self.checkpoints.stable = Some(certificate);
+    }
+
+    /// A checkpoint at a slot that is decided here is stable.
+    fn settle(&mut self, certificate: Certificate, effects: &mut Vec<Effect>) {
+        let stable = certificate.checkpoint;
+        let slot = stable.slot;
+        if self.chain.digest_at(slot).is_some_and(|ours| ours != stable.digest) {
+            let theirs = stable.digest;
+            self.halt(
+                format!("agreement is broken: the stable checkpoint at {slot} is of the chain {theirs}"),
+                effects,
+            );
+            return;
+        }
+        let own = self.checkpoints.vote_of(self.me, slot).map(|vote| vote.checkpoint.root);
+        if own.is_some_and(|own| own != stable.root) {
+            self.halt(
+                format!("this replica's state after {slot} differs from that of the others: it has diverged"),
+                effects,
+            );
+            return;
+        }
+        if slot > self.checkpoints.stable_slot() {
+            effects.push(Effect::Event(Event::CheckpointStable { slot }));
+        }
+        self.checkpoints.stable = Some(certificate.clone());
+        for votes in &mut self.checkpoints.votes {
+            votes.retain(|vote| vote.checkpoint.slot >= slot);
+        }
+        if own.is_some() {
+            effects.push(Effect::Stable(certificate));
+        }
+    }
+
+    /// Says again what nobody has confirmed yet.
+    pub(crate) fn repeat_checkpoint(&self, to: Option<ReplicaId>, effects: &mut Vec<Effect>) {
+        let own = self.checkpoints.votes[self.me.index()].back();
+        if let Some(vote) = own.filter(|vote| vote.checkpoint.slot > self.checkpoints.stable_slot()) {
+            Self::send(to, PeerMessage::Checkpoint(*vote), effects);
+        }
+    }
+
+    /// The proof of the newest stable checkpoint, for a replica that lags behind what is kept.
+    pub(crate) fn offer_checkpoint(&self, to: ReplicaId, effects: &mut Vec<Effect>) {
+        if let Some(certificate) = &self.checkpoints.stable {
+            effects.push(Effect::Send { to, message: PeerMessage::Certificate(certificate.clone()) });
+        }
+    }
+
+    /// Others no longer have the slot after the last one decided here: only a snapshot helps.
+    pub(crate) fn transfer_beyond(&mut self, oldest: Slot, effects: &mut Vec<Effect>) {
+        let Some(certificate) = &self.checkpoints.ahead else { return };
+        let slot = certificate.checkpoint.slot;
+        if slot.next() >= oldest && slot > self.chain.decided() && self.checkpoints.transfer.is_none() {
+            let certificate = certificate.clone();
+            self.checkpoints.transfer = Some(certificate.clone());
+            effects.push(Effect::Event(Event::Transferring { slot }));
+            effects.push(Effect::Transfer(certificate));
+        }
+    }
+
+    /// No replica has the snapshot any more.
+    pub(crate) fn on_transfer_failed(&mut self) {
+        self.checkpoints.transfer = None;
+    }
+
+    /// The snapshot of a stable checkpoint was fetched. If the chain has not got there meanwhile, the replica goes on from it.
+    pub(crate) fn on_transferred(&mut self, snapshot: &CoreSnapshot, effects: &mut Vec<Effect>) {
+        let slot = snapshot.slot;
+        let proof = self.checkpoints.transfer.take();
+        let Some(proof) = proof.filter(|proof| proof.checkpoint.slot == slot && slot > self.chain.decided()) else {
+            return;
+        };
+        assert_eq!(proof.checkpoint.digest, snapshot.digest, "the host has verified the snapshot");
+        effects.push(Effect::Install(slot));
+        self.cut_back(self.chain.decided(), effects);
+        self.restore(snapshot);
+        self.persist(|| Record::Installed(slot), effects);
+        self.checkpoints.due_images.push(slot);
+        self.writeset.decided(slot, None);
+        self.tidy_shelf();
+        self.rebase(effects);
+        self.put_images(effects);
+        self.progressed = self.now.monotonic;
+        self.change.caught_up(self.me, self.view);
+        effects.push(Effect::Event(Event::Installed { slot }));
+        let (cluster, epoch) = (self.membership.cluster(), self.membership.epoch());
+        self.keep_vote(self.me, CheckpointVote::sign(cluster, epoch, proof.checkpoint, &self.secret));
+        self.settle(proof, effects);
+        self.fetch_base(effects);
+    }
+
+    /// Goes on from a snapshot: what is decided up to its slot is in there, and nothing else.
+    pub fn restore(&mut self, snapshot: &CoreSnapshot) {
+        let CoreSnapshot { slot, digest, timestamp, .. } = *snapshot;
+        assert!(slot >= self.chain.decided(), "a snapshot leads forward");
+        assert!(self.chain.head() == self.chain.decided(), "what is not decided was cut off");
+        self.chain = crate::chain::Chain::on_top_of(slot, digest, timestamp);
+        self.sessions = Sessions::restored(self.config.sessions_per_client_max, snapshot);
+        let sessions = &self.sessions;
+        self.pool.keep_new(|request| {
+            sessions.standing(request.client, request.sequence, request.operation) == crate::sessions::Standing::New
+        });
+        self.catch_up.give_up();
+        self.checkpoints.bytes = 0;
+        self.checkpoints.due_images.clear();
+        self.executed = self.executed.max(slot);
+        self.decided_at_retransmit = slot;
+    }
+
+    /// What the replica voted for in its view lies below what is decided, and whether it is on the chain it can't tell any
+    /// more. So its votes of this view begin anew above that: they say nothing of what lies below.
+    pub(crate) fn rebase(&mut self, effects: &mut Vec<Effect>) {
+        let decided = self.chain.decided();
+        let is_lost = |tip: Option<Tip>| tip.is_some_and(|tip| self.chain.digest_at(tip.slot) != Some(tip.digest));
+        let is_below = |tip: Option<Tip>| tip.is_none_or(|tip| tip.slot <= decided);
+        let is_due = is_lost(self.wrote) || is_lost(self.accepted);
+        if self.phase == Phase::Active && is_due && is_below(self.wrote) && is_below(self.accepted) {
+            self.base = decided;
+            (self.wrote, self.accepted) = (None, None);
+            let sync = self.change.sync.clone();
+            self.persist(|| Record::Base { slot: decided, sync }, effects);
+        }
+    }
+
+    /// Puts what has to be remembered beside each snapshot taken since into the log, so that all before it can go.
+    pub(crate) fn put_images(&mut self, effects: &mut Vec<Effect>) {
+        for slot in std::mem::take(&mut self.checkpoints.due_images) {
+            if self.gate.is_replaying || !self.gate.has_log() {
+                continue;
+            }
+            let mut records = Vec::new();
+            for (slot, parent, batch) in self.shelf.slots() {
+                records.push(Record::Shelved { slot, parent, batch: batch.clone() });
+            }
+            let decided = self.chain.decided();
+            for number in slot.0 + 1..=self.chain.head().0 {
+                let slot = Slot(number);
+                let batch = self.chain.batch(slot).expect("what was delivered since is kept until its image is taken");
+                let proposed = self.chain.get(slot).is_some_and(|link| link.unproven > 0);
+                records.push(Record::Slot { slot, proposed, batch });
+            }
+            if decided > slot {
+                records.push(Record::Decided { slot: decided, in_view: false });
+            }
+            let image = Image {
+                slot,
+                view: self.view,
+                base: (self.phase == Phase::Active).then(|| (self.base, self.change.sync.clone())),
+                wrote: self.wrote,
+                accepted: self.accepted,
+                lock: self.lock,
+                writeset: self.writeset.entries().to_vec(),
+                follow: records.len() as u32,
+            };
+            self.persist(|| Record::Image(Box::new(image)), effects);
+            for record in records {
+                self.persist(|| Record::OfImage(Box::new(record)), effects);
+            }
+        }
+    }
+
+    /// Takes over what an image says, at the beginning of a log.
+    pub(crate) fn take_image(&mut self, image: &Image) {
+        self.view = image.view;
+        self.phase = if image.base.is_some() { Phase::Active } else { Phase::AwaitingSync };
+        if let Some((base, sync)) = &image.base {
+            self.base = *base;
+            self.change.sync.clone_from(sync);
+        }
+        (self.wrote, self.accepted, self.lock) = (image.wrote, image.accepted, image.lock);
+        self.writeset.restore(&image.writeset);
+    }
+}
