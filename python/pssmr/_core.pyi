@@ -147,6 +147,11 @@ class Instance:
         """Calls a command without a cluster, with the same checks, guard and rollback as in one. Called by a handler of
         the same object, it is a part of that handler's command.
         """
+    @property
+    def is_executing(self) -> bool:
+        """Whether commands change the state now: a replica has the service object, or this thread executes a command of
+        it.
+        """
     def tables_digest(self) -> bytes:
         """The digest of the tables: equal for equal contents."""
 
@@ -240,6 +245,16 @@ class Executor:
         """The digest of the state.
 
         Raises pssmr.ReplicaStopped if the executor has stopped.
+        """
+    def snapshot(self) -> bytes:
+        """The state: the bytes that a replica would give to another one.
+
+        Raises pssmr.SnapshotError if there is no snapshot, and pssmr.ReplicaStopped if the executor has stopped.
+        """
+    def restore(self, snapshot: bytes) -> None:
+        """Replaces the state by that of a snapshot.
+
+        Raises pssmr.SnapshotError if that can't be: the state may be anything then.
         """
     def close(self) -> None:
         """Ends the workers. The executor can't be used afterwards."""

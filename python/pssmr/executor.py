@@ -66,6 +66,25 @@ class Executor:
         """
         return self._core.state_digest()
 
+    def snapshot(self) -> bytes:
+        """The state, as the bytes that one replica gives to another.
+
+        Raises:
+            SnapshotError: If the service has state that its snapshots don't have, or its `snapshot` has failed.
+            ReplicaStopped: If the executor has stopped.
+        """
+        return self._core.snapshot()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Replaces the whole state by that of a snapshot.
+
+        Raises:
+            SnapshotError: If the bytes are no snapshot of such a service, or its `restore` has failed. The state may be
+                anything then.
+            ReplicaStopped: If the executor has stopped.
+        """
+        self._core.restore(snapshot)
+
     def close(self) -> None:
         """Ends the workers. May be called twice."""
         self._core.close()

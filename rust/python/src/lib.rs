@@ -18,6 +18,7 @@ mod keys;
 mod logs;
 mod method;
 mod native;
+mod own_state;
 mod process;
 mod replica;
 mod running;
