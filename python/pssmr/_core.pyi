@@ -24,6 +24,7 @@ __all__ = [
     "NativeService",
     "ReplicaCore",
     "Schema",
+    "Stepper",
     "Table",
     "TableIterator",
     "end_logs",
@@ -258,6 +259,41 @@ class Executor:
         """
     def close(self) -> None:
         """Ends the workers. The executor can't be used afterwards."""
+
+@final
+class Stepper:
+    """Executes commands of a service object one at a time, in the caller's thread. Each has a position of the agreed
+    order and all that follows from it, whenever it is executed: so the same commands can be tried in several orders.
+    """
+
+    def __new__(cls, service: object) -> Self: ...
+    def execute(self, payload: bytes, *, position: int, time_ns: int, seed: bytes) -> bytes:
+        """Executes one command and returns its reply.
+
+        Raises pssmr.ReplicaStopped if it stops a replica.
+        """
+    def state_digest(self) -> bytes:
+        """The digest of the state.
+
+        Raises pssmr.ReplicaStopped if it stops a replica; this holds for what follows, too.
+        """
+    def own_state(self) -> bytes | None:
+        """What the service's own `snapshot` gives; None if it has none.
+
+        Raises pssmr.SnapshotError if it fails.
+        """
+    def snapshot(self) -> bytes:
+        """The state: the bytes that a replica would give to another one.
+
+        Raises pssmr.SnapshotError if there is no snapshot.
+        """
+    def restore(self, snapshot: bytes) -> None:
+        """Replaces the state by that of a snapshot.
+
+        Raises pssmr.SnapshotError if that can't be: the state may be anything then.
+        """
+    def conflicts(self, payloads: Sequence[bytes]) -> list[list[int]]:
+        """For each payload, the places of those before it that it conflicts with."""
 
 @final
 class ClientCore:

@@ -25,6 +25,7 @@ mod running;
 mod service;
 mod signal;
 mod state;
+mod stepper;
 mod table;
 mod table_iterator;
 
@@ -55,6 +56,8 @@ mod _core {
     use super::native::NativeService;
     #[pymodule_export]
     use super::replica::ReplicaCore;
+    #[pymodule_export]
+    use super::stepper::Stepper;
     #[pymodule_export]
     use super::table::Table;
     #[pymodule_export]

@@ -63,6 +63,11 @@ impl PythonService {
         self.interface().digest()
     }
 
+    /// What the class's `snapshot` gives.
+    pub(crate) fn own_state(&self) -> Result<Option<Vec<u8>>, SnapshotError> {
+        Ok(self.own.freeze()?.map(|pieces| pieces.iter().flat_map(|piece| piece.iter().copied()).collect()))
+    }
+
     fn interface(&self) -> &Interface {
         self.instance.get().interface.get()
     }
