@@ -14,6 +14,8 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 _T = TypeVar("_T")
 
+_Plan = tuple[str, int, int, Sequence[tuple[str, Sequence[tuple[int, str]], Sequence[int], bool]]]
+
 __all__ = [
     "ClientCore",
     "Context",
@@ -136,6 +138,12 @@ class Interface:
     @property
     def commands(self) -> list[str]:
         """The names of the commands and queries, in the order of their declaration."""
+    def touches(self, payload: bytes, partitioning: str, partitions: int) -> list[tuple[int, str]] | None:
+        """Which partitions the command with this payload touches, and how, in a plan for the scheduler `early`:
+        partitions of "tables", by their ids, or of "keys", by their hashes. None if it may touch anything.
+
+        Raises pssmr.CommandError for a payload that replicas refuse.
+        """
 
 @final
 class Instance:
@@ -235,7 +243,7 @@ class Context:
 class Executor:
     """Executes commands of a service object on worker threads, ordered by what they declare."""
 
-    def __new__(cls, service: object, workers: int) -> Self: ...
+    def __new__(cls, service: object, workers: int, scheduler: str = "keyed", plan: _Plan | None = None) -> Self: ...
     def execute(self, payloads: Sequence[bytes], *, time_ns: int, seed: bytes) -> list[bytes]:
         """Executes these payloads as commands of one slot, in the order of the list wherever they conflict, and returns
         their replies in that order.
@@ -365,6 +373,7 @@ class ReplicaCore:
         clients: Sequence[str],
         settings: Mapping[str, object],
         data: PathLike[str] | None,
+        plan: _Plan | None = None,
     ) -> Self: ...
     @property
     def peer_address(self) -> str:

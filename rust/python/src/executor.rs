@@ -15,6 +15,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::errors;
+use crate::plan::{self, PlanSpec};
 use crate::process::Visitors;
 use crate::service::PythonService;
 
@@ -71,14 +72,16 @@ impl CompletionSink for Replies {
 #[pymethods]
 impl Executor {
     #[new]
-    fn new(service: &Bound<'_, PyAny>, workers: usize) -> PyResult<Self> {
+    #[pyo3(signature = (service, workers, scheduler="keyed", plan=None))]
+    fn new(service: &Bound<'_, PyAny>, workers: usize, scheduler: &str, plan: Option<PlanSpec>) -> PyResult<Self> {
         if workers == 0 || workers > WORKERS_MAX {
             return Err(PyValueError::new_err(format!("workers is {workers}, expected 1 to {WORKERS_MAX}")));
         }
         errors::load(service.py())?;
+        let scheduler = plan::scheduler(service.py(), scheduler, plan)?;
         let service = Arc::new(PythonService::new(service)?);
         let replies = Arc::new(Replies::default());
-        let config = ExecutorConfig { workers, ..ExecutorConfig::default() };
+        let config = ExecutorConfig { workers, scheduler, ..ExecutorConfig::default() };
         let core = Core::start(service, &config, replies.clone())?;
         Ok(Self { core, replies, position: Mutex::new(0), visitors: Visitors::default() })
     }

@@ -19,6 +19,7 @@ mod logs;
 mod method;
 mod native;
 mod own_state;
+mod plan;
 mod process;
 mod replica;
 mod running;
