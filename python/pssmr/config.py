@@ -100,11 +100,14 @@ class Settings:
     unexecuted_slots_max: int = _number(256, 1, 1 << 20, "slots", "most decided slots that wait to be executed")
     retained_slots_max: int = _number(100_000, 2, 1 << 32, "slots", "most decided slots kept for replicas that lag")
     retained_bytes_max: int = _number(64 << 20, 1024, 1 << 40, "bytes", "most bytes kept for replicas that lag")
-    scheduler: Scheduler = _choice(
-        "keyed",
-        get_args(Scheduler),
-        "`keyed` runs independent commands at once, `sequential` never does; `early` runs classes of commands by a"
-        " plan.toml that `pssmr plan` makes; the graphs are for comparison",
+    scheduler: Literal["keyed", "sequential", "early", "graph-coarse", "graph-fine", "graph-lock-free"] = cast(
+        Scheduler,
+        _choice(
+            "keyed",
+            get_args(Scheduler),
+            "`keyed` runs independent commands at once, `sequential` never does; `early` runs classes of commands by a"
+            " plan.toml that `pssmr plan` makes; the graphs are for comparison",
+        ),
     )
     workers: int = field(
         default_factory=default_workers,

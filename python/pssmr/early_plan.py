@@ -1,8 +1,8 @@
 """Plans for the scheduler `early`: which lanes run the commands of which class.
 
-An `EarlyPlan` is a plain Python object that a `plan.toml` yields, and `pssmr plan` computes. It checks itself when it is
-made: one that exists is safe, whatever the service does, because replicas find the class of a command from what the command
-touches.
+An `EarlyPlan` is a plain Python object that a `plan.toml` yields, and `pssmr plan` computes. It checks itself when it
+is made: one that exists is safe for any service with these tables, because replicas find the class of a command from
+what the command touches.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class PlannedClass:
     name: str
     """For people."""
     touches: tuple[str, ...]
-    """`accounts.write`: a table with `read`, `commute` or `write`; or `3.write`: a partition of the keys. A command belongs
-    to the first class that has all that it touches."""
+    """`accounts.write`: a table with `read`, `commute` or `write`; or `3.write`: a partition of the keys. A command
+    belongs to the first class that has all that it touches."""
     lanes: tuple[int, ...]
     """Numbers from 0 on. No two commands of one lane run at once."""
     synchronised: bool = False

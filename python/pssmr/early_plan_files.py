@@ -55,7 +55,7 @@ def render_plan(plan: EarlyPlan, notes: Sequence[str] = ()) -> str:
     """The plan as the text of a `plan.toml`. `notes` are lines of comment that come first."""
     lines = [
         *(f"# {note}" if note else "#" for note in notes),
-        '# For `scheduler = "early"` in [settings] of cluster.toml, beside which this file lies. Replicas need not agree.',
+        '# Used with scheduler = "early" in [settings] of the cluster.toml beside it. Replicas need not agree on it.',
         f"lanes = {plan.lanes}",
     ]
     if plan.tables:
