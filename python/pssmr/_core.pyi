@@ -14,6 +14,8 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 _T = TypeVar("_T")
 
+_Plan = tuple[str, int, int, Sequence[tuple[str, Sequence[tuple[int, str]], Sequence[int], bool]]]
+
 __all__ = [
     "ClientCore",
     "Context",
@@ -24,6 +26,7 @@ __all__ = [
     "NativeService",
     "ReplicaCore",
     "Schema",
+    "Stepper",
     "Table",
     "TableIterator",
     "end_logs",
@@ -135,6 +138,12 @@ class Interface:
     @property
     def commands(self) -> list[str]:
         """The names of the commands and queries, in the order of their declaration."""
+    def touches(self, payload: bytes, partitioning: str, partitions: int) -> list[tuple[int, str]] | None:
+        """Which partitions the command with this payload touches, and how, in a plan for the scheduler `early`:
+        partitions of "tables", by their ids, or of "keys", by their hashes. None if it may touch anything.
+
+        Raises pssmr.CommandError for a payload that replicas refuse.
+        """
 
 @final
 class Instance:
@@ -146,6 +155,11 @@ class Instance:
     ) -> Any:
         """Calls a command without a cluster, with the same checks, guard and rollback as in one. Called by a handler of
         the same object, it is a part of that handler's command.
+        """
+    @property
+    def is_executing(self) -> bool:
+        """Whether commands change the state now: a replica has the service object, or this thread executes a command of
+        it.
         """
     def tables_digest(self) -> bytes:
         """The digest of the tables: equal for equal contents."""
@@ -229,7 +243,7 @@ class Context:
 class Executor:
     """Executes commands of a service object on worker threads, ordered by what they declare."""
 
-    def __new__(cls, service: object, workers: int) -> Self: ...
+    def __new__(cls, service: object, workers: int, scheduler: str = "keyed", plan: _Plan | None = None) -> Self: ...
     def execute(self, payloads: Sequence[bytes], *, time_ns: int, seed: bytes) -> list[bytes]:
         """Executes these payloads as commands of one slot, in the order of the list wherever they conflict, and returns
         their replies in that order.
@@ -241,8 +255,53 @@ class Executor:
 
         Raises pssmr.ReplicaStopped if the executor has stopped.
         """
+    def snapshot(self) -> bytes:
+        """The state: the bytes that a replica would give to another one.
+
+        Raises pssmr.SnapshotError if there is no snapshot, and pssmr.ReplicaStopped if the executor has stopped.
+        """
+    def restore(self, snapshot: bytes) -> None:
+        """Replaces the state by that of a snapshot.
+
+        Raises pssmr.SnapshotError if that can't be: the state may be anything then.
+        """
     def close(self) -> None:
         """Ends the workers. The executor can't be used afterwards."""
+
+@final
+class Stepper:
+    """Executes commands of a service object one at a time, in the caller's thread. Each has a position of the agreed
+    order and all that follows from it, whenever it is executed: so the same commands can be tried in several orders.
+    """
+
+    def __new__(cls, service: object) -> Self: ...
+    def execute(self, payload: bytes, *, position: int, time_ns: int, seed: bytes) -> bytes:
+        """Executes one command and returns its reply.
+
+        Raises pssmr.ReplicaStopped if it stops a replica.
+        """
+    def state_digest(self) -> bytes:
+        """The digest of the state.
+
+        Raises pssmr.ReplicaStopped if it stops a replica; this holds for what follows, too.
+        """
+    def own_state(self) -> bytes | None:
+        """What the service's own `snapshot` gives; None if it has none.
+
+        Raises pssmr.SnapshotError if it fails.
+        """
+    def snapshot(self) -> bytes:
+        """The state: the bytes that a replica would give to another one.
+
+        Raises pssmr.SnapshotError if there is no snapshot.
+        """
+    def restore(self, snapshot: bytes) -> None:
+        """Replaces the state by that of a snapshot.
+
+        Raises pssmr.SnapshotError if that can't be: the state may be anything then.
+        """
+    def conflicts(self, payloads: Sequence[bytes]) -> list[list[int]]:
+        """For each payload, the places of those before it that it conflicts with."""
 
 @final
 class ClientCore:
@@ -314,6 +373,7 @@ class ReplicaCore:
         clients: Sequence[str],
         settings: Mapping[str, object],
         data: PathLike[str] | None,
+        plan: _Plan | None = None,
     ) -> Self: ...
     @property
     def peer_address(self) -> str:

@@ -7,16 +7,15 @@ import runpy
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pssmr import cluster_fields
+from pssmr.cluster_tables import build, build_list
 from pssmr.config import ClientConfig, ClusterConfig, ReplicaConfig, Settings
 from pssmr.errors import ConfigError
 
 TOML_NAME = "cluster.toml"
 PYTHON_NAME = "cluster.py"
-
-_T = TypeVar("_T")
 
 
 def read(path: Path) -> ClusterConfig:
@@ -72,7 +71,7 @@ def _read_toml(file: Path) -> ClusterConfig:
         raise ConfigError("is not UTF-8 text", remedy="save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"is not TOML: {error}", remedy="mend it at that place") from error
-    return from_mapping(document)
+    return from_mapping(document, file.parent)
 
 
 def _read_python(file: Path) -> ClusterConfig:
@@ -100,8 +99,12 @@ def _read_python(file: Path) -> ClusterConfig:
     return cluster
 
 
-def from_mapping(document: Mapping[str, Any]) -> ClusterConfig:
+def from_mapping(document: Mapping[str, Any], folder: Path | None = None) -> ClusterConfig:
     """The configuration that a mapping of the shape of a `cluster.toml` says.
+
+    Args:
+        document: The mapping.
+        folder: Where the file is, if there is one: a plan is looked for there.
 
     Raises:
         ConfigError: If it can't be used.
@@ -109,42 +112,19 @@ def from_mapping(document: Mapping[str, Any]) -> ClusterConfig:
     values = dict(document)
     for name, kind in (("replicas", ReplicaConfig), ("clients", ClientConfig)):
         if name in values:
-            cluster_fields.check_type(values[name], name, (list, tuple), f"a list of tables: [[{name}]]")
-            values[name] = tuple(_build(kind, item, f"{name}[{i}]") for i, item in enumerate(values[name]))
+            values[name] = build_list(kind, values[name], name)
     if "settings" in values:
-        values["settings"] = _build(Settings, values["settings"], "settings")
-    return _build(ClusterConfig, values, "")
+        values["settings"] = build(Settings, values["settings"], "settings")
+    plan = values.get("plan")
+    is_early = isinstance(values.get("settings"), Settings) and values["settings"].scheduler == "early"
+    if plan is None and is_early and folder is not None and (folder / "plan.toml").is_file():
+        plan = "plan.toml"
+    if plan is not None:
+        from pssmr.early_plan_files import plan_of, read_plan
 
-
-def _build(kind: type[_T], values: object, path: str) -> _T:
-    """Makes a `kind` of a mapping whose keys must be its fields."""
-    cluster_fields.check_type(values, path, Mapping, "a table")
-    assert isinstance(values, Mapping)
-    fields = {each.name: each for each in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for name in values:
-        if name not in fields:
-            close = cluster_fields.nearest(str(name), fields)
-            raise ConfigError(
-                f"there is no such field{close}", field=str(name), remedy=f"the fields are {', '.join(fields)}"
-            ).within(path)
-    for name, each in fields.items():
-        required = each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
-        if required and name not in values:
-            raise ConfigError("is missing", field=name, remedy=_MISSING_REMEDIES.get(name, "add it")).within(path)
-    try:
-        return kind(**values)
-    except ConfigError as error:
-        raise error.within(path) from None
-
-
-_MISSING_REMEDIES = {
-    "fault_model": 'add fault_model = "bft" or "cft"',
-    "id": "add it: a replica's number, or a cluster's 32 hexadecimal digits; `pssmr init` draws them",
-    "key": "add the public key that `pssmr keygen` prints",
-    "peers": 'add peers = "host:port", where the other replicas reach this one',
-    "clients": "add clients: an address in a replica, [[clients]] tables in a cluster",
-    "replicas": "add one [[replicas]] table for each replica",
-}
+        is_path = isinstance(plan, str)
+        values["plan"] = read_plan((folder or Path()) / plan) if is_path else plan_of(plan, "plan")
+    return build(ClusterConfig, values, "")
 
 
 def render(config: ClusterConfig) -> str:

@@ -13,10 +13,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
 
 from pssmr import cluster_fields
 from pssmr.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pssmr.early_plan import EarlyPlan
+
+Scheduler = Literal["keyed", "sequential", "early", "graph-coarse", "graph-fine", "graph-lock-free"]
+"""What decides which commands run at once."""
 
 FaultModel = Literal["bft", "cft"]
 """What a faulty replica may do: `bft`, anything at all; `cft`, stop."""
@@ -94,12 +100,13 @@ class Settings:
     unexecuted_slots_max: int = _number(256, 1, 1 << 20, "slots", "most decided slots that wait to be executed")
     retained_slots_max: int = _number(100_000, 2, 1 << 32, "slots", "most decided slots kept for replicas that lag")
     retained_bytes_max: int = _number(64 << 20, 1024, 1 << 40, "bytes", "most bytes kept for replicas that lag")
-    scheduler: Literal["keyed", "sequential", "graph-coarse", "graph-fine", "graph-lock-free"] = cast(
-        Literal["keyed", "sequential", "graph-coarse", "graph-fine", "graph-lock-free"],
+    scheduler: Literal["keyed", "sequential", "early", "graph-coarse", "graph-fine", "graph-lock-free"] = cast(
+        Scheduler,
         _choice(
             "keyed",
-            ("keyed", "sequential", "graph-coarse", "graph-fine", "graph-lock-free"),
-            "`keyed` runs independent commands at once, `sequential` never does; the others are for comparison",
+            get_args(Scheduler),
+            "`keyed` runs independent commands at once, `sequential` never does; `early` runs classes of commands by a"
+            " plan.toml that `pssmr plan` makes; the graphs are for comparison",
         ),
     )
     workers: int = field(
@@ -213,6 +220,10 @@ class ClusterConfig:
     it by default. Without it durability can only be `memory`, and a replica that is started again has to have another
     key."""
 
+    plan: EarlyPlan | None = None
+    """Which lanes run which commands, for the scheduler `early`. In a file: `plan = "PATH"`, or a table `[plan]`, or
+    `plan.toml` beside it. Without one, each worker has a lane, and a part of the keys. Not part of what is agreed."""
+
     def __post_init__(self) -> None:
         _check_name(self.name)
         cluster_fields.check_hexadecimal(self.id, "id", 32, "a cluster id")
@@ -225,6 +236,8 @@ class ClusterConfig:
             if getattr(self, name) is not None:
                 cluster_fields.check_type(getattr(self, name), name, (str, Path), "a path")
                 object.__setattr__(self, name, Path(getattr(self, name)))
+        if self.plan is not None:
+            self._check_plan()
         self._check_replicas()
         _check_distinct("clients", "name", ((f"[{i}]", c.name, "") for i, c in enumerate(self.clients)))
         _check_distinct(
@@ -236,6 +249,17 @@ class ClusterConfig:
                 for i, each in enumerate(cast(Iterable[ReplicaConfig | ClientConfig], members))
             ),
         )
+
+    def _check_plan(self) -> None:
+        from pssmr.early_plan import EarlyPlan
+
+        cluster_fields.check_type(self.plan, "plan", EarlyPlan, "an EarlyPlan")
+        if self.settings.scheduler != "early":
+            raise ConfigError(
+                f"is {self.settings.scheduler!r}, which takes no plan, but there is one",
+                field="settings.scheduler",
+                remedy='write scheduler = "early", or take the plan away',
+            )
 
     def _check_replicas(self) -> None:
         n = len(self.replicas)

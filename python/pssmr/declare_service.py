@@ -12,7 +12,7 @@ from pssmr.state import Access, Claim, Map, Resource
 if TYPE_CHECKING:
     from pssmr.service import Command
 
-RESERVED = frozenset({"snapshot"})
+RESERVED = frozenset({"snapshot", "restore"})
 """Names that mean something else in a service class."""
 
 Tables = dict[str, Map[Any, Any] | Resource[Any]]

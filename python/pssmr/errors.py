@@ -150,6 +150,14 @@ class SessionExpired(Error):
     """
 
 
+class SnapshotError(Error):
+    """A service's state can't be frozen, or not be brought back.
+
+    Nothing is lost: where no snapshot could be taken, commands go on, and the log keeps what a snapshot would have
+    replaced. The message says what is missing and what to do.
+    """
+
+
 class Closed(Error):
     """The client or replica was closed, or belongs to another process.
 

@@ -8,6 +8,8 @@ from typing import Any, Self
 
 from pssmr import _core
 from pssmr.closing import close_at_exit
+from pssmr.config import Scheduler
+from pssmr.early_plan import EarlyPlan
 from pssmr.service import Call, Service
 
 
@@ -20,17 +22,23 @@ class Executor:
     ```
     """
 
-    def __init__(self, service: Service, *, workers: int = 2) -> None:
+    def __init__(
+        self, service: Service, *, workers: int = 2, scheduler: Scheduler = "keyed", plan: EarlyPlan | None = None
+    ) -> None:
         """Starts the workers.
 
         Args:
             service: A service object of its own. From now on, nothing else may touch its maps.
             workers: How many threads execute.
+            scheduler: What decides which commands run at once, as in `pssmr.Settings`.
+            plan: The plan for the scheduler `early`.
 
         Raises:
+            ConfigError: If there is no such scheduler, it takes no plan, or the plan is for other tables.
             Closed: If the service object belongs to a replica or another executor.
         """
-        self._core = _core.Executor(service, workers)
+        core_plan = None if plan is None else plan.for_core(list(service._tables))
+        self._core = _core.Executor(service, workers, scheduler, core_plan)
         close_at_exit(self)
 
     def run(self, calls: Iterable[Call[Any]], *, time_ns: int = 0, seed: bytes = bytes(32)) -> list[Any]:
@@ -65,6 +73,25 @@ class Executor:
             ReplicaStopped: If the executor has stopped.
         """
         return self._core.state_digest()
+
+    def snapshot(self) -> bytes:
+        """The state, as the bytes that one replica gives to another.
+
+        Raises:
+            SnapshotError: If the service has state that its snapshots don't have, or its `snapshot` has failed.
+            ReplicaStopped: If the executor has stopped.
+        """
+        return self._core.snapshot()
+
+    def restore(self, snapshot: bytes) -> None:
+        """Replaces the whole state by that of a snapshot.
+
+        Raises:
+            SnapshotError: If the bytes are no snapshot of such a service, or its `restore` has failed. The state may be
+                anything then.
+            ReplicaStopped: If the executor has stopped.
+        """
+        self._core.restore(snapshot)
 
     def close(self) -> None:
         """Ends the workers. May be called twice."""

@@ -77,6 +77,7 @@ class Replica:
         data = config.replica_data(self._id)
         if data is not None:
             data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        plan = None if config.plan is None else config.plan.for_core(_tables_of(self._service))
         start_forwarding()
         self._core = ReplicaCore(
             self._service,
@@ -90,6 +91,7 @@ class Replica:
             clients=[client.key for client in config.clients],
             settings=dataclasses.asdict(config.settings),
             data=data,
+            plan=plan,
         )
         close_at_exit(self)
         return self
@@ -190,3 +192,8 @@ class Replica:
         if self._core is None:
             raise Closed("the replica is not started: use it in `async with` or `with`, or call start()")
         return self._core
+
+
+def _tables_of(service: Service | NativeService) -> list[str] | None:
+    """The names of a service's tables, in order; `None` if it is a native one."""
+    return list(service._tables) if isinstance(service, Service) else None

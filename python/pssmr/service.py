@@ -11,6 +11,7 @@ from pssmr._core import Context, Instance, Interface, Schema
 from pssmr.declare import Conflicts, Declared, Options, declare
 from pssmr.declare_service import Tables, claims_of, commands_of, compile_interface, tables_of
 from pssmr.errors import DeclarationError
+from pssmr.snapshots import assignment_refusal, declares_snapshots
 from pssmr.state import Access, Claim, Map, Resource
 
 P = ParamSpec("P")
@@ -190,13 +191,22 @@ class Service:
     becomes `HandlerFailed`; `MemoryError` and what is no `Exception` stop the replica. A `RecursionError` is a failure
     like others, so replicas need the same recursion limit.
 
-    A service that keeps state in attributes of its own, beside its maps, defines `snapshot(self) -> bytes`, which
-    returns that state in a form that is the same at every replica: `pssmr.encode` makes such bytes. The digest that
-    replicas compare covers the maps and the snapshot, and no other attributes.
+    A service that keeps state in attributes of its own, beside its maps, defines two methods:
+
+    - `snapshot(self) -> bytes` (or an iterable of bytes, which are joined) returns that state, and changes nothing. The
+      replicas compare the bytes by their digest, so equal states must give equal bytes: `pssmr.encode` makes such
+      bytes, while pickle does not, nor does whatever follows the order of a dict or a set. No command runs meanwhile,
+      and all wait for it.
+    - `restore(self, state: bytes) -> None` makes the attributes what they were. It replaces everything that
+      commands or `__init__` have put there. The maps are restored already, and it may read them.
+
+    Both may read all maps, and write none. `pssmr.testing.check_snapshots` tries them out. A service without them can't
+    assign attributes in commands, and if it has resources, or attributes that can change, then it has no snapshots.
     """
 
     _tables: ClassVar[Tables] = {}
     _interface: ClassVar[Interface]
+    _has_snapshot: ClassVar[bool] = False
     _instance: Instance
 
     def __init_subclass__(cls, **kwargs: object) -> None:
@@ -208,6 +218,7 @@ class Service:
         super().__init_subclass__(**kwargs)
         cls._tables = tables_of(cls)
         commands = commands_of(cls, Command)
+        cls._has_snapshot = declares_snapshots(cls)
         # The variables of the function that makes the class, if one does: annotations can be strings that mention them.
         names = sys._getframe(1).f_locals
         for declared in commands.values():
@@ -219,7 +230,7 @@ class Service:
         if cls is Service:
             raise TypeError("pssmr.Service is a base class; make a subclass with commands")
         self = super().__new__(cls)
-        self._instance = Instance(cls._interface)
+        vars(self)["_instance"] = Instance(cls._interface)
         for index, (name, table) in enumerate(cls._tables.items()):
             if isinstance(table, Map):
                 bound: Map[Any, Any] = Map.__new__(Map, self._instance, index)
@@ -230,6 +241,8 @@ class Service:
     def __setattr__(self, name: str, value: object) -> None:
         if name in self._tables:
             raise AttributeError(f"{name} is a map; change its entries, as in self.{name}[key] = value")
+        if not self._has_snapshot and self._instance.is_executing:
+            raise AttributeError(assignment_refusal(self, name))
         super().__setattr__(name, value)
 
     @classmethod

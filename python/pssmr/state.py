@@ -116,7 +116,8 @@ class Resource(_Accessible, Generic[K]):
 
     For state that the service keeps in attributes of its own. Commands that declare the same key of a resource run in
     order, others in parallel. Nothing checks what the handlers really touch, and nothing undoes what a failing handler
-    has changed: it must check first and change then. The service's `snapshot` must cover the state.
+    has changed: it must check first and change then. The service's `snapshot` and `restore` must cover
+    the state.
     """
 
     _example = "pssmr.Resource[str]()"

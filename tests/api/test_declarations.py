@@ -371,6 +371,45 @@ def reserved_name() -> type:
     return Bad
 
 
+def no_restore() -> type:
+    class Bad(pssmr.Service):
+        def snapshot(self) -> bytes: ...  # type: ignore[empty-body]
+
+    return Bad
+
+
+def no_snapshot() -> type:
+    class Bad(pssmr.Service):
+        def restore(self, state: bytes) -> None: ...
+
+    return Bad
+
+
+def restore_without_state() -> type:
+    class Bad(pssmr.Service):
+        def snapshot(self) -> bytes: ...  # type: ignore[empty-body]
+        def restore(self) -> None: ...
+
+    return Bad
+
+
+def asynchronous_snapshot() -> type:
+    class Bad(pssmr.Service):
+        async def snapshot(self) -> bytes: ...  # type: ignore[empty-body]
+        def restore(self, state: bytes) -> None: ...
+
+    return Bad
+
+
+def map_with_a_reserved_name() -> type:
+    class Bad(pssmr.Service):
+        snapshot = pssmr.Map[str, int]()
+
+        def restore(self, state: bytes) -> None: ...
+
+    return Bad
+
+
 def hidden_command() -> type:
     class Base(pssmr.Service):
         @pssmr.command
@@ -419,6 +458,15 @@ REFUSED: list[tuple[Define, str]] = [
         "Bad.act: argument 'owner': names.commute: only a map with int values has a commuting change",
     ),
     (reserved_name, "Bad.snapshot: the name is reserved; choose another"),
+    (
+        no_restore,
+        "Bad defines snapshot but not restore: a state that is frozen has to come back; "
+        "define restore(self, state: bytes) -> None",
+    ),
+    (no_snapshot, "Bad defines restore but not snapshot"),
+    (restore_without_state, "Bad.restore: the name is reserved for the method restore(self, state: bytes) -> None"),
+    (asynchronous_snapshot, "Bad.snapshot: the name is reserved for the method snapshot(self) -> bytes"),
+    (map_with_a_reserved_name, "Bad.snapshot: the name is reserved for the method snapshot(self) -> bytes"),
     (hidden_command, "Bad.act hides a command of a base class without being one; decorate it"),
 ]
 

@@ -34,6 +34,9 @@ class Shop(pssmr.Service):
     def snapshot(self) -> bytes:
         return pssmr.encode(list[str], sorted(self.seen))
 
+    def restore(self, state: bytes) -> None:
+        self.seen = pssmr.decode(list[str], state)
+
     @pssmr.command
     def add(self, item: Annotated[str, stock.write], count: int) -> int:
         self.stock[item] = self.stock.get(item, 0) + count
@@ -126,6 +129,11 @@ def run(executor: Executor, *calls: pssmr.Call[Any]) -> list[Any]:
 def test_commands_get_results_in_order(executor: Executor) -> None:
     calls = [Shop.add.bind("tea", 1) for _ in range(1000)] + [Shop.add.bind("milk", 5)]
     assert run(executor, *calls) == [*range(1, 1001), 5]
+
+
+def test_no_commands_get_no_results(executor: Executor) -> None:
+    assert run(executor) == run(executor) == []
+    assert run(executor, Shop.add.bind("tea", 1)) == [1]
 
 
 def test_conflicting_commands_run_in_order_and_additions_add_up(executor: Executor) -> None:

@@ -20,3 +20,6 @@ class Idle(pssmr.Service):
     def snapshot(self) -> bytes:
         """Nothing is kept."""
         return b""
+
+    def restore(self, state: bytes) -> None:
+        """Nothing was kept."""

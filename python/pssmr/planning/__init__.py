@@ -13,7 +13,7 @@ search finds. Either way it is checked by the rules that make it safe.
 from __future__ import annotations
 
 from pssmr.planning.classes import ConflictClass, PlanningError
-from pssmr.planning.mapping import Assignment, Mapping, RuleBroken, check, cost
+from pssmr.planning.mapping import Assignment, Mapping, RuleBroken, check, cost, loads
 from pssmr.planning.planner import Plan, SolverMissing, plan
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "SolverMissing",
     "check",
     "cost",
+    "loads",
     "plan",
 ]

@@ -96,13 +96,25 @@ def cost(classes: Sequence[ConflictClass], mapping: Mapping, workers: int) -> fl
 
 def cost_of(conflicts: Conflicts, mapping: Mapping, workers: int) -> float:
     """As `cost`."""
-    loads = [0.0] * workers
-    meetings = 0.0
+    meetings = sum(
+        conflicts.weights[name] * len(assignment.workers)
+        for name, assignment in mapping.items()
+        if assignment.synchronised
+    )
+    return max(loads_of(conflicts, mapping, workers)) + MEETING_PRICE * meetings / workers
+
+
+def loads(classes: Sequence[ConflictClass], mapping: Mapping, workers: int) -> list[float]:
+    """The load of each worker, as a share of all work, under the same assumptions as `cost`."""
+    return loads_of(Conflicts.of(classes), mapping, workers)
+
+
+def loads_of(conflicts: Conflicts, mapping: Mapping, workers: int) -> list[float]:
+    """As `loads`."""
+    sums = [0.0] * workers
     for name, assignment in mapping.items():
         weight = conflicts.weights[name]
         share = weight if assignment.synchronised else weight / len(assignment.workers)
         for worker in assignment.workers:
-            loads[worker] += share
-        if assignment.synchronised:
-            meetings += weight * len(assignment.workers)
-    return max(loads) + MEETING_PRICE * meetings / workers
+            sums[worker] += share
+    return sums

@@ -39,6 +39,6 @@ pub use scheduler::{Scheduler, SchedulerConfig, UnknownScheduler};
 pub use service::{
     Command, CommandKind, Completion, CompletionSink, Extraction, Fatal, Service, Task, Watermark, WorkerId,
 };
-pub use snapshot::{RestoreError, SnapshotError, SnapshotSource};
+pub use snapshot::{RestoreError, SnapshotError, SnapshotReader, SnapshotSource};
 pub use table::{TableSnapshot, Tables, TablesSnapshot};
 pub use worker::Worker;

@@ -109,6 +109,15 @@ pub trait Service: Send + Sync + 'static {
     /// The digest of the whole state. No command runs meanwhile.
     fn state_digest(&self) -> Digest;
 
+    /// Whether [`Service::snapshot`] can give the whole state, as far as can be said before it is called. A replica that
+    /// has to take snapshots asks this before it starts.
+    ///
+    /// # Errors
+    /// Why not, and what to do about it.
+    fn can_snapshot(&self) -> Result<(), SnapshotError> {
+        Err(SnapshotError::Unsupported)
+    }
+
     /// Freezes the whole state. No command runs meanwhile, and all wait for it: it must be quick, however large the
     /// state is.
     ///
@@ -221,6 +230,10 @@ impl<S: Service + ?Sized> Service for Arc<S> {
 
     fn state_digest(&self) -> Digest {
         (**self).state_digest()
+    }
+
+    fn can_snapshot(&self) -> Result<(), SnapshotError> {
+        (**self).can_snapshot()
     }
 
     fn snapshot(&self) -> Result<Box<dyn SnapshotSource>, SnapshotError> {

@@ -21,6 +21,9 @@ pub enum SnapshotError {
     /// The service can't take snapshots.
     #[error("the service takes no snapshots")]
     Unsupported,
+    /// The service keeps state that its snapshots would not have. Says which, and what to do.
+    #[error("{0}")]
+    Incomplete(String),
     /// The service has tried and failed.
     #[error("the service could not take a snapshot: {0}")]
     Failed(String),
@@ -38,27 +41,46 @@ pub enum RestoreError {
     /// The bytes are no snapshot of this service.
     #[error("this is no snapshot of the service: {0}")]
     Malformed(String),
+    /// The service has tried and failed.
+    #[error("the service could not restore the snapshot: {0}")]
+    Failed(String),
 }
 
 /// Most bytes that are set aside on the word of a length alone.
 const TRUSTED_LENGTH: usize = 64 << 10;
 
 /// Reads a snapshot piece by piece. A length that lies costs no memory: what is set aside grows with what is there.
-pub(crate) struct SnapshotReader<'a>(pub(crate) &'a mut dyn Read);
+pub struct SnapshotReader<'a>(pub(crate) &'a mut dyn Read);
 
-impl SnapshotReader<'_> {
-    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], RestoreError> {
+impl<'a> SnapshotReader<'a> {
+    /// Reads from here.
+    pub fn new(source: &'a mut dyn Read) -> Self {
+        Self(source)
+    }
+
+    /// As many bytes.
+    ///
+    /// # Errors
+    /// The source can't be read.
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], RestoreError> {
         let mut bytes = [0; N];
         self.0.read_exact(&mut bytes)?;
         Ok(bytes)
     }
 
-    pub(crate) fn number(&mut self) -> Result<u64, RestoreError> {
+    /// 8 bytes, the lowest first.
+    ///
+    /// # Errors
+    /// The source can't be read.
+    pub fn number(&mut self) -> Result<u64, RestoreError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
     /// Refuses anything but `expected`.
-    pub(crate) fn literal(&mut self, expected: &str) -> Result<(), RestoreError> {
+    ///
+    /// # Errors
+    /// Something else is there, or the source can't be read.
+    pub fn literal(&mut self, expected: &str) -> Result<(), RestoreError> {
         let mut bytes = vec![0; expected.len()];
         self.0.read_exact(&mut bytes)?;
         if bytes == expected.as_bytes() {
@@ -67,8 +89,11 @@ impl SnapshotReader<'_> {
         Err(RestoreError::Malformed(format!("{expected:?} expected")))
     }
 
-    /// A length, of at most `limit`, and as many bytes.
-    pub(crate) fn bytes(&mut self, what: &str, limit: usize) -> Result<Vec<u8>, RestoreError> {
+    /// A length, of at most `limit`, and as many bytes; `what` is what they are called in errors.
+    ///
+    /// # Errors
+    /// The length is above the limit, or the source can't be read.
+    pub fn bytes(&mut self, what: &str, limit: usize) -> Result<Vec<u8>, RestoreError> {
         let length = self.number()?;
         let length = usize::try_from(length).ok().filter(|length| *length <= limit).ok_or_else(|| {
             RestoreError::Malformed(format!("a {what} of {length} bytes, where at most {limit} are allowed"))
@@ -82,7 +107,10 @@ impl SnapshotReader<'_> {
     }
 
     /// Refuses anything but the end.
-    pub(crate) fn end(&mut self) -> Result<(), RestoreError> {
+    ///
+    /// # Errors
+    /// There is more, or the source can't be read.
+    pub fn end(&mut self) -> Result<(), RestoreError> {
         loop {
             return match self.0.read(&mut [0]) {
                 Ok(0) => Ok(()),

@@ -322,11 +322,13 @@ fn a_service_without_snapshots_says_so_and_goes_on() {
     let told = replica.sink.wait(|told| told.snapshots.len() == 2 && told.watermark.slot == Slot(1));
     assert!(told.snapshots.iter().all(|(_, _, source)| matches!(source, Err(SnapshotError::Unsupported))));
     assert!(matches!(service.restore(&mut io::empty()), Err(RestoreError::Unsupported)));
+    assert_eq!(service.can_snapshot(), Err(SnapshotError::Unsupported));
 }
 
 #[test]
 fn small_services_come_back_from_their_bytes() {
     let counter = Arc::new(Counter::new());
+    assert_eq!(counter.can_snapshot(), Ok(()));
     let replica = start(counter.clone(), Watermark::default());
     let mut amount = Vec::new();
     write_signed(&mut amount, -70_000);

@@ -52,6 +52,8 @@ exceptions! {
     undeclared_access, "UndeclaredAccess";
     /// A replica that has stopped for good.
     replica_stopped, "ReplicaStopped";
+    /// A state that can't be frozen or brought back.
+    snapshot_error, "SnapshotError";
     /// What was closed.
     closed, "Closed";
     /// A configuration that can't be used.

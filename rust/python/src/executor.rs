@@ -5,14 +5,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use pssmr_execution::{
-    Command, CommandKind, Completion, CompletionSink, Executor as Core, ExecutorConfig, Fatal, Pending, Watermark,
+    Command, CommandKind, Completion, CompletionSink, Executor as Core, ExecutorConfig, Fatal, Pending, SnapshotError,
+    SnapshotSource, Watermark,
 };
 use pssmr_types::{ClientId, Slot};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::errors;
+use crate::plan::{self, PlanSpec};
 use crate::process::Visitors;
 use crate::service::PythonService;
 
@@ -39,6 +42,7 @@ struct Replies {
 #[derive(Default)]
 struct Arrived {
     completions: Vec<Completion>,
+    snapshot: Option<Result<Box<dyn SnapshotSource>, SnapshotError>>,
     executed: u64,
     failed: Option<String>,
 }
@@ -46,6 +50,11 @@ struct Arrived {
 impl CompletionSink for Replies {
     fn completed(&self, completions: &mut Vec<Completion>) {
         self.state.lock().completions.append(completions);
+    }
+
+    fn snapshot(&self, _: Slot, _: u64, source: Result<Box<dyn SnapshotSource>, SnapshotError>) {
+        self.state.lock().snapshot = Some(source);
+        self.changed.notify_all();
     }
 
     fn executed(&self, watermark: Watermark) {
@@ -63,14 +72,16 @@ impl CompletionSink for Replies {
 #[pymethods]
 impl Executor {
     #[new]
-    fn new(service: &Bound<'_, PyAny>, workers: usize) -> PyResult<Self> {
+    #[pyo3(signature = (service, workers, scheduler="keyed", plan=None))]
+    fn new(service: &Bound<'_, PyAny>, workers: usize, scheduler: &str, plan: Option<PlanSpec>) -> PyResult<Self> {
         if workers == 0 || workers > WORKERS_MAX {
             return Err(PyValueError::new_err(format!("workers is {workers}, expected 1 to {WORKERS_MAX}")));
         }
         errors::load(service.py())?;
+        let scheduler = plan::scheduler(service.py(), scheduler, plan)?;
         let service = Arc::new(PythonService::new(service)?);
         let replies = Arc::new(Replies::default());
-        let config = ExecutorConfig { workers, ..ExecutorConfig::default() };
+        let config = ExecutorConfig { workers, scheduler, ..ExecutorConfig::default() };
         let core = Core::start(service, &config, replies.clone())?;
         Ok(Self { core, replies, position: Mutex::new(0), visitors: Visitors::default() })
     }
@@ -99,6 +110,37 @@ impl Executor {
     fn state_digest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let replies = self.run(py, CommandKind::StateDigest, vec![Bytes::new()], 0, [0; 32])?;
         Ok(PyBytes::new(py, &replies[0]))
+    }
+
+    /// The state: the bytes that a replica would give to another one.
+    ///
+    /// Raises pssmr.SnapshotError if there is no snapshot, and pssmr.ReplicaStopped if the executor has stopped.
+    fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        self.run(py, CommandKind::Snapshot, vec![Bytes::new()], 0, [0; 32])?;
+        let source = self.replies.state.lock().snapshot.take().expect("a snapshot command was executed");
+        let mut bytes = Vec::new();
+        let written = py.detach(|| {
+            let source = source.map_err(|error| error.to_string())?;
+            source.write_to(&mut bytes).map_err(|error| error.to_string())
+        });
+        written.map_err(|text| errors::snapshot_error(py, text))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    /// Replaces the state by that of a snapshot.
+    ///
+    /// Raises pssmr.SnapshotError if that can't be: the state may be anything then.
+    fn restore(&self, py: Python<'_>, snapshot: PyBackedBytes) -> PyResult<()> {
+        let _visit = self.visitors.enter();
+        if let Some(message) = self.replies.state.lock().failed.clone() {
+            return Err(errors::replica_stopped(py, message));
+        }
+        let restored = py.detach(|| {
+            // Nothing is executed meanwhile.
+            let _position = self.position.lock();
+            self.core.restore(&mut &snapshot[..], self.core.executed())
+        });
+        restored.map_err(|error| errors::snapshot_error(py, error.to_string()))
     }
 
     /// Ends the workers. The executor can't be used afterwards.
@@ -143,6 +185,9 @@ impl Executor {
         timestamp: u64,
         seed: [u8; 32],
     ) -> Result<Vec<Bytes>, String> {
+        if payloads.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut position = self.position.lock();
         let first = *position + 1;
         let slot = Slot(first);
@@ -162,7 +207,9 @@ impl Executor {
         *position += commands.len() as u64;
         self.core.submit(commands, slot);
         let mut state = self.replies.state.lock();
-        while state.executed < *position && state.failed.is_none() {
+        while (state.executed < *position || (kind == CommandKind::Snapshot && state.snapshot.is_none()))
+            && state.failed.is_none()
+        {
             self.replies.changed.wait(&mut state);
         }
         if let Some(message) = &state.failed {

@@ -13,12 +13,17 @@ pub(crate) fn log(py: Python<'_>, what: &str, error: PyErr) {
     let fatal = is_fatal(py, &error);
     let name = type_name(py, &error);
     let (level, text) = if fatal { ("critical", "raised; the replica stops") } else { ("error", "failed") };
-    if let Err(error) = write(py, level, &format!("{what} {text}"), error) {
-        error.write_unraisable(py, None);
-    }
+    report(py, level, &format!("{what} {text}"), error);
     if fatal {
         // Unwinds without a second report of the panic on the standard error stream.
         std::panic::resume_unwind(Box::new(format!("{what} raised {name}")));
+    }
+}
+
+/// Logs an exception, with its traceback, and does nothing else.
+pub(crate) fn report(py: Python<'_>, level: &str, text: &str, error: PyErr) {
+    if let Err(error) = write(py, level, text, error) {
+        error.write_unraisable(py, None);
     }
 }
 

@@ -60,6 +60,12 @@ impl Instance {
         self.call_plain(py, method, service, args, kwargs)
     }
 
+    /// Whether commands change the state now: a replica has the service object, or this thread executes a command of it.
+    #[getter]
+    fn is_executing(&self) -> bool {
+        self.state.is_held() || running::is_running(&self.state)
+    }
+
     /// The digest of the tables: equal for equal contents.
     fn tables_digest(&self, py: Python<'_>) -> [u8; 32] {
         py.detach(|| self.state.tables.digest().0)

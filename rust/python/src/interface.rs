@@ -16,6 +16,7 @@ use crate::codec::{self, Schema};
 use crate::errors;
 use crate::failure;
 use crate::method::{ArgumentsError, Method};
+use crate::plan;
 
 /// What a service class declares, compiled.
 #[pyclass(frozen, module = "pssmr._core")]
@@ -98,12 +99,26 @@ impl Interface {
         self.handlers.iter().map(|handler| &*handler.name).collect()
     }
 
+    /// Which partitions the command with this payload touches, and how, in a plan for the scheduler `early`: partitions
+    /// of "tables", by their ids, or of "keys", by their hashes. None if it may touch anything.
+    ///
+    /// Raises pssmr.CommandError for a payload that replicas refuse.
+    fn touches(
+        &self,
+        py: Python<'_>,
+        payload: &[u8],
+        partitioning: &str,
+        partitions: usize,
+    ) -> PyResult<Option<Vec<(usize, &'static str)>>> {
+        plan::touches(py, self, payload, partitioning, partitions)
+    }
+
     fn __repr__(&self) -> String {
         format!("<Interface of {}>", self.name)
     }
 }
 
-fn mode_of(name: &str) -> PyResult<Mode> {
+pub(crate) fn mode_of(name: &str) -> PyResult<Mode> {
     match name {
         "read" => Ok(Mode::Read),
         "commute" => Ok(Mode::Commute),

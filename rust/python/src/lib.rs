@@ -18,12 +18,15 @@ mod keys;
 mod logs;
 mod method;
 mod native;
+mod own_state;
+mod plan;
 mod process;
 mod replica;
 mod running;
 mod service;
 mod signal;
 mod state;
+mod stepper;
 mod table;
 mod table_iterator;
 
@@ -54,6 +57,8 @@ mod _core {
     use super::native::NativeService;
     #[pymodule_export]
     use super::replica::ReplicaCore;
+    #[pymodule_export]
+    use super::stepper::Stepper;
     #[pymodule_export]
     use super::table::Table;
     #[pymodule_export]

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pssmr_execution::UnknownScheduler;
 use pssmr_replica::{
     AcceptKeys, Durability, Member, Observer, Replica, ReplicaConfig, ReplicaEvent, Service, StartError,
 };
@@ -20,6 +19,7 @@ use pyo3::types::PyDict;
 use crate::errors;
 use crate::keys::{cluster_id, fault_model, listen_address, public_key_of, secret_key};
 use crate::native::NativeService;
+use crate::plan::{self, PlanSpec};
 use crate::process::Maker;
 use crate::service::PythonService;
 use crate::signal::Signal;
@@ -69,12 +69,14 @@ impl Observer for Events {
 impl ReplicaCore {
     /// Starts a replica. It returns when both ports are open.
     ///
-    /// `members` are the replicas' public keys and addresses by id; `settings` those of `pssmr.Settings`, by name.
+    /// `members` are the replicas' public keys and addresses by id; `settings` those of `pssmr.Settings`, by name; `plan`
+    /// that of the scheduler `early`.
     ///
     /// Raises pssmr.ConfigError for what can't be, and OSError if an address can't be listened at.
     #[new]
     #[pyo3(signature = (
-        service, *, cluster, fault_model, members, me, key, listen_peers, listen_clients, clients, settings, data
+        service, *, cluster, fault_model, members, me, key, listen_peers, listen_clients, clients, settings, data,
+        plan=None
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -89,6 +91,7 @@ impl ReplicaCore {
         clients: Vec<String>,
         settings: &Bound<'_, PyDict>,
         data: Option<PathBuf>,
+        plan: Option<PlanSpec>,
     ) -> PyResult<Self> {
         let py = service.py();
         let member = |(key, peer_address): (String, String)| Ok(Member { key: public_key_of(&key)?, peer_address });
@@ -97,7 +100,8 @@ impl ReplicaCore {
         let mut config = ReplicaConfig::new(cluster_id(cluster)?, model, members, ReplicaId(me), secret_key(key)?);
         config.clients = AcceptKeys::only(clients.iter().map(|key| public_key_of(key)).collect::<PyResult<Vec<_>>>()?);
         config.data_directory = data;
-        apply(settings, &mut config)?;
+        let scheduler = apply(settings, &mut config)?;
+        config.execution.scheduler = plan::scheduler(py, &scheduler, plan)?;
         config.check().map_err(|error| errors::config_error(py, error.to_string()))?;
         let (service, schema) = service_of(service)?;
         config.service_schema = schema;
@@ -203,8 +207,8 @@ fn service_of(service: &Bound<'_, PyAny>) -> PyResult<(Arc<dyn Service>, Digest)
     Ok((Arc::new(service), schema))
 }
 
-/// Takes over the settings of `pssmr.Settings`.
-fn apply(settings: &Bound<'_, PyDict>, config: &mut ReplicaConfig) -> PyResult<()> {
+/// Takes over the settings of `pssmr.Settings`, and returns the scheduler's name.
+fn apply(settings: &Bound<'_, PyDict>, config: &mut ReplicaConfig) -> PyResult<String> {
     let number = |name: &str| -> PyResult<usize> {
         settings.get_item(name)?.ok_or_else(|| PyKeyError::new_err(name.to_owned()))?.extract()
     };
@@ -236,7 +240,5 @@ fn apply(settings: &Bound<'_, PyDict>, config: &mut ReplicaConfig) -> PyResult<(
     *send_queue =
         (*send_queue).max(FRAME_MARGIN_BYTES + config.ordering.limits.bytes_max.max(config.limits.result_bytes_max));
     config.execution.workers = number("workers")?;
-    config.execution.scheduler =
-        text("scheduler")?.parse().map_err(|error: UnknownScheduler| PyValueError::new_err(error.to_string()))?;
-    Ok(())
+    text("scheduler")
 }

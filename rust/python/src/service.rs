@@ -1,13 +1,17 @@
 //! A Python service as the executor sees it.
 
 use std::cell::Cell;
+use std::io::Read;
 
 use bytes::Bytes;
-use pssmr_execution::{Access, Extraction, FootprintBuilder, Refusal, Service, Task, Worker, WorkerId, reply};
+use pssmr_execution::{
+    Access, Extraction, FootprintBuilder, Refusal, RestoreError, Service, SnapshotError, SnapshotSource, Task, Worker,
+    WorkerId, reply,
+};
 use pssmr_types::Digest;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::PyTuple;
 
 use crate::codec;
 use crate::context::Facts;
@@ -16,6 +20,7 @@ use crate::failure;
 use crate::instance::Instance;
 use crate::interface::{Handler, Interface, arguments_of};
 use crate::method::ArgumentsError;
+use crate::own_state::OwnState;
 use crate::running::Scope;
 
 /// A Python service, executed by worker threads that keep their thread state for life and attach once for a whole run
@@ -24,8 +29,8 @@ pub(crate) struct PythonService {
     instance: Py<Instance>,
     /// The service object.
     object: Py<PyAny>,
-    /// Whether the class has a `snapshot` of its own.
-    has_snapshot: bool,
+    /// What it keeps beside its tables.
+    own: OwnState,
 }
 
 thread_local! {
@@ -46,16 +51,21 @@ impl PythonService {
     pub(crate) fn new(object: &Bound<'_, PyAny>) -> PyResult<Self> {
         let py = object.py();
         let instance: Py<Instance> = object.getattr(intern!(py, "_instance"))?.extract()?;
+        let own = OwnState::new(object, instance.get().state.clone())?;
         if !instance.get().state.hold() {
             return Err(errors::closed(py, "the service object belongs to another replica: make a new one"));
         }
-        let has_snapshot = object.hasattr(intern!(py, "snapshot"))?;
-        Ok(Self { instance, object: object.clone().unbind(), has_snapshot })
+        Ok(Self { instance, object: object.clone().unbind(), own })
     }
 
     /// The digest of what the service's commands are: replicas that differ in it don't talk to each other.
     pub(crate) fn schema_digest(&self) -> Digest {
         self.interface().digest()
+    }
+
+    /// What the class's `snapshot` gives.
+    pub(crate) fn own_state(&self) -> Result<Option<Vec<u8>>, SnapshotError> {
+        Ok(self.own.freeze()?.map(|pieces| pieces.iter().flat_map(|piece| piece.iter().copied()).collect()))
     }
 
     fn interface(&self) -> &Interface {
@@ -146,21 +156,25 @@ impl Service for PythonService {
     /// Of the tables, and of what `snapshot` returns if the class has it. State in other attributes is not seen.
     fn state_digest(&self) -> Digest {
         let mut state = self.instance.get().state.tables.digest().0.to_vec();
-        if self.has_snapshot {
-            Python::attach(|py| {
-                let snapshot = self.object.bind(py).call_method0(intern!(py, "snapshot"));
-                let snapshot = snapshot.and_then(|snapshot| Ok(snapshot.cast_into::<PyBytes>()?));
-                match snapshot {
-                    Ok(snapshot) => state.extend_from_slice(snapshot.as_bytes()),
-                    Err(error) => {
-                        // A digest that says so differs from that of every replica whose snapshot worked.
-                        state.extend_from_slice(b"snapshot failed");
-                        failure::log(py, &format!("{}.snapshot", self.interface().name), error);
-                    }
-                }
-            });
+        match self.own.freeze() {
+            Ok(Some(own)) => own.iter().for_each(|piece| state.extend_from_slice(piece)),
+            Ok(None) => {}
+            // A digest that says so differs from that of every replica whose snapshot worked.
+            Err(_) => state.extend_from_slice(b"snapshot failed"),
         }
         Digest::of("pssmr python state 1", &state)
+    }
+
+    fn can_snapshot(&self) -> Result<(), SnapshotError> {
+        self.own.can_freeze()
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn SnapshotSource>, SnapshotError> {
+        self.own.snapshot()
+    }
+
+    fn restore(&self, source: &mut dyn Read) -> Result<(), RestoreError> {
+        self.own.restore(source)
     }
 
     fn work(&self, worker: &mut Worker) {

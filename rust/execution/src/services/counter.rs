@@ -83,6 +83,10 @@ impl Service for Counter {
         Digest::of(KIND, &self.value.load(Ordering::Relaxed).to_le_bytes())
     }
 
+    fn can_snapshot(&self) -> Result<(), SnapshotError> {
+        Ok(())
+    }
+
     fn snapshot(&self) -> Result<Box<dyn SnapshotSource>, SnapshotError> {
         let value = self.value.load(Ordering::Relaxed).to_le_bytes();
         Ok(Box::new(Encoded([KIND.as_bytes(), &value].concat())))

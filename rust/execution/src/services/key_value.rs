@@ -161,6 +161,10 @@ impl Service for KeyValue {
         self.tables.digest()
     }
 
+    fn can_snapshot(&self) -> Result<(), SnapshotError> {
+        Ok(())
+    }
+
     fn snapshot(&self) -> Result<Box<dyn SnapshotSource>, SnapshotError> {
         Ok(Box::new(self.tables.snapshot_all()))
     }

@@ -45,6 +45,10 @@ impl Service for Null {
         Digest::of(KIND, &[])
     }
 
+    fn can_snapshot(&self) -> Result<(), SnapshotError> {
+        Ok(())
+    }
+
     fn snapshot(&self) -> Result<Box<dyn SnapshotSource>, SnapshotError> {
         Ok(Box::new(Encoded(KIND.as_bytes().to_vec())))
     }

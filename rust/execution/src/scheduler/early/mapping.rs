@@ -13,6 +13,36 @@ pub enum Partitioning {
     Keys,
 }
 
+impl Partitioning {
+    /// What a command with this footprint touches of so many partitions, in the order of its claims; `None` if that
+    /// could be state in no partition.
+    pub fn touched(self, partitions: usize, footprint: &Footprint) -> Option<Vec<(usize, Mode)>> {
+        let everywhere = |mode| (0..partitions).map(move |partition| (partition, mode));
+        let mut touched = Vec::new();
+        match (footprint.scope(), self) {
+            (Scope::Claims, _) => {}
+            (Scope::ReadAll, Self::Keys) => touched.extend(everywhere(Mode::Read)),
+            // There may be tables that are in no partition.
+            (Scope::ReadAll, Self::Tables) | (Scope::Exclusive, _) => return None,
+        }
+        for claim in footprint.claims() {
+            match self.partition_of(partitions, claim) {
+                Some(partition) => touched.push((partition, claim.mode())),
+                None => touched.extend(everywhere(claim.mode())),
+            }
+        }
+        Some(touched)
+    }
+
+    /// The partition that the claim is in, or `None` if it is in all.
+    fn partition_of(self, partitions: usize, claim: &Claim) -> Option<usize> {
+        match self {
+            Self::Tables => Some(claim.table_id().index()),
+            Self::Keys => claim.key_hash().map(|hash| (hash.0 % partitions as u64) as usize),
+        }
+    }
+}
+
 /// Whether the commands of a class run beside each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Synchronisation {
@@ -220,7 +250,7 @@ impl Mapping {
         match (footprint.scope(), footprint.claims()) {
             (Scope::Exclusive, _) => self.exclusive(),
             (Scope::Claims, []) => self.nothing(),
-            (Scope::Claims, [claim]) => match self.partition_of(claim) {
+            (Scope::Claims, [claim]) => match self.partitioning.partition_of(self.partitions, claim) {
                 Some(partition) if partition < self.partitions => self.simple[partition][claim.mode() as usize],
                 _ => self.covering_claims(footprint),
             },
@@ -228,30 +258,9 @@ impl Mapping {
         }
     }
 
-    /// The partition that the claim is in, or `None` if it is in all.
-    fn partition_of(&self, claim: &Claim) -> Option<usize> {
-        match self.partitioning {
-            Partitioning::Tables => Some(claim.table_id().index()),
-            Partitioning::Keys => claim.key_hash().map(|hash| (hash.0 % self.partitions as u64) as usize),
-        }
-    }
-
     fn covering_claims(&self, footprint: &Footprint) -> ClassId {
-        let everywhere = |mode| (0..self.partitions).map(move |partition| (partition, mode));
-        let mut touched = Vec::new();
-        match (footprint.scope(), self.partitioning) {
-            (Scope::Claims, _) => {}
-            (Scope::ReadAll, Partitioning::Keys) => touched.extend(everywhere(Mode::Read)),
-            // There may be tables that are in no partition.
-            (Scope::ReadAll, Partitioning::Tables) | (Scope::Exclusive, _) => return self.exclusive(),
-        }
-        for claim in footprint.claims() {
-            match self.partition_of(claim) {
-                Some(partition) => touched.push((partition, claim.mode())),
-                None => touched.extend(everywhere(claim.mode())),
-            }
-        }
-        self.covering(&touched)
+        let touched = self.partitioning.touched(self.partitions, footprint);
+        touched.map_or(self.exclusive(), |touched| self.covering(&touched))
     }
 
     /// The first class that covers all of this.

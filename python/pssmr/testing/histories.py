@@ -1,0 +1,112 @@
+"""Runs of commands of one service: in their agreed order, in others that the declarations allow, in other processes."""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+from pssmr._core import Stepper
+from pssmr.errors import Error, SnapshotError
+from pssmr.service import Service
+
+SEED = bytes(range(32))
+TIME_NS = 1_700_000_000_000_000_000
+PROCESS_SECONDS_MAX = 120
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run of commands came to."""
+
+    replies: tuple[bytes, ...]
+    """In the agreed order, whatever the order in which they were executed."""
+    digest: bytes
+    snapshot: bytes | str
+    """Or why there is none."""
+
+
+def execute(stepper: Stepper, payloads: Sequence[bytes], order: Iterable[int], first: int = 0) -> list[bytes]:
+    """Executes commands in an order of their indices, and returns their replies by index.
+
+    Position, time and random numbers of a command are those of its index, which counts from `first` on.
+    """
+    replies = [b""] * len(payloads)
+    for index in order:
+        position = first + index + 1
+        replies[index] = stepper.execute(
+            payloads[index], position=position, time_ns=TIME_NS + position * 1_000_000, seed=SEED
+        )
+    return replies
+
+
+def outcome_of(service: Service, payloads: Sequence[bytes], order: Iterable[int] | None = None) -> Outcome:
+    """Runs commands on a fresh service; without an order, in the agreed one."""
+    stepper = Stepper(service)
+    replies = execute(stepper, payloads, range(len(payloads)) if order is None else order)
+    try:
+        snapshot: bytes | str = stepper.snapshot()
+    except SnapshotError as error:
+        snapshot = str(error)
+    return Outcome(tuple(replies), stepper.state_digest(), snapshot)
+
+
+def latest_first(conflicts: Sequence[Sequence[int]]) -> list[int]:
+    """The order that is farthest from the agreed one: each time, the latest command that waits for no other.
+
+    Args:
+        conflicts: For each command the earlier ones that it conflicts with, as `Stepper.conflicts` gives them.
+    """
+    return allowed_order(conflicts, lambda index: -index)
+
+
+def allowed_order(conflicts: Sequence[Sequence[int]], rank: Callable[[int], float]) -> list[int]:
+    """An order in which conflicting commands keep theirs: each time, the one of least rank that waits for no other."""
+    waits = [len(earlier) for earlier in conflicts]
+    after: list[list[int]] = [[] for _ in conflicts]
+    for index, earlier in enumerate(conflicts):
+        for other in earlier:
+            after[other].append(index)
+    ready = [(rank(index), index) for index, count in enumerate(waits) if count == 0]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        _, index = heapq.heappop(ready)
+        order.append(index)
+        for later in after[index]:
+            waits[later] -= 1
+            if waits[later] == 0:
+                heapq.heappush(ready, (rank(later), later))
+    return order
+
+
+def outcome_elsewhere(application: str, payloads: Sequence[bytes], hash_seed: int) -> Outcome:
+    """Runs commands in their agreed order in another process, whose hashes have another seed.
+
+    Args:
+        application: The service, as `module:Class` or `path/file.py:Class`.
+        payloads: The commands.
+        hash_seed: What `PYTHONHASHSEED` is there.
+
+    Raises:
+        Error: If the process fails.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "pssmr.testing.elsewhere"],
+        input=json.dumps({"application": application, "payloads": [payload.hex() for payload in payloads]}),
+        env={**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=PROCESS_SECONDS_MAX,
+    )
+    if done.returncode != 0:
+        raise Error(f"{application} can't be run in another process: {done.stderr.strip()[-2000:]}")
+    told = json.loads(done.stdout.splitlines()[-1])
+    snapshot = told["obstacle"] if told["snapshot"] is None else bytes.fromhex(told["snapshot"])
+    replies = tuple(bytes.fromhex(reply) for reply in told["replies"])
+    return Outcome(replies, bytes.fromhex(told["digest"]), snapshot)
