@@ -1,9 +1,12 @@
 //! A Python service as the executor sees it.
 
 use std::cell::Cell;
+use std::time::Instant;
 
 use bytes::Bytes;
-use pssmr_execution::{Access, Extraction, FootprintBuilder, Refusal, Service, Task, Worker, WorkerId, reply};
+use pssmr_execution::{
+    Access, Extraction, FootprintBuilder, Refusal, Service, ServiceReading, Task, Worker, WorkerId, reply,
+};
 use pssmr_types::Digest;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -13,6 +16,7 @@ use crate::codec;
 use crate::context::Facts;
 use crate::errors;
 use crate::failure;
+use crate::handler_meters::HandlerMeters;
 use crate::instance::Instance;
 use crate::interface::{Handler, Interface, arguments_of};
 use crate::method::ArgumentsError;
@@ -26,6 +30,7 @@ pub(crate) struct PythonService {
     object: Py<PyAny>,
     /// Whether the class has a `snapshot` of its own.
     has_snapshot: bool,
+    meters: HandlerMeters,
 }
 
 thread_local! {
@@ -50,7 +55,8 @@ impl PythonService {
             return Err(errors::closed(py, "the service object belongs to another replica: make a new one"));
         }
         let has_snapshot = object.hasattr(intern!(py, "snapshot"))?;
-        Ok(Self { instance, object: object.clone().unbind(), has_snapshot })
+        let meters = HandlerMeters::new(instance.get().interface.get().handlers.len());
+        Ok(Self { instance, object: object.clone().unbind(), has_snapshot, meters })
     }
 
     /// The digest of what the service's commands are: replicas that differ in it don't talk to each other.
@@ -140,7 +146,13 @@ impl Service for PythonService {
     }
 
     fn execute(&self, _: WorkerId, run: &mut [Task]) {
-        Python::attach(|py| run.iter_mut().for_each(|task| self.execute_one(py, task)));
+        Python::attach(|py| {
+            let mut stopwatch = self.meters.stopwatch();
+            for task in run {
+                self.execute_one(py, task);
+                stopwatch.executed(task.handler);
+            }
+        });
     }
 
     /// Of the tables, and of what `snapshot` returns if the class has it. State in other attributes is not seen.
@@ -166,10 +178,15 @@ impl Service for PythonService {
     fn work(&self, worker: &mut Worker) {
         // Attached once for the thread's life: a fresh thread state costs ten times an attach to a kept one.
         Python::attach(|py| {
-            while py.detach(|| worker.wait()) {
+            while let Some(found) = py.detach(|| worker.wait().then(Instant::now)) {
+                self.meters.interpreter_acquired(found);
                 worker.execute();
             }
             ACCESS.set(None);
         });
+    }
+
+    fn reading(&self) -> ServiceReading {
+        self.meters.reading(self.interface().handlers.iter().map(|handler| handler.name.clone()))
     }
 }
