@@ -383,12 +383,19 @@ class ReplicaCore:
         """Where it listens for clients."""
     def status(self) -> str:
         """How it is: a JSON object."""
+    def resize_workers(self, workers: int) -> None:
+        """Changes the number of workers, while they work.
+
+        Raises ValueError for a number that can't be, and OSError if a thread can't be started.
+        """
     def halted(self) -> str | None:
         """Why it has stopped for good; None if it has not."""
     def fileno(self) -> int:
         """The file descriptor that is readable while there are events."""
     def events(self) -> list[str]:
-        """What has happened since the last time: JSON objects, the oldest first."""
+        """What has happened since the last time: JSON objects, the oldest first. Beside what happened each has a `number`,
+        which counts from 1, and the `time`, in seconds since the Unix epoch.
+        """
     def stop(self) -> None:
         """Stops the replica, and waits until its threads are gone. May be called twice."""
 
@@ -399,6 +406,12 @@ def forward_logs(level: int) -> bool:
 
 def next_logs() -> list[tuple[int, str, str]] | None:
     """Waits for records, and returns them: level, logger, text. None after the end."""
+
+def set_log_level(level: int) -> None:
+    """From now on records of this level of `logging` and above are kept."""
+
+def status_schema() -> str:
+    """The JSON schema of what `ReplicaCore.status` returns."""
 
 def end_logs() -> None:
     """Ends `next_logs`, once it has returned what there is."""

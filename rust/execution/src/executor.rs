@@ -4,6 +4,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pssmr_types::Slot;
@@ -14,7 +17,9 @@ use crate::footprint::{Footprint, FootprintBuilder};
 use crate::inbox::{Batch, Inbox};
 use crate::progress::Progress;
 use crate::scheduler::{ConflictGraph, SchedulerConfig, SchedulerStats};
-use crate::service::{Command, CommandKind, CompletionSink, Extraction, Fatal, Service, Task, Watermark};
+use crate::service::{
+    Command, CommandKind, CompletionSink, Extraction, Fatal, Service, ServiceReading, Task, Watermark, WorkerId,
+};
 use crate::snapshot::RestoreError;
 use crate::sync::{Mutex, has_ended, lock, thread, worker_thread};
 use crate::worker::{Worker, message_of, work};
@@ -60,24 +65,33 @@ pub enum Pending {
 }
 
 /// Counts since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExecutorStats {
     /// The scheduler's counts.
     pub scheduler: SchedulerStats,
     /// Runs given to workers: `scheduler.completed / runs` commands share one hand-off.
     pub runs: u64,
+    /// The scheduler's name.
+    pub scheduler_name: &'static str,
+    /// The number of workers.
+    pub workers: usize,
+    /// How long each worker has executed commands: those that there are, and those that there were.
+    pub busy: Vec<Duration>,
 }
 
 pub(crate) struct Shared {
     pub(crate) service: Arc<dyn Service>,
     pub(crate) sink: Arc<dyn CompletionSink>,
     pub(crate) run_length_max: usize,
+    scheduler_name: &'static str,
     pub(crate) graph: Option<Arc<dyn ConflictGraph>>,
     pub(crate) dispatch: Mutex<Dispatch>,
     /// Its lock is taken under that of `dispatch`, or alone.
     pub(crate) inbox: Mutex<Inbox>,
     pub(crate) progress: Mutex<Progress>,
     pub(crate) failed: Mutex<bool>,
+    /// By worker, in nanoseconds. No part of any decision, so it is unknown to shuttle.
+    busy: std::sync::Mutex<Vec<Arc<AtomicU64>>>,
 }
 
 /// Runs delivered commands on worker threads.
@@ -113,11 +127,13 @@ impl Executor {
             service,
             sink,
             run_length_max: config.run_length_max,
+            scheduler_name: config.scheduler.name(),
             graph: dispatch.graph(),
             dispatch: Mutex::new(dispatch),
             inbox: Mutex::new(Inbox::new()),
             progress: Mutex::new(Progress::new(config.start)),
             failed: Mutex::new(false),
+            busy: std::sync::Mutex::default(),
         });
         let executor = Self { shared, intake: Mutex::default(), threads: Mutex::new(Vec::new()) };
         executor.resize(config.workers)?;
@@ -226,8 +242,16 @@ impl Executor {
 
     /// Counts.
     pub fn stats(&self) -> ExecutorStats {
-        let (scheduler, runs) = lock(&self.shared.dispatch).stats();
-        ExecutorStats { scheduler, runs }
+        let dispatch = lock(&self.shared.dispatch);
+        let ((scheduler, runs), workers) = (dispatch.stats(), dispatch.workers());
+        drop(dispatch);
+        let busy = self.shared.busy().iter().map(|nanos| Duration::from_nanos(nanos.load(Relaxed))).collect();
+        ExecutorStats { scheduler, runs, scheduler_name: self.shared.scheduler_name, workers, busy }
+    }
+
+    /// How long the service's handlers take.
+    pub fn service_reading(&self) -> ServiceReading {
+        self.shared.service.reading()
     }
 
     /// Ends all workers and waits until their threads are gone. Ends at once if it was called before. Never call it
@@ -239,6 +263,21 @@ impl Executor {
             // Its panics were caught and reported.
             drop(thread.join());
         }
+    }
+}
+
+impl Shared {
+    fn busy(&self) -> std::sync::MutexGuard<'_, Vec<Arc<AtomicU64>>> {
+        self.busy.lock().expect("nothing panics while it is held")
+    }
+
+    /// Where a worker counts how long it has executed commands: the next one of its number goes on with it.
+    pub(crate) fn busy_of(&self, worker: WorkerId) -> Arc<AtomicU64> {
+        let mut busy = self.busy();
+        if worker >= busy.len() {
+            busy.resize_with(worker + 1, Arc::default);
+        }
+        Arc::clone(&busy[worker])
     }
 }
 

@@ -14,6 +14,7 @@ mod dispatch;
 pub mod executor;
 pub mod extract;
 pub mod footprint;
+pub mod histogram;
 mod inbox;
 #[cfg(test)]
 mod interleavings;
@@ -34,10 +35,12 @@ pub use declaration::{ArgumentSpec, CommandSpec, DeclarationError, KeyDeclaratio
 pub use executor::{Executor, ExecutorConfig, ExecutorStats, Pending};
 pub use extract::{CommandTable, Refusal, arguments_of, payload};
 pub use footprint::{Claim, Footprint, FootprintBuilder, KeyHash, Mode, Scope, TableId};
+pub use histogram::{Histogram, HistogramReading};
 pub use reply::Reply;
 pub use scheduler::{Scheduler, SchedulerConfig, UnknownScheduler};
 pub use service::{
-    Command, CommandKind, Completion, CompletionSink, Extraction, Fatal, Service, Task, Watermark, WorkerId,
+    Command, CommandKind, Completion, CompletionSink, Extraction, Fatal, HandlerReading, Service, ServiceReading, Task,
+    Watermark, WorkerId,
 };
 pub use snapshot::{RestoreError, SnapshotError, SnapshotReader, SnapshotSource};
 pub use table::{TableSnapshot, Tables, TablesSnapshot};

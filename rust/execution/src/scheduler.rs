@@ -159,6 +159,18 @@ impl SchedulerConfig {
     /// The names that [`SchedulerConfig::from_str`] knows.
     pub const NAMES: [&str; 6] = ["keyed", "sequential", "graph-coarse", "graph-fine", "graph-lock-free", "early"];
 
+    /// Its name in [`SchedulerConfig::NAMES`].
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Sequential => "sequential",
+            Self::Keyed { .. } => "keyed",
+            Self::Graph { variant: GraphVariant::Coarse, .. } => "graph-coarse",
+            Self::Graph { variant: GraphVariant::Fine, .. } => "graph-fine",
+            Self::Graph { variant: GraphVariant::LockFree, .. } => "graph-lock-free",
+            Self::Early { .. } => "early",
+        }
+    }
+
     /// A graph with the papers' window, of what footprints say.
     pub fn graph(variant: GraphVariant) -> Self {
         Self::Graph { variant, window: WINDOW, conflicts: Conflicts::default() }

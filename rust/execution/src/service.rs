@@ -2,12 +2,14 @@
 
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pssmr_types::{ClientId, Digest, Slot};
 
 use crate::extract::Refusal;
 use crate::footprint::{Footprint, FootprintBuilder};
+use crate::histogram::HistogramReading;
 use crate::snapshot::{RestoreError, SnapshotError, SnapshotSource};
 use crate::worker::Worker;
 
@@ -146,6 +148,11 @@ pub trait Service: Send + Sync + 'static {
     fn work(&self, worker: &mut Worker) {
         worker.run();
     }
+
+    /// How long its handlers take. Called by any thread, at any time.
+    fn reading(&self) -> ServiceReading {
+        ServiceReading::default()
+    }
 }
 
 /// The executed command, for the one who waits for its reply.
@@ -215,6 +222,25 @@ pub trait CompletionSink: Send + Sync + 'static {
     fn failed(&self, fatal: Fatal);
 }
 
+/// What a service shows of its handlers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceReading {
+    /// Its handlers, in the order of their declaration. A service that does not measure them has none here.
+    pub handlers: Vec<HandlerReading>,
+    /// How long workers have waited for the interpreter, after they had found something to execute.
+    pub interpreter_wait: Duration,
+}
+
+/// What a service shows of one handler.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HandlerReading {
+    /// The command's name.
+    pub name: Arc<str>,
+    /// How long its executions took, in nanoseconds: with decoding, encoding, and what other threads took of the
+    /// interpreter's time meanwhile.
+    pub durations: HistogramReading,
+}
+
 impl<S: Service + ?Sized> Service for Arc<S> {
     fn footprint(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<Extraction, Refusal> {
         (**self).footprint(payload, out)
@@ -246,5 +272,9 @@ impl<S: Service + ?Sized> Service for Arc<S> {
 
     fn work(&self, worker: &mut Worker) {
         (**self).work(worker);
+    }
+
+    fn reading(&self) -> ServiceReading {
+        (**self).reading()
     }
 }

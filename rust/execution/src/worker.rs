@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,11 +37,14 @@ pub struct Worker {
     builder: FootprintBuilder,
     fatal: Option<Fatal>,
     limit: usize,
+    /// Nanoseconds.
+    busy: Arc<AtomicU64>,
 }
 
 impl Worker {
     pub(crate) fn new(id: WorkerId, shared: Arc<Shared>) -> Self {
         let limit = shared.run_length_max.min(16);
+        let busy = shared.busy_of(id);
         Self {
             id,
             shared,
@@ -53,6 +58,7 @@ impl Worker {
             builder: FootprintBuilder::new(),
             fatal: None,
             limit,
+            busy,
         }
     }
 
@@ -164,7 +170,9 @@ impl Worker {
             self.run.clear();
             self.snapshots.clear();
         } else if self.job == Job::Run {
-            self.adapt(stopwatch.elapsed());
+            let elapsed = stopwatch.elapsed();
+            self.busy.fetch_add(elapsed.as_nanos() as u64, Relaxed);
+            self.adapt(elapsed);
             for task in &mut self.run {
                 self.ordinals.push(task.ordinal);
                 if task.command.kind != CommandKind::Snapshot {

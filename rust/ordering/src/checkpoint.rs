@@ -50,6 +50,11 @@ impl Checkpoints {
         self.stable.as_ref().map_or(Slot(0), |certificate| certificate.checkpoint.slot)
     }
 
+    /// Whether the host is fetching a snapshot.
+    pub(crate) fn is_transferring(&self) -> bool {
+        self.transfer.is_some()
+    }
+
     fn vote_of(&self, replica: ReplicaId, slot: Slot) -> Option<&CheckpointVote> {
         self.votes[replica.index()].iter().find(|vote| vote.checkpoint.slot == slot)
     }

@@ -101,7 +101,8 @@ impl Core {
     /// but passes over a request. A view that does not get its base in time is given up.
     pub(crate) fn watch_leader(&mut self, effects: &mut Vec<Effect>) {
         self.change.look_at = None;
-        if self.learner {
+        // What a replica lacks that has to be given a snapshot is not the leader's fault.
+        if self.learner || self.checkpoints.is_transferring() {
             return;
         }
         if self.leader() == self.me && !self.may_lead() {

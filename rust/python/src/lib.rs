@@ -12,6 +12,7 @@ mod context;
 mod errors;
 mod executor;
 mod failure;
+mod handler_meters;
 mod instance;
 mod interface;
 mod keys;
@@ -50,13 +51,13 @@ mod _core {
     #[pymodule_export]
     use super::keys::{generate_key, public_key};
     #[pymodule_export]
-    use super::logs::{end_logs, forward_logs, next_logs};
+    use super::logs::{end_logs, forward_logs, next_logs, set_log_level};
     #[pymodule_export]
     use super::method::Method;
     #[pymodule_export]
     use super::native::NativeService;
     #[pymodule_export]
-    use super::replica::ReplicaCore;
+    use super::replica::{ReplicaCore, status_schema};
     #[pymodule_export]
     use super::stepper::Stepper;
     #[pymodule_export]

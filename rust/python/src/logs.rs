@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::fmt::{Debug, Write as _};
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::{Condvar, Mutex};
 use pyo3::prelude::*;
@@ -37,24 +39,43 @@ struct Records {
     ended: bool,
 }
 
-struct Forwarder {
-    level: LevelFilter,
-}
+struct Forwarder;
+
+/// The level above which nothing is kept: a place in [`LEVELS`].
+static LEVEL: AtomicUsize = AtomicUsize::new(0);
+
+const LEVELS: [LevelFilter; 6] = [
+    LevelFilter::OFF,
+    LevelFilter::ERROR,
+    LevelFilter::WARN,
+    LevelFilter::INFO,
+    LevelFilter::DEBUG,
+    LevelFilter::TRACE,
+];
 
 /// Begins to keep records of this level of `logging` and above, for `next_logs`. Returns whether it does: not if some
 /// other Rust code of this process takes them already.
 #[pyfunction]
 pub(crate) fn forward_logs(level: u8) -> bool {
     QUEUE.get_or_init(Queue::default);
-    let level = match level {
-        0..10 => LevelFilter::TRACE,
-        10..20 => LevelFilter::DEBUG,
-        20..30 => LevelFilter::INFO,
-        30..40 => LevelFilter::WARN,
-        40..50 => LevelFilter::ERROR,
-        _ => LevelFilter::OFF,
-    };
-    tracing::subscriber::set_global_default(Forwarder { level }).is_ok()
+    LEVEL.store(place_of(level), Relaxed);
+    tracing::subscriber::set_global_default(Forwarder).is_ok()
+}
+
+/// From now on records of this level of `logging` and above are kept.
+#[pyfunction]
+pub(crate) fn set_log_level(level: u8) {
+    LEVEL.store(place_of(level), Relaxed);
+    // What a place in the code found out about its level holds no more.
+    tracing::callsite::rebuild_interest_cache();
+}
+
+fn place_of(level: u8) -> usize {
+    5 - usize::from(level / 10).min(5)
+}
+
+fn level() -> LevelFilter {
+    LEVELS[LEVEL.load(Relaxed)]
 }
 
 /// Waits for records, and returns them: level, logger, text. None after the end.
@@ -89,7 +110,7 @@ pub(crate) fn end_logs() {
 
 impl Subscriber for Forwarder {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= self.level && metadata.target().starts_with(TARGET_PREFIX)
+        *metadata.level() <= level() && metadata.target().starts_with(TARGET_PREFIX)
     }
 
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
@@ -97,7 +118,7 @@ impl Subscriber for Forwarder {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level)
+        Some(level())
     }
 
     fn event(&self, event: &Event<'_>) {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use pssmr_replica::{
@@ -26,6 +26,9 @@ use crate::signal::Signal;
 
 /// Most events that wait for Python. The oldest go first: what an operator needs is the latest.
 const EVENTS_MAX: usize = 1024;
+
+/// Most workers.
+const WORKERS_MAX: usize = 256;
 
 /// What a frame to a client can have beside its results.
 const FRAME_MARGIN_BYTES: usize = 8 << 20;
@@ -49,12 +52,26 @@ struct Events {
 struct Queue {
     events: VecDeque<String>,
     raised: bool,
+    /// How many events there were.
+    count: u64,
+}
+
+/// An event with when it happened.
+#[derive(serde::Serialize)]
+struct Happened<'a> {
+    number: u64,
+    time: f64,
+    #[serde(flatten)]
+    event: &'a ReplicaEvent,
 }
 
 impl Observer for Events {
     fn event(&self, event: &ReplicaEvent) {
-        let text = serde_json::to_string(event).expect("events are plain data");
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_millis() as f64 / 1000.0);
         let mut queue = self.queue.lock();
+        queue.count += 1;
+        let happened = Happened { number: queue.count, time, event };
+        let text = serde_json::to_string(&happened).expect("events are plain data");
         if queue.events.len() == EVENTS_MAX {
             queue.events.pop_front();
         }
@@ -135,6 +152,17 @@ impl ReplicaCore {
         serde_json::to_string(&status).map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
+    /// Changes the number of workers, while they work.
+    ///
+    /// Raises ValueError for a number that can't be, and OSError if a thread can't be started.
+    fn resize_workers(&self, py: Python<'_>, workers: usize) -> PyResult<()> {
+        self.maker.check(py, "replica")?;
+        if workers == 0 || workers > WORKERS_MAX {
+            return Err(PyValueError::new_err(format!("workers is {workers}, expected 1 to {WORKERS_MAX}")));
+        }
+        Ok(py.detach(|| self.replica.resize_workers(workers))?)
+    }
+
     /// Why it has stopped for good; None if it has not.
     fn halted(&self) -> Option<String> {
         self.replica.halted()
@@ -145,7 +173,8 @@ impl ReplicaCore {
         self.events.signal.fileno()
     }
 
-    /// What has happened since the last time: JSON objects, the oldest first.
+    /// What has happened since the last time: JSON objects, the oldest first. Beside what happened each has a `number`,
+    /// which counts from 1, and the `time`, in seconds since the Unix epoch.
     fn events(&self) -> Vec<String> {
         let mut queue = self.events.queue.lock();
         self.events.signal.lower();
@@ -159,6 +188,12 @@ impl ReplicaCore {
             py.detach(|| self.replica.stop());
         }
     }
+}
+
+/// The JSON schema of what `ReplicaCore.status` returns.
+#[pyfunction]
+pub(crate) fn status_schema() -> String {
+    pssmr_replica::status_schema().to_string()
 }
 
 impl Drop for ReplicaCore {

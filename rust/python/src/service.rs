@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::io::Read;
+use std::time::Instant;
 
 use bytes::Bytes;
 use pssmr_execution::{
-    Access, Extraction, FootprintBuilder, Refusal, RestoreError, Service, SnapshotError, SnapshotSource, Task, Worker,
-    WorkerId, reply,
+    Access, Extraction, FootprintBuilder, Refusal, RestoreError, Service, ServiceReading, SnapshotError,
+    SnapshotSource, Task, Worker, WorkerId, reply,
 };
 use pssmr_types::Digest;
 use pyo3::intern;
@@ -17,6 +18,7 @@ use crate::codec;
 use crate::context::Facts;
 use crate::errors;
 use crate::failure;
+use crate::handler_meters::HandlerMeters;
 use crate::instance::Instance;
 use crate::interface::{Handler, Interface, arguments_of};
 use crate::method::ArgumentsError;
@@ -31,6 +33,7 @@ pub(crate) struct PythonService {
     object: Py<PyAny>,
     /// What it keeps beside its tables.
     own: OwnState,
+    meters: HandlerMeters,
 }
 
 thread_local! {
@@ -55,7 +58,8 @@ impl PythonService {
         if !instance.get().state.hold() {
             return Err(errors::closed(py, "the service object belongs to another replica: make a new one"));
         }
-        Ok(Self { instance, object: object.clone().unbind(), own })
+        let meters = HandlerMeters::new(instance.get().interface.get().handlers.len());
+        Ok(Self { instance, object: object.clone().unbind(), own, meters })
     }
 
     /// The digest of what the service's commands are: replicas that differ in it don't talk to each other.
@@ -150,7 +154,13 @@ impl Service for PythonService {
     }
 
     fn execute(&self, _: WorkerId, run: &mut [Task]) {
-        Python::attach(|py| run.iter_mut().for_each(|task| self.execute_one(py, task)));
+        Python::attach(|py| {
+            let mut stopwatch = self.meters.stopwatch();
+            for task in run {
+                self.execute_one(py, task);
+                stopwatch.executed(task.handler);
+            }
+        });
     }
 
     /// Of the tables, and of what `snapshot` returns if the class has it. State in other attributes is not seen.
@@ -180,10 +190,15 @@ impl Service for PythonService {
     fn work(&self, worker: &mut Worker) {
         // Attached once for the thread's life: a fresh thread state costs ten times an attach to a kept one.
         Python::attach(|py| {
-            while py.detach(|| worker.wait()) {
+            while let Some(found) = py.detach(|| worker.wait().then(Instant::now)) {
+                self.meters.interpreter_acquired(found);
                 worker.execute();
             }
             ACCESS.set(None);
         });
+    }
+
+    fn reading(&self) -> ServiceReading {
+        self.meters.reading(self.interface().handlers.iter().map(|handler| handler.name.clone()))
     }
 }

@@ -2,6 +2,7 @@
 
 mod outbox;
 mod routes;
+mod sample;
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,6 +20,7 @@ use pssmr_types::{
 
 use self::outbox::Outbox;
 use self::routes::{Route, Routes};
+use self::sample::Sample;
 use crate::greeting::{self, Side};
 use crate::inbox::{ClientInbox, Notice, OrderingInbox};
 use crate::panic_message;
@@ -77,6 +79,7 @@ pub(crate) struct ClientThread {
     /// Sessions that end once their last slot is executed.
     evictions: VecDeque<(Slot, ClientId)>,
     outbox: Outbox,
+    sample: Sample,
     burst: Vec<Request>,
     status_wanted: Vec<LinkId>,
     ordering: Arc<OrderingInbox>,
@@ -117,6 +120,7 @@ impl ClientThread {
             cache: ReplyCache::new(parts.cached_bytes_per_session_max),
             evictions: VecDeque::new(),
             outbox: Outbox::default(),
+            sample: Sample::default(),
             burst: Vec::new(),
             status_wanted: Vec::new(),
             ordering: parts.ordering,
@@ -253,9 +257,11 @@ impl ClientThread {
 
     /// Hands the new requests to ordering. Those for which there is no room are refused.
     fn order(&mut self) {
+        self.sample.requests(&self.burst);
         self.ordering.offer(&mut self.burst);
         self.counters.requests_refused += self.burst.len() as u64;
         for request in std::mem::take(&mut self.burst) {
+            self.sample.refused(request.client, request.sequence);
             self.reply(request.client, request.sequence, Outcome::Busy);
         }
     }
@@ -273,6 +279,7 @@ impl ClientThread {
                 _ => self.routes.of(client),
             };
             last = Some((client, route));
+            self.sample.result(client, sequence, &self.state.meters.request_ns);
             if let Some(Route { link, full_through }) = route {
                 let outcome = self.designation.outcome(sequence, reply.clone(), full_through);
                 self.outbox.add(link, Reply { session: client.session, sequence, outcome });
@@ -318,7 +325,8 @@ impl ClientThread {
         if self.status_wanted.is_empty() {
             return;
         }
-        let json = serde_json::to_vec(&self.state.status(&self.executor)).expect("a status is a JSON object");
+        let json = serde_json::to_vec(&self.state.status(&self.executor, &self.ordering, &self.inbox))
+            .expect("a status is a JSON object");
         let message = ReplicaMessage::Status(json.into());
         for link in self.status_wanted.drain(..) {
             if let Err(error) = transport.send_with(link, |out| message.encode(out)) {
@@ -355,6 +363,7 @@ impl ClientThread {
         shown.clients.links = self.links.len();
         shown.clients.last_error.clone_from(&self.last_error);
         shown.counters = self.counters;
+        shown.transport = transported;
         (self.shown_at, self.show_due) = (now, false);
     }
 }

@@ -70,6 +70,11 @@ pub enum ReplicaEvent {
     },
     /// There is room on the disk again.
     DiskHasRoom,
+    /// There are so many workers from now on.
+    WorkersResized {
+        /// How many.
+        workers: usize,
+    },
     /// The replica has stopped for good.
     Halted {
         /// Why.

@@ -87,6 +87,11 @@ impl OrderingInbox {
         requests.bytes = 0;
     }
 
+    /// How many requests wait to be taken.
+    pub(crate) fn waiting_requests(&self) -> usize {
+        self.requests.lock().burst.len()
+    }
+
     /// From now on no request is taken.
     pub(crate) fn close(&self) {
         let mut requests = self.requests.lock();
@@ -195,6 +200,11 @@ impl ClientInbox {
         if urgent || many {
             self.waker.wake();
         }
+    }
+
+    /// How many completions wait to be taken.
+    pub(crate) fn waiting_results(&self) -> usize {
+        self.completions.lock().len()
     }
 
     /// Moves all completions and notices to `completions` and `notices`, which are empty.

@@ -30,6 +30,7 @@ mod events;
 mod greeting;
 mod inbox;
 mod log;
+mod meters;
 mod ordering;
 mod past;
 mod replica;
@@ -44,7 +45,10 @@ pub use pssmr_execution::{ExecutorConfig, Service};
 pub use pssmr_ordering::{Config as OrderingConfig, Durability};
 pub use pssmr_transport::AcceptKeys;
 pub use replica::Replica;
-pub use status::{ClientsStatus, Counters, ExecutionStatus, PeerStatus, ReplicaStatus, Role};
+pub use status::{
+    ClientsStatus, Counters, ExecutionStatus, HandlerStatus, HistogramStatus, LinkCounters, LogStatus, PeerStatus,
+    ReplicaStatus, Role, WorkerStatus, status_schema,
+};
 
 /// What a panic said.
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

@@ -50,14 +50,15 @@ fn bytes_of(record: &Record) -> usize {
 }
 
 impl LogInbox {
-    /// Takes all records.
-    pub(crate) fn append(&self, records: &mut Vec<Record>) {
+    /// Takes all records; gives their bytes.
+    pub(crate) fn append(&self, records: &mut Vec<Record>) -> usize {
         let bytes: usize = records.iter().map(bytes_of).sum();
         let mut waiting = self.waiting.lock();
         waiting.bytes += bytes;
         waiting.records.append(records);
         drop(waiting);
         self.came.notify_one();
+        bytes
     }
 
     /// Takes a promise, in place of the one before.
@@ -130,8 +131,12 @@ impl LogThread {
             }
             let is_due = self.durability == Durability::Sync || stopping || synced_at.elapsed() >= SYNC_INTERVAL;
             if let Some(log) = self.log.as_mut().filter(|_| is_due) {
+                let (since, is_synced) = (Instant::now(), log.synced_index() == log.next_index());
                 log.sync()?;
                 synced_at = Instant::now();
+                if !is_synced {
+                    self.state.meters.log.synced(synced_at - since);
+                }
             }
             self.ordering.durable(kept);
             if stopping {
@@ -144,7 +149,8 @@ impl LogThread {
     fn write(&mut self, group: &mut Vec<Record>) -> Result<(), StorageError> {
         const NO_LOG: &str = "only a replica with a log has records";
         let mut header = Vec::with_capacity(RECORD_BYTES);
-        let mut bytes = 0;
+        let (mut bytes, mut written) = (0, 0);
+        let records = group.len();
         for record in group.drain(..) {
             header.clear();
             bytes += bytes_of(&record);
@@ -154,11 +160,13 @@ impl LogThread {
                 None => log.append(&header)?,
             };
             if bytes > WAITING_BYTES_MAX {
-                bytes = 0;
+                written += std::mem::take(&mut bytes);
                 self.patiently(|thread| thread.log.as_mut().expect(NO_LOG).write())?;
             }
         }
-        self.patiently(|thread| thread.log.as_mut().expect(NO_LOG).write())
+        self.patiently(|thread| thread.log.as_mut().expect(NO_LOG).write())?;
+        self.state.meters.log.wrote(records, written + bytes);
+        Ok(())
     }
 
     /// Waits for something to keep, or until a sync is due. Gives the promise, and whether this is the end.

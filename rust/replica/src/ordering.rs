@@ -149,7 +149,8 @@ impl OrderingThread {
                 self.apply(effect, transport)?;
             }
             if let Some(log) = self.log.as_ref().filter(|_| !self.records.is_empty()) {
-                log.append(&mut self.records);
+                let bytes = log.append(&mut self.records);
+                self.state.meters.log.given(bytes);
             }
             transport.flush();
             self.clients.notify(&mut self.notices);
@@ -224,7 +225,10 @@ impl OrderingThread {
             Effect::Persist(record) => self.records.push(record),
             Effect::Send { to, message } => self.links.send(to, &message, self.epoch, transport, &mut self.counters),
             Effect::Broadcast(message) => self.links.broadcast(&message, self.epoch, transport, &mut self.counters),
-            Effect::Deliver(delivery) => self.deliver(delivery),
+            Effect::Deliver(delivery) => {
+                self.state.meters.slot_commands.add(delivery.commands.len() as u64);
+                self.deliver(delivery);
+            }
             Effect::Reply { client, sequence, outcome } => {
                 self.notices.push(Notice::Reply { client, sequence, outcome });
             }
@@ -336,6 +340,7 @@ impl OrderingThread {
         shown.core = core;
         shown.peers = peers;
         shown.counters = self.counters;
+        shown.transport = transported;
         (self.shown_at, self.show_due) = (now, false);
     }
 }

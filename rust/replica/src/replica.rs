@@ -1,5 +1,6 @@
 //! Starting and stopping.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -15,7 +16,7 @@ use pssmr_types::{Digest, Hello, Membership};
 use crate::clients::{self, ClientThread};
 use crate::config::ReplicaConfig;
 use crate::error::{ConfigError, StartError};
-use crate::events::Observer;
+use crate::events::{Observer, ReplicaEvent};
 use crate::greeting::{CLIENT_ALPN, PEER_ALPN};
 use crate::inbox::{ClientInbox, OrderingInbox};
 use crate::log::{LogInbox, LogThread};
@@ -82,7 +83,12 @@ impl Replica {
         let core =
             Core::new(config.ordering.clone(), membership.clone(), config.me, config.secret.clone(), clocks(origin))
                 .map_err(ConfigError::from)?;
-        let shown = OrderingState { core: core.status(), peers: links.status(&[]), counters: Counters::default() };
+        let shown = OrderingState {
+            core: core.status(),
+            peers: links.status(&[]),
+            counters: Counters::default(),
+            transport: peers.counters(),
+        };
         let state =
             Arc::new(State::new(config.me, membership.clone(), hello, observer, config.ordering.durability, shown));
 
@@ -167,7 +173,21 @@ impl Replica {
 
     /// How it is. Some milliseconds old at most.
     pub fn status(&self) -> ReplicaStatus {
-        self.state.status(&self.executor)
+        self.state.status(&self.executor, &self.ordering_inbox, &self.client_inbox)
+    }
+
+    /// Changes the number of workers, while they work. See [`Executor::resize`].
+    ///
+    /// # Errors
+    /// If a thread can't be started: there are as many workers then as could be.
+    ///
+    /// # Panics
+    /// If `workers` is 0.
+    pub fn resize_workers(&self, workers: usize) -> io::Result<()> {
+        self.executor.resize(workers)?;
+        tracing::info!(workers, "the number of workers was changed");
+        self.state.tell(&ReplicaEvent::WorkersResized { workers });
+        Ok(())
     }
 
     /// Why it has stopped for good, if it has.

@@ -6,10 +6,16 @@ use std::time::Instant;
 use parking_lot::{Condvar, Mutex};
 use pssmr_execution::Executor;
 use pssmr_ordering::{CoreStatus, Durability};
+use pssmr_transport::Counters as LinkTotals;
 use pssmr_types::{Hello, Membership, ReplicaId};
 
 use crate::events::{Observer, ReplicaEvent};
-use crate::status::{ClientsStatus, Counters, ExecutionStatus, PeerStatus, ReplicaStatus, Role};
+use crate::inbox::{ClientInbox, OrderingInbox};
+use crate::meters::Meters;
+use crate::status::{
+    ClientsStatus, Counters, ExecutionStatus, HandlerStatus, HistogramStatus, LinkCounters, PeerStatus, ReplicaStatus,
+    Role, WorkerStatus,
+};
 
 /// What the ordering thread shows.
 #[derive(Clone, Debug)]
@@ -17,6 +23,7 @@ pub(crate) struct OrderingState {
     pub(crate) core: CoreStatus,
     pub(crate) peers: Vec<PeerStatus>,
     pub(crate) counters: Counters,
+    pub(crate) transport: LinkTotals,
 }
 
 /// What the client thread shows.
@@ -24,6 +31,7 @@ pub(crate) struct OrderingState {
 pub(crate) struct ClientState {
     pub(crate) clients: ClientsStatus,
     pub(crate) counters: Counters,
+    pub(crate) transport: LinkTotals,
 }
 
 /// Whether the replica runs.
@@ -43,6 +51,7 @@ pub(crate) struct State {
     durability: Durability,
     pub(crate) ordering: Mutex<OrderingState>,
     pub(crate) clients: Mutex<ClientState>,
+    pub(crate) meters: Meters,
     /// Why the log can't be written at the moment.
     log_error: Mutex<Option<String>>,
     life: Mutex<Life>,
@@ -67,6 +76,7 @@ impl State {
             durability,
             ordering: Mutex::new(ordering),
             clients: Mutex::default(),
+            meters: Meters::default(),
             log_error: Mutex::default(),
             life: Mutex::default(),
             life_changed: Condvar::new(),
@@ -106,11 +116,13 @@ impl State {
         life.halted.clone()
     }
 
-    pub(crate) fn status(&self, executor: &Executor) -> ReplicaStatus {
-        let OrderingState { core, peers, counters } = self.ordering.lock().clone();
+    pub(crate) fn status(&self, executor: &Executor, requests: &OrderingInbox, results: &ClientInbox) -> ReplicaStatus {
+        let OrderingState { core, peers, counters, transport } = self.ordering.lock().clone();
         let clients = self.clients.lock().clone();
         let halted = self.halted();
         let stats = executor.stats();
+        let service = executor.service_reading();
+        let executed = executor.executed().slot.0;
         let role = match &halted {
             Some(_) => Role::Halted,
             None if core.learner => Role::Learner,
@@ -129,7 +141,8 @@ impl State {
             active: core.active,
             decided: core.decided.0,
             digest: hexadecimal(&core.digest.0),
-            executed: executor.executed().slot.0,
+            executed,
+            lag: reached(&peers, self.membership.quorums().weak()).saturating_sub(executed),
             head: core.head.0,
             oldest_kept: core.oldest_kept.0,
             position: core.position,
@@ -142,7 +155,20 @@ impl State {
                 completed: stats.scheduler.completed,
                 delayed: stats.scheduler.delayed,
                 runs: stats.runs,
+                pending: executor.pending() as u64,
+                scheduler: stats.scheduler_name,
+                workers: stats.workers,
+                worker: stats.busy.iter().map(|busy| WorkerStatus { busy_ns: busy.as_nanos() as u64 }).collect(),
+                interpreter_wait_ns: service.interpreter_wait.as_nanos() as u64,
             },
+            handlers: service.handlers.into_iter().map(HandlerStatus::from).collect(),
+            request_ns: HistogramStatus::of(&self.meters.request_ns.read()),
+            slot_commands: HistogramStatus::of(&self.meters.slot_commands.read()),
+            queued_requests: requests.waiting_requests(),
+            queued_results: results.waiting_results(),
+            log: self.meters.log.status(),
+            peer_links: LinkCounters::from(transport),
+            client_links: LinkCounters::from(clients.transport),
             counters: Counters {
                 bad_frames: counters.bad_frames + of_clients.bad_frames,
                 client_bytes_sent: of_clients.client_bytes_sent,
@@ -162,10 +188,34 @@ impl State {
     }
 }
 
+/// The last slot that a correct replica has decided, going by what `weak` replicas say, one of whom is correct.
+fn reached(peers: &[PeerStatus], weak: usize) -> u64 {
+    let mut decided: Vec<_> = peers.iter().filter_map(|peer| peer.decided).collect();
+    decided.sort_unstable_by(|a, b| b.cmp(a));
+    decided.get(weak - 1).copied().unwrap_or_default()
+}
+
 fn hexadecimal(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         write!(text, "{byte:02x}").expect("a string takes everything");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_than_a_weak_quorum_can_not_make_a_replica_look_late() {
+        let peers = |decided: &[Option<u64>]| -> Vec<_> {
+            decided.iter().map(|decided| PeerStatus { decided: *decided, ..PeerStatus::default() }).collect()
+        };
+        let honest_and_a_liar = peers(&[Some(70), Some(u64::MAX), Some(90)]);
+        assert_eq!(reached(&honest_and_a_liar, 2), 90);
+        assert_eq!(reached(&honest_and_a_liar, 1), u64::MAX, "with crash faults nobody lies");
+        assert_eq!(reached(&peers(&[None, Some(70), None]), 2), 0);
+        assert_eq!(reached(&[], 1), 0);
+    }
 }

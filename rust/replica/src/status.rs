@@ -1,9 +1,12 @@
 //! How a replica is, for people and programs.
 
+use pssmr_execution::{HandlerReading, HistogramReading};
+use pssmr_transport::Counters as LinkTotals;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What a replica does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// It proposes.
@@ -17,7 +20,7 @@ pub enum Role {
 }
 
 /// A replica's state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReplicaStatus {
     /// Its id.
     pub id: u16,
@@ -41,6 +44,8 @@ pub struct ReplicaStatus {
     pub digest: String,
     /// The last slot executed.
     pub executed: u64,
+    /// How many slots it has to execute to be where one correct replica, at least, says it is.
+    pub lag: u64,
     /// The last slot of its chain.
     pub head: u64,
     /// The oldest slot that it keeps for others.
@@ -57,6 +62,23 @@ pub struct ReplicaStatus {
     pub clients: ClientsStatus,
     /// Execution.
     pub execution: ExecutionStatus,
+    /// The service's commands, in the order of their declaration; none of a service in Rust.
+    pub handlers: Vec<HandlerStatus>,
+    /// From a request's arrival here to its result here, in nanoseconds: of samples, one request at a time. A replica
+    /// that clients don't send to (`cft`: all but the leader) has none.
+    pub request_ns: HistogramStatus,
+    /// Commands per decided slot.
+    pub slot_commands: HistogramStatus,
+    /// Requests that the ordering thread has not taken.
+    pub queued_requests: usize,
+    /// Results that the client thread has not taken.
+    pub queued_results: usize,
+    /// The log; all zero with durability `memory`.
+    pub log: LogStatus,
+    /// The links to other replicas.
+    pub peer_links: LinkCounters,
+    /// The links to clients.
+    pub client_links: LinkCounters,
     /// Totals since the start.
     pub counters: Counters,
     /// The digest of the settings that replicas agree on, in hexadecimal digits.
@@ -72,7 +94,7 @@ pub struct ReplicaStatus {
 }
 
 /// Another replica, as this one sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PeerStatus {
     /// Its id.
     pub id: u16,
@@ -87,7 +109,7 @@ pub struct PeerStatus {
 }
 
 /// The clients' links.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ClientsStatus {
     /// Links that are up.
     pub links: usize,
@@ -96,7 +118,7 @@ pub struct ClientsStatus {
 }
 
 /// Execution.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ExecutionStatus {
     /// Commands submitted.
     pub submitted: u64,
@@ -106,10 +128,131 @@ pub struct ExecutionStatus {
     pub delayed: u64,
     /// Runs of commands given to workers.
     pub runs: u64,
+    /// Commands submitted and not executed, or executed while one before them is not.
+    pub pending: u64,
+    /// The scheduler.
+    pub scheduler: &'static str,
+    /// How many workers there are.
+    pub workers: usize,
+    /// The workers, by number; after a resize also those that there were.
+    pub worker: Vec<WorkerStatus>,
+    /// How long workers, together, have waited for the interpreter after they had found something to execute, in
+    /// nanoseconds.
+    pub interpreter_wait_ns: u64,
+}
+
+/// A worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct WorkerStatus {
+    /// How long it has executed commands, in nanoseconds.
+    pub busy_ns: u64,
+}
+
+/// A command of the service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct HandlerStatus {
+    /// Its name.
+    pub name: String,
+    /// How long its executions took, in nanoseconds: with decoding and encoding, and what other threads took of the
+    /// interpreter's time meanwhile.
+    pub duration_ns: HistogramStatus,
+}
+
+impl From<HandlerReading> for HandlerStatus {
+    fn from(handler: HandlerReading) -> Self {
+        Self { name: handler.name.to_string(), duration_ns: HistogramStatus::of(&handler.durations) }
+    }
+}
+
+/// How values are distributed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct HistogramStatus {
+    /// How many values there were.
+    pub count: u64,
+    /// Their sum.
+    pub sum: u64,
+    /// The buckets that have any, ascending: the largest value that is counted there, and how many were. All powers of
+    /// two are bounds, so what is counted up to one can be told exactly.
+    pub buckets: Vec<(u64, u64)>,
+}
+
+impl HistogramStatus {
+    pub(crate) fn of(reading: &HistogramReading) -> Self {
+        let count = reading.buckets.iter().map(|(_, count)| count).sum();
+        Self { count, sum: reading.sum, buckets: reading.buckets.clone() }
+    }
+}
+
+/// The log, since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LogStatus {
+    /// Records written.
+    pub records: u64,
+    /// Bytes written, roughly.
+    pub bytes: u64,
+    /// Bytes that wait to be written, roughly.
+    pub queued_bytes: u64,
+    /// Records that were written together.
+    pub group_records: HistogramStatus,
+    /// How long the syncs took, in nanoseconds.
+    pub sync_ns: HistogramStatus,
+}
+
+/// The links of one kind, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LinkCounters {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Links that came up, dialed and accepted.
+    pub links_up: u64,
+    /// Connections that did not become a link: wrong key, wrong protocol, garbage, closed early.
+    pub handshakes_refused: u64,
+    /// Connections that did not prove a key in time.
+    pub handshakes_timed_out: u64,
+    /// Connections that made place for newer ones before they had proved a key.
+    pub handshakes_evicted: u64,
+    /// Connections that proved a key and found all links taken.
+    pub links_refused: u64,
+    /// Links closed because their key connected again.
+    pub links_replaced: u64,
+    /// Links closed because of what came on them.
+    pub links_violated: u64,
+    /// Times that accepting paused because the system had no file descriptor or memory left.
+    pub accept_pauses: u64,
+    /// Frames queued for sending.
+    pub frames_sent: u64,
+    /// Frames refused because a link's queue was full.
+    pub frames_refused: u64,
+    /// Frames received.
+    pub frames_received: u64,
+}
+
+impl From<LinkTotals> for LinkCounters {
+    fn from(totals: LinkTotals) -> Self {
+        Self {
+            accepted: totals.accepted,
+            links_up: totals.links_up,
+            handshakes_refused: totals.handshakes_refused,
+            handshakes_timed_out: totals.handshakes_timed_out,
+            handshakes_evicted: totals.handshakes_evicted,
+            links_refused: totals.links_refused,
+            links_replaced: totals.links_replaced,
+            links_violated: totals.links_violated,
+            accept_pauses: totals.accept_pauses,
+            frames_sent: totals.frames_sent,
+            frames_refused: totals.frames_refused,
+            frames_received: totals.frames_received,
+        }
+    }
+}
+
+/// The JSON schema of [`ReplicaStatus`], with these comments.
+pub fn status_schema() -> serde_json::Value {
+    schemars::schema_for!(ReplicaStatus).to_value()
 }
 
 /// Totals since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counters {
     /// Messages sent to other replicas, each counted once per receiver.
     pub messages_sent: u64,

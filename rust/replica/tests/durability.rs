@@ -246,3 +246,38 @@ fn a_replica_whose_promise_was_removed_does_not_vote_by_its_log_alone() {
     eventually("the role shows", || cluster.status(3).decided > 0);
     assert_eq!(cluster.status(3).role, Role::Learner);
 }
+
+#[test]
+fn the_status_adds_up() {
+    const COMMANDS: u64 = 300;
+    let (cluster, _root) = cluster(FaultModel::Crash, 1, Durability::Sync);
+    let client = cluster.client(0);
+    assert!(client.call_all(vec![add("sum", 1); COMMANDS as usize]).iter().all(Result::is_ok));
+    // What the threads show is some milliseconds old.
+    eventually("the status shows all commands", || cluster.status(0).counters.commands == COMMANDS);
+    eventually("all is written", || cluster.status(0).log.queued_bytes == 0);
+    let status = cluster.status(0);
+    assert_eq!(status.slot_commands.sum, COMMANDS);
+    assert_eq!(status.slot_commands.count, status.counters.slots);
+    assert_eq!((status.execution.submitted, status.execution.completed), (COMMANDS, COMMANDS));
+    assert_eq!((status.execution.pending, status.lag), (0, 0));
+    assert_eq!((status.execution.workers, status.execution.worker.len()), (2, 2));
+    assert!(status.execution.worker.iter().any(|worker| worker.busy_ns > 0));
+    assert!(status.request_ns.count >= 1 && status.request_ns.sum > 0, "{:?}", status.request_ns);
+    assert!(status.request_ns.count <= COMMANDS);
+    assert!(status.log.records >= status.counters.slots && status.log.bytes > 0, "{:?}", status.log);
+    assert_eq!(status.log.group_records.sum, status.log.records);
+    assert!((1..=status.log.group_records.count).contains(&status.log.sync_ns.count), "{:?}", status.log);
+    assert!(status.client_links.frames_received > 0 && status.client_links.links_up == 1, "{:?}", status.client_links);
+}
+
+#[test]
+fn workers_can_be_added_and_removed_under_way() {
+    let (cluster, _root) = cluster(FaultModel::Crash, 1, Durability::Memory);
+    let client = cluster.client(0);
+    for workers in [5, 1, 3] {
+        cluster.replica(0).resize_workers(workers).expect("there is memory for some threads");
+        assert_eq!(cluster.status(0).execution.workers, workers);
+        assert!(client.call_all(vec![add("sum", 1); 100]).iter().all(Result::is_ok));
+    }
+}
