@@ -37,8 +37,10 @@ impl Progress {
     /// Takes note of the next command, which is of `slot`; returns its ordinal.
     pub(crate) fn submitted(&mut self, kind: CommandKind, position: u64, slot: Slot) -> u64 {
         let last = self.commands.back().map_or(self.watermark.position, |(position, _)| *position);
-        assert!(position > last || (kind == CommandKind::Snapshot && position == last), "positions ascend");
-        assert!(slot > self.last_slot(), "slots ascend");
+        let is_snapshot = kind == CommandKind::Snapshot;
+        assert!(position > last || (is_snapshot && position == last), "positions ascend");
+        // One is often wanted only when its slot is submitted completely.
+        assert!(slot > self.last_slot() || (is_snapshot && slot == self.last_slot()), "slots ascend");
         // All slots before this one are complete.
         self.end_slot(Slot(slot.0 - 1));
         self.commands.push_back((position, false));
@@ -174,6 +176,21 @@ mod tests {
         assert!(progress.pop_snapshot().is_none());
         assert_eq!(progress.executed(&[0]), Some(at(1, 0)));
         assert_eq!(progress.pop_snapshot().map(|outcome| outcome.position), Some(1));
+    }
+
+    #[test]
+    fn a_snapshot_can_be_asked_for_when_its_slot_is_complete() {
+        let mut progress = Progress::default();
+        progress.submitted(Application, 1, Slot(1));
+        progress.submitted_through(Slot(1));
+        let ordinal = progress.submitted(Snapshot, 2, Slot(1));
+        progress.submitted(Application, 3, Slot(2));
+        progress.submitted_through(Slot(2));
+        let source = Err(SnapshotError::Unsupported);
+        progress.snapshot_taken(SnapshotOutcome { ordinal, slot: Slot(1), position: 2, source });
+        assert_eq!(progress.executed(&[0, ordinal]), Some(at(2, 1)));
+        assert_eq!(progress.pop_snapshot().map(|outcome| outcome.slot), Some(Slot(1)));
+        assert_eq!(progress.executed(&[2]), Some(at(3, 2)));
     }
 
     #[test]

@@ -17,7 +17,8 @@ use crate::worker::Worker;
 #[derive(Clone, Debug)]
 pub struct Command {
     /// Its position in the delivery order: from 1 on, unique, ascending, possibly with gaps. A
-    /// [`CommandKind::Snapshot`] needs no position of its own: it may have that of the command before it.
+    /// [`CommandKind::Snapshot`] needs no position of its own: it may have that of the command before it, and be of
+    /// a slot that was submitted completely just before.
     pub position: u64,
     /// The slot that it was decided in.
     pub slot: Slot,

@@ -54,10 +54,16 @@ impl ReplyCache {
         }
     }
 
-    /// Until [`ReplyCache::capture`], no result goes for want of room: those of the slot that is captured are not to go
-    /// for the sake of later ones.
+    /// Until [`ReplyCache::release`], no result goes for want of room: those of the slot that is going to be captured are
+    /// not to go for the sake of later ones.
     pub fn hold_all(&mut self) {
         self.holds_all = true;
+    }
+
+    /// The end of [`ReplyCache::hold_all`].
+    pub fn release(&mut self) {
+        self.holds_all = false;
+        self.sessions.values_mut().for_each(|results| results.make_room(self.bytes_per_session_max));
     }
 
     /// The canonical encoding of the results that belong to the state after a slot: of each session those that the
@@ -66,7 +72,7 @@ impl ReplyCache {
     ///
     /// What goes for want of room is never one of these: it went when more than fits came after it, and none of that can
     /// be acknowledged without it.
-    pub fn capture(&mut self, snapshot: &CoreSnapshot) -> Vec<u8> {
+    pub fn capture(&self, snapshot: &CoreSnapshot) -> Vec<u8> {
         let mut out = Vec::new();
         for session in &snapshot.sessions {
             let Some(results) = self.sessions.get(&session.client) else { continue };
@@ -90,8 +96,6 @@ impl ReplyCache {
                 out.put_bytes(result);
             }
         }
-        self.holds_all = false;
-        self.sessions.values_mut().for_each(|results| results.make_room(self.bytes_per_session_max));
         out
     }
 
@@ -190,6 +194,7 @@ mod tests {
             cache.hold_all();
             cache.insert(ANN, 5, Bytes::from(vec![5; 90]));
             captured.push(cache.capture(&snapshot(&[1, 2, 3, 4], 1)));
+            cache.release();
             assert_eq!(cache.get(ANN, 4), None, "what came later has its room after that");
         }
         captured.dedup();

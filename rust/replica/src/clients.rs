@@ -1,6 +1,7 @@
 //! The client thread: requests in, replies out.
 
 mod outbox;
+mod replies;
 mod routes;
 mod sample;
 
@@ -11,19 +12,20 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pssmr_execution::{Completion, Executor};
-use pssmr_ordering::ReplyCache;
 use pssmr_transport::{CloseReason, Event, LinkId, Transport};
 use pssmr_types::{
-    ClientId, ClientMessage, Hello, Membership, Outcome, Principal, ReplicaId, ReplicaMessage, Reply, Request, Slot,
+    ClientId, ClientMessage, Hello, Membership, Outcome, Principal, ReplicaId, ReplicaMessage, Reply, Request,
     result_digest,
 };
 
 use self::outbox::Outbox;
+use self::replies::Replies;
 use self::routes::{Route, Routes};
 use self::sample::Sample;
 use crate::greeting::{self, Side};
-use crate::inbox::{ClientInbox, Notice, OrderingInbox};
+use crate::inbox::{ClientInbox, Notice, OrderingInbox, Taken};
 use crate::panic_message;
+use crate::snapshots::WriterInbox;
 use crate::state::State;
 use crate::status::Counters;
 
@@ -75,9 +77,9 @@ pub(crate) struct ClientThread {
     /// Links without a greeting, oldest first, with the end of their time.
     ungreeted: VecDeque<(Instant, LinkId)>,
     routes: Routes,
-    cache: ReplyCache,
-    /// Sessions that end once their last slot is executed.
-    evictions: VecDeque<(Slot, ClientId)>,
+    replies: Replies,
+    /// None without a data directory.
+    snapshots: Option<Arc<WriterInbox>>,
     outbox: Outbox,
     sample: Sample,
     burst: Vec<Request>,
@@ -102,6 +104,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) cached_bytes_per_session_max: usize,
     pub(crate) ordering: Arc<OrderingInbox>,
     pub(crate) inbox: Arc<ClientInbox>,
+    pub(crate) snapshots: Option<Arc<WriterInbox>>,
     pub(crate) executor: Arc<Executor>,
     pub(crate) state: Arc<State>,
 }
@@ -117,8 +120,8 @@ impl ClientThread {
             links: HashMap::new(),
             ungreeted: VecDeque::new(),
             routes: Routes::default(),
-            cache: ReplyCache::new(parts.cached_bytes_per_session_max),
-            evictions: VecDeque::new(),
+            replies: Replies::new(parts.cached_bytes_per_session_max),
+            snapshots: parts.snapshots,
             outbox: Outbox::default(),
             sample: Sample::default(),
             burst: Vec::new(),
@@ -150,7 +153,7 @@ impl ClientThread {
     /// Works until the replica is stopped.
     fn work(&mut self, transport: &mut Transport) -> Result<(), String> {
         let mut events = Vec::new();
-        let (mut completions, mut notices) = (Vec::new(), Vec::new());
+        let (mut taken, mut completions, mut notices) = (Vec::new(), Vec::new(), Vec::new());
         while !self.inbox.is_stopping() {
             let polled = transport.poll(self.timeout(), &mut events);
             polled.map_err(|error| format!("cannot poll the clients' links: {error}"))?;
@@ -160,10 +163,12 @@ impl ClientThread {
             self.order();
             // Everything up to this slot has handed over its results.
             let executed = self.ordering.executed_slot();
-            self.inbox.take(&mut completions, &mut notices);
+            self.inbox.take(&mut taken, &mut completions, &mut notices);
+            self.replies.announce(&mut notices);
             self.take_completions(&mut completions);
             notices.drain(..).for_each(|notice| self.take_notice(notice));
-            self.end_sessions(executed);
+            taken.drain(..).for_each(|taken| self.take_snapshot(taken));
+            self.replies.end_sessions(executed);
             self.answer_status(transport);
             self.counters.replies += self.outbox.send(transport);
             transport.flush();
@@ -245,7 +250,7 @@ impl ClientThread {
 
     fn take_request(&mut self, link: LinkId, request: Request, full_replies: bool) {
         self.routes.carry(link, &request, full_replies);
-        let Some(result) = self.cache.get(request.client, request.sequence) else {
+        let Some(result) = self.replies.get(request.client, request.sequence) else {
             self.burst.push(request);
             return;
         };
@@ -269,7 +274,7 @@ impl ClientThread {
     fn take_completions(&mut self, completions: &mut Vec<Completion>) {
         // Most results follow another one of the same session.
         let mut last = None;
-        for Completion { client, sequence, mut reply, .. } in completions.drain(..) {
+        for Completion { slot, client, sequence, mut reply, .. } in completions.drain(..) {
             if reply.len() > self.result_bytes_max {
                 tracing::warn!(%client, sequence, bytes = reply.len(), "a result is too large");
                 reply = pssmr_execution::reply::handler_failed("ResultTooLarge");
@@ -284,15 +289,24 @@ impl ClientThread {
                 let outcome = self.designation.outcome(sequence, reply.clone(), full_through);
                 self.outbox.add(link, Reply { session: client.session, sequence, outcome });
             }
-            self.cache.insert(client, sequence, reply);
+            self.replies.insert(slot, client, sequence, reply);
         }
     }
 
     fn take_notice(&mut self, notice: Notice) {
         match notice {
-            Notice::Acknowledged { client, below } => self.cache.acknowledge(client, below),
-            Notice::Evicted { client, slot } => self.evictions.push_back((slot, client)),
             Notice::Reply { client, sequence, outcome } => self.reply(client, sequence, outcome),
+            other => self.replies.take(other),
+        }
+    }
+
+    /// The application's state after a slot is frozen: with the replies of that slot it can be written.
+    fn take_snapshot(&mut self, taken: Taken) {
+        let slot = taken.slot;
+        if let (Some(frozen), Some(snapshots)) = (self.replies.taken(taken), &self.snapshots)
+            && !snapshots.write(frozen)
+        {
+            tracing::warn!(%slot, "no checkpoint: those before it are still being written");
         }
     }
 
@@ -308,16 +322,6 @@ impl ClientThread {
         };
         if let Some(link) = link {
             self.outbox.add(link, Reply { session: client.session, sequence, outcome });
-        }
-    }
-
-    /// Forgets sessions that have ended, once no result of theirs can follow.
-    fn end_sessions(&mut self, executed: Slot) {
-        while let Some((slot, client)) = self.evictions.front().copied()
-            && slot <= executed
-        {
-            self.evictions.pop_front();
-            self.cache.evict(client);
         }
     }
 

@@ -39,8 +39,10 @@ pub struct Limits {
     /// Most bytes that wait to be sent to one client.
     pub client_send_queue_bytes_max: usize,
     /// Most bytes of cached results per session; with the number of sessions, it bounds the cache. A retry of a command
-    /// whose result had no room any more gets no answer.
+    /// whose result had no room any more gets no answer. *Agreed*: cached results are a part of snapshots.
     pub cached_bytes_per_session_max: usize,
+    /// Most bytes a second that this replica sends of snapshots to replicas that lag, all together.
+    pub transfer_bytes_per_second: usize,
 }
 
 impl Default for Limits {
@@ -53,6 +55,7 @@ impl Default for Limits {
             links_per_client_max: 64,
             client_send_queue_bytes_max: 64 << 20,
             cached_bytes_per_session_max: 4 << 20,
+            transfer_bytes_per_second: 64 << 20,
         }
     }
 }
@@ -127,9 +130,12 @@ impl ReplicaConfig {
             ordering.limits.bytes_max,
             ordering.sessions_per_client_max,
             self.limits.result_bytes_max,
+            self.limits.cached_bytes_per_session_max,
         ] {
             bytes.put_u64(setting as u64);
         }
+        bytes.put_u64(ordering.checkpoint_slots);
+        bytes.put_u64(ordering.checkpoint_bytes);
         bytes.put_bytes(ordering.durability.as_str().as_bytes());
         bytes.put_digest(&self.service_schema);
         Digest::of("pssmr agreed settings 1", &bytes)
@@ -175,6 +181,7 @@ impl ReplicaConfig {
             ("queued_bytes_max", limits.queued_bytes_max, self.ordering.limits.bytes_max),
             ("client_links_max", limits.client_links_max, 1),
             ("links_per_client_max", limits.links_per_client_max, 1),
+            ("transfer_bytes_per_second", limits.transfer_bytes_per_second, 1 << 20),
             ("client_send_queue_bytes_max", limits.client_send_queue_bytes_max, self.client_frame_bytes_max() + 4),
         ] {
             if value < least {
@@ -223,6 +230,9 @@ mod tests {
             change(|c| c.ordering.limits.bytes_max += 1),
             change(|c| c.ordering.sessions_per_client_max += 1),
             change(|c| c.limits.result_bytes_max += 1),
+            change(|c| c.limits.cached_bytes_per_session_max += 1),
+            change(|c| c.ordering.checkpoint_slots += 1),
+            change(|c| c.ordering.checkpoint_bytes += 1),
             change(|c| c.service_schema = Digest([9; 32])),
         ] {
             assert_ne!(changed, base);

@@ -44,6 +44,28 @@ pub enum ReplicaEvent {
         /// The slot.
         slot: u64,
     },
+    /// Enough replicas have found the same state after this slot: the log before it is not needed any more.
+    CheckpointStable {
+        /// The slot.
+        slot: u64,
+    },
+    /// A snapshot could not be written: the log is not cut off there.
+    SnapshotFailed {
+        /// The slot.
+        slot: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The replica fetches a snapshot from others.
+    Transferring {
+        /// Its slot.
+        slot: u64,
+    },
+    /// The replica goes on from a snapshot of others.
+    Installed {
+        /// Its slot.
+        slot: u64,
+    },
     /// Another replica broke the protocol.
     Misbehaviour {
         /// The replica.

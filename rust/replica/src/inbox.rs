@@ -1,10 +1,11 @@
 //! What the replica's threads hand to each other: in bursts, bounded, and waking only who sleeps.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use pssmr_execution::Completion;
-use pssmr_ordering::Promise;
+use pssmr_execution::{Completion, SnapshotError, SnapshotSource};
+use pssmr_ordering::{CoreSnapshot, Input, Promise, ReplyCache};
 use pssmr_transport::Waker;
 use pssmr_types::{ClientId, Outcome, Request, Slot};
 
@@ -17,6 +18,8 @@ pub(crate) struct OrderingInbox {
     executed: AtomicU64,
     durable: AtomicU64,
     promised: Mutex<Option<Promise>>,
+    /// What became of snapshots.
+    told: Mutex<Vec<Input>>,
     /// The ordering thread wants to know at once when execution has advanced.
     pub(crate) awaits_execution: AtomicBool,
     failure: Mutex<Option<String>>,
@@ -41,6 +44,7 @@ impl OrderingInbox {
             executed: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             promised: Mutex::default(),
+            told: Mutex::default(),
             awaits_execution: AtomicBool::new(false),
             failure: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -131,6 +135,22 @@ impl OrderingInbox {
         self.promised.lock().take()
     }
 
+    /// Something that the core is to know.
+    pub(crate) fn tell(&self, input: Input) {
+        self.told.lock().push(input);
+        self.waker.wake();
+    }
+
+    /// Moves what the core is to know to `to`.
+    pub(crate) fn take_told(&self, to: &mut Vec<Input>) {
+        to.append(&mut self.told.lock());
+    }
+
+    /// Something waits to be sent.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// The replica can't go on.
     pub(crate) fn fail(&self, reason: String) {
         self.failure.lock().get_or_insert(reason);
@@ -152,7 +172,7 @@ impl OrderingInbox {
 }
 
 /// What ordering has to say to clients.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Notice {
     /// What became of a request, other than its result.
     Reply { client: ClientId, sequence: u64, outcome: Outcome },
@@ -160,21 +180,37 @@ pub(crate) enum Notice {
     Acknowledged { client: ClientId, below: u64 },
     /// The session ended in this slot.
     Evicted { client: ClientId, slot: Slot },
+    /// A snapshot of the state after exactly what came before this is going to be taken.
+    Checkpoint(Arc<CoreSnapshot>),
+    /// The replica goes on from a snapshot of this slot, with these replies.
+    Restored { slot: Slot, replies: ReplyCache },
+}
+
+/// A snapshot command was executed: the application's state after this slot, or why there is none.
+pub(crate) struct Taken {
+    pub(crate) slot: Slot,
+    pub(crate) source: Result<Box<dyn SnapshotSource>, SnapshotError>,
 }
 
 /// For the client thread.
-#[derive(Debug)]
 pub(crate) struct ClientInbox {
     /// At most what is executed between two turns of the client thread: bounded by the slots that ordering lets wait.
     completions: Mutex<Vec<Completion>>,
     notices: Mutex<Vec<Notice>>,
+    taken: Mutex<Vec<Taken>>,
     stopping: AtomicBool,
     waker: Waker,
 }
 
 impl ClientInbox {
     pub(crate) fn new(waker: Waker) -> Self {
-        Self { completions: Mutex::default(), notices: Mutex::default(), stopping: AtomicBool::new(false), waker }
+        Self {
+            completions: Mutex::default(),
+            notices: Mutex::default(),
+            taken: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            waker,
+        }
     }
 
     /// Takes all completions.
@@ -207,9 +243,19 @@ impl ClientInbox {
         self.completions.lock().len()
     }
 
-    /// Moves all completions and notices to `completions` and `notices`, which are empty.
-    pub(crate) fn take(&self, completions: &mut Vec<Completion>, notices: &mut Vec<Notice>) {
-        assert!(completions.is_empty() && notices.is_empty(), "the last burst was used up");
+    /// A snapshot command was executed. All completions of commands before it came before this.
+    pub(crate) fn taken(&self, taken: Taken) {
+        self.taken.lock().push(taken);
+        self.waker.wake();
+    }
+
+    /// Moves all that waits to `taken`, `completions` and `notices`, which are empty.
+    ///
+    /// In this order: with a snapshot come all completions before it, and with these all notices that were given before
+    /// their commands began.
+    pub(crate) fn take(&self, taken: &mut Vec<Taken>, completions: &mut Vec<Completion>, notices: &mut Vec<Notice>) {
+        assert!(taken.is_empty() && completions.is_empty() && notices.is_empty(), "the last burst was used up");
+        std::mem::swap(&mut *self.taken.lock(), taken);
         std::mem::swap(&mut *self.completions.lock(), completions);
         std::mem::swap(&mut *self.notices.lock(), notices);
     }

@@ -6,6 +6,8 @@
 //! | `pssmr-order` | the links to the other replicas, the ordering core | frames, requests, the core's deadline |
 //! | `pssmr-clients` | the links to clients, cached replies | frames, results |
 //! | `pssmr-log` | the log, unless durability is `memory` | records |
+//! | `pssmr-write` | the snapshot that is being written | checkpoints |
+//! | `pssmr-transfer` | snapshots that are handed out or fetched | other replicas' messages |
 //! | `worker 0` … | the service | commands |
 //!
 //! A vote is received, decoded, counted and answered by one thread. What threads hand each other goes in bursts through
@@ -35,6 +37,7 @@ mod ordering;
 mod past;
 mod replica;
 mod sink;
+mod snapshots;
 mod state;
 mod status;
 
@@ -47,7 +50,7 @@ pub use pssmr_transport::AcceptKeys;
 pub use replica::Replica;
 pub use status::{
     ClientsStatus, Counters, ExecutionStatus, HandlerStatus, HistogramStatus, LinkCounters, LogStatus, PeerStatus,
-    ReplicaStatus, Role, WorkerStatus, status_schema,
+    ReplicaStatus, Role, SnapshotStatus, TransferStatus, WorkerStatus, status_schema,
 };
 
 /// What a panic said.

@@ -4,6 +4,7 @@
 //! While one group is being synced the next one gathers, so the disk's latency bounds the latency of a vote but not the
 //! number of votes.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,11 +12,13 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use pssmr_ordering::{Durability, Promise, Record};
 use pssmr_storage::{Log, PromiseFile, StorageError};
+use pssmr_types::Slot;
 
 use crate::events::ReplicaEvent;
 use crate::inbox::OrderingInbox;
 use crate::panic_message;
 use crate::past::kept_for;
+use crate::snapshots::SnapshotInbox;
 use crate::state::State;
 
 /// With [`Durability::Async`], what is written is synced after at most this long.
@@ -35,6 +38,8 @@ struct Waiting {
     records: Vec<Record>,
     bytes: usize,
     promise: Option<Promise>,
+    /// The checkpoint of this slot is stable: what is before it can go.
+    truncate: Option<Slot>,
     stopping: bool,
 }
 
@@ -46,7 +51,7 @@ pub(crate) struct LogInbox {
 }
 
 fn bytes_of(record: &Record) -> usize {
-    RECORD_BYTES + if let Record::Slot { batch, .. } = record { batch.bytes().len() } else { 0 }
+    RECORD_BYTES + record.batch().map_or(0, |batch| batch.bytes().len())
 }
 
 impl LogInbox {
@@ -67,6 +72,12 @@ impl LogInbox {
         self.came.notify_one();
     }
 
+    /// What is before the checkpoint of this slot can go.
+    pub(crate) fn truncate(&self, slot: Slot) {
+        self.waiting.lock().truncate = Some(slot);
+        self.came.notify_one();
+    }
+
     /// Whether more waits than should.
     pub(crate) fn is_behind(&self) -> bool {
         self.waiting.lock().bytes > WAITING_BYTES_MAX
@@ -79,6 +90,16 @@ impl LogInbox {
     }
 }
 
+/// Where the log has what has to be remembered beside the snapshot of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ImageAt {
+    pub(crate) slot: Slot,
+    /// Its first record.
+    pub(crate) first: u64,
+    /// The record after its last one.
+    pub(crate) end: u64,
+}
+
 /// What the log thread owns.
 pub(crate) struct LogThread {
     /// None with [`Durability::Memory`].
@@ -87,7 +108,11 @@ pub(crate) struct LogThread {
     /// The replica makes no promise until what it has forgotten no longer matters.
     pub(crate) has_forgotten: bool,
     pub(crate) durability: Durability,
+    /// The images in the log, ascending.
+    pub(crate) images: VecDeque<ImageAt>,
     pub(crate) inbox: Arc<LogInbox>,
+    /// Told when what a checkpoint makes superfluous is gone.
+    pub(crate) snapshots: Arc<SnapshotInbox>,
     pub(crate) ordering: Arc<OrderingInbox>,
     pub(crate) state: Arc<State>,
 }
@@ -107,8 +132,9 @@ impl LogThread {
         let mut kept = 0;
         let mut group = Vec::new();
         let mut synced_at = Instant::now();
+        let mut truncate = None;
         loop {
-            let (promise, stopping) = self.next_group(&mut group);
+            let (promise, stopping) = self.next_group(&mut group, &mut truncate);
             if let Some(promise) = promise {
                 self.patiently(|thread| {
                     let Promise { view, slot_limit } = promise;
@@ -139,9 +165,37 @@ impl LogThread {
                 }
             }
             self.ordering.durable(kept);
+            self.cut_off(&mut truncate)?;
             if stopping {
                 return Ok(());
             }
+        }
+    }
+
+    /// Removes what is before the image of a slot, once all of the image is synced.
+    fn cut_off(&mut self, truncate: &mut Option<Slot>) -> Result<(), StorageError> {
+        let (Some(slot), Some(log)) = (*truncate, &mut self.log) else { return Ok(()) };
+        let Some(image) = self.images.iter().find(|image| image.slot == slot).copied() else {
+            *truncate = None;
+            return Ok(());
+        };
+        if image.end > log.synced_index() {
+            return Ok(());
+        }
+        *truncate = None;
+        match log.remove_before(image.first) {
+            Ok(()) => {
+                self.images.retain(|other| other.slot >= slot);
+                tracing::debug!(%slot, record = image.first, "the log begins with a checkpoint");
+                self.snapshots.truncated(slot);
+                Ok(())
+            }
+            // The next checkpoint is another attempt.
+            Err(error @ StorageError::Io { .. }) => {
+                tracing::error!(%error, "can't remove what is old of the log");
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -154,6 +208,12 @@ impl LogThread {
         for record in group.drain(..) {
             header.clear();
             bytes += bytes_of(&record);
+            if let Record::Image(image) = &record {
+                self.patiently(|thread| thread.log.as_mut().expect(NO_LOG).roll())?;
+                let first = self.log.as_ref().expect(NO_LOG).next_index();
+                let end = first + 1 + u64::from(image.follow());
+                self.images.push_back(ImageAt { slot: image.slot, first, end });
+            }
             let log = self.log.as_mut().expect(NO_LOG);
             match record.encode(&mut header) {
                 Some(batch) => log.append_parts(&[&header, batch])?,
@@ -170,9 +230,12 @@ impl LogThread {
     }
 
     /// Waits for something to keep, or until a sync is due. Gives the promise, and whether this is the end.
-    fn next_group(&self, group: &mut Vec<Record>) -> (Option<Promise>, bool) {
+    fn next_group(&self, group: &mut Vec<Record>, truncate: &mut Option<Slot>) -> (Option<Promise>, bool) {
         let mut waiting = self.inbox.waiting.lock();
-        while waiting.records.is_empty() && waiting.promise.is_none() && !waiting.stopping {
+        let is_idle = |waiting: &Waiting| {
+            waiting.records.is_empty() && waiting.promise.is_none() && waiting.truncate.is_none() && !waiting.stopping
+        };
+        while is_idle(&waiting) {
             let is_synced = self.log.as_ref().is_none_or(|log| log.synced_index() == log.next_index());
             if is_synced {
                 self.inbox.came.wait(&mut waiting);
@@ -182,6 +245,7 @@ impl LogThread {
         }
         std::mem::swap(&mut waiting.records, group);
         waiting.bytes = 0;
+        *truncate = waiting.truncate.take().or(*truncate);
         (waiting.promise.take(), waiting.stopping && group.is_empty())
     }
 

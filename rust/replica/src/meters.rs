@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pssmr_execution::Histogram;
 
-use crate::status::{HistogramStatus, LogStatus};
+use crate::status::{HistogramStatus, LogStatus, SnapshotStatus};
 
 /// Totals since the start.
 #[derive(Debug, Default)]
@@ -17,6 +17,32 @@ pub(crate) struct Meters {
     /// Commands per decided slot.
     pub(crate) slot_commands: Histogram,
     pub(crate) log: LogMeters,
+    pub(crate) snapshots: SnapshotMeters,
+}
+
+/// The snapshots written.
+#[derive(Debug, Default)]
+pub(crate) struct SnapshotMeters {
+    written: AtomicU64,
+    last_bytes: AtomicU64,
+    last_ms: AtomicU64,
+}
+
+impl SnapshotMeters {
+    /// One of so many bytes took so long.
+    pub(crate) fn wrote(&self, bytes: u64, duration: Duration) {
+        self.written.fetch_add(1, Relaxed);
+        self.last_bytes.store(bytes, Relaxed);
+        self.last_ms.store(duration.as_millis() as u64, Relaxed);
+    }
+
+    pub(crate) fn status(&self) -> SnapshotStatus {
+        SnapshotStatus {
+            written: self.written.load(Relaxed),
+            last_bytes: self.last_bytes.load(Relaxed),
+            last_ms: self.last_ms.load(Relaxed),
+        }
+    }
 }
 
 /// What the log does.

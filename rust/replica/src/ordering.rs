@@ -1,6 +1,7 @@
 //! The ordering thread: frames, requests and time into the core, its effects out. One loop, no hand-off on the path of
 //! a vote, and nothing in it waits for anything but its own poll.
 
+mod checkpoints;
 mod links;
 mod replay;
 
@@ -12,8 +13,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use pssmr_execution::{Command, CommandKind, Executor};
 use pssmr_ordering::{Core, Delivery, Effect, Event, Input, Now, Record};
 use pssmr_transport::{Event as LinkEvent, Transport};
-use pssmr_types::{BatchLimits, ClientId, Epoch, Operation, Request, Slot};
+use pssmr_types::{BatchLimits, ClientId, Epoch, Operation, PeerMessage, Request, Slot};
 
+pub(crate) use self::checkpoints::{Allowance, Checkpointing, RestoreFailure};
 pub(crate) use self::links::PeerLinks;
 use crate::events::ReplicaEvent;
 use crate::inbox::{ClientInbox, Notice, OrderingInbox};
@@ -35,6 +37,8 @@ pub(crate) struct OrderingThread {
     executor: Arc<Executor>,
     /// None without a data directory.
     log: Option<Arc<LogInbox>>,
+    /// None without a data directory.
+    checkpointing: Option<Checkpointing>,
     inbox: Arc<OrderingInbox>,
     clients: Arc<ClientInbox>,
     state: Arc<State>,
@@ -63,6 +67,7 @@ pub(crate) struct Parts {
     pub(crate) links: PeerLinks,
     pub(crate) executor: Arc<Executor>,
     pub(crate) log: Option<Arc<LogInbox>>,
+    pub(crate) checkpointing: Option<Checkpointing>,
     pub(crate) inbox: Arc<OrderingInbox>,
     pub(crate) clients: Arc<ClientInbox>,
     pub(crate) state: Arc<State>,
@@ -86,6 +91,7 @@ impl OrderingThread {
             links: parts.links,
             executor: parts.executor,
             log: parts.log,
+            checkpointing: parts.checkpointing,
             inbox: parts.inbox,
             clients: parts.clients,
             state: parts.state,
@@ -128,8 +134,10 @@ impl OrderingThread {
         let mut events = Vec::new();
         let mut requests: Vec<Request> = Vec::new();
         let mut effects = Vec::new();
+        let mut pieces_due = None;
         while !self.inbox.is_stopping() {
-            transport.poll(self.timeout(), &mut events).map_err(|error| format!("cannot poll the links: {error}"))?;
+            let timeout = self.timeout().into_iter().chain(pieces_due).min();
+            transport.poll(timeout, &mut events).map_err(|error| format!("cannot poll the links: {error}"))?;
             for event in events.drain(..) {
                 self.take_event(event, transport);
             }
@@ -143,6 +151,7 @@ impl OrderingThread {
                 self.executed = executed;
                 self.inputs.push(Input::Executed(executed));
             }
+            self.inbox.take_told(&mut self.inputs);
             self.look_at_log();
             self.core.step(clocks(self.origin), self.inputs.drain(..), &mut effects);
             for effect in effects.drain(..) {
@@ -152,6 +161,7 @@ impl OrderingThread {
                 let bytes = log.append(&mut self.records);
                 self.state.meters.log.given(bytes);
             }
+            pieces_due = self.send_pieces(transport);
             transport.flush();
             self.clients.notify(&mut self.notices);
             self.watch_backlog();
@@ -195,7 +205,12 @@ impl OrderingThread {
                             tracing::info!(replica = %peer, "link to a replica up");
                             self.state.tell(&ReplicaEvent::PeerUp { replica: peer.0 });
                         }
-                        self.inputs.push(input);
+                        match (input, &self.checkpointing) {
+                            (Input::Message { from, message: PeerMessage::Snapshot(message), .. }, Some(snapshots)) => {
+                                snapshots.inbox.message(from, message);
+                            }
+                            (input, _) => self.inputs.push(input),
+                        }
                     }
                     Ok(None) => {}
                     Err(refusal) => {
@@ -234,6 +249,14 @@ impl OrderingThread {
             }
             Effect::SessionEvicted(client) => {
                 self.notices.push(Notice::Evicted { client, slot: self.core.decided() });
+            }
+            Effect::Checkpoint(core) => self.checkpoint(core),
+            Effect::Stable(certificate) => self.stable(certificate),
+            Effect::Transfer(certificate) => self.transfer(certificate),
+            Effect::Install(slot) => {
+                self.restore(slot).map_err(|failure| match failure {
+                    RestoreFailure::Lost(reason) | RestoreFailure::Fatal(reason) => reason,
+                })?;
             }
             Effect::Event(event) => self.tell(&event),
             Effect::Halt(reason) => return Err(reason),
@@ -293,12 +316,24 @@ impl OrderingThread {
                 tracing::info!(%decided, %target, "catching up");
                 ReplicaEvent::CatchingUp { decided: decided.0, target: target.0 }
             }
+            Event::CheckpointStable { slot } => {
+                tracing::debug!(%slot, "a checkpoint is stable");
+                ReplicaEvent::CheckpointStable { slot: slot.0 }
+            }
+            Event::Transferring { slot } => {
+                tracing::info!(%slot, "the others keep less than what is missing here: fetching a snapshot");
+                ReplicaEvent::Transferring { slot: slot.0 }
+            }
+            Event::Installed { slot } => {
+                tracing::info!(%slot, "going on from a snapshot of other replicas");
+                ReplicaEvent::Installed { slot: slot.0 }
+            }
             Event::Rejoined { slot } => {
                 tracing::info!(%slot, "nothing that was forgotten is open any more: the replica votes again");
                 ReplicaEvent::Rejoined { slot: slot.0 }
             }
             Event::BeyondRetention { decided, oldest } => {
-                tracing::error!(%decided, %oldest, "too far behind to catch up slot by slot");
+                tracing::warn!(%decided, %oldest, "too far behind to catch up slot by slot");
                 ReplicaEvent::BeyondRetention { decided: decided.0, oldest: oldest.0 }
             }
             Event::Misbehaviour { replica, what } => {

@@ -1,12 +1,15 @@
 //! What a replica knows of its past when it starts.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use pssmr_ordering::{Durability, Promise};
+use bytes::Bytes;
+use pssmr_ordering::{Durability, Promise, Record};
 use pssmr_storage::{DataDirectory, Log, LogOptions, PromiseFile, boot_id};
 
 use crate::error::StartError;
-use crate::ordering::OrderingThread;
+use crate::log::ImageAt;
+use crate::ordering::{OrderingThread, RestoreFailure};
 
 /// How often a long replay says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
@@ -28,6 +31,8 @@ pub(crate) struct Files {
     pub(crate) promises: PromiseFile,
     /// The replica has forgotten something: what is missing in the log no longer matters when it makes a promise again.
     pub(crate) has_forgotten: bool,
+    /// The images in the log, ascending.
+    pub(crate) images: VecDeque<ImageAt>,
 }
 
 /// In a promise, in the place of the boot: the log beside it is synced before votes leave, so it lacks none, ever.
@@ -55,6 +60,7 @@ pub(crate) fn recall(
     let bound = promise.map(|promise| Promise { view: promise.view, slot_limit: promise.slot_limit });
     let mut is_whole = promise.is_some_and(|promise| promise.boot == SYNCED || promise.boot == boot_id());
     let mut has_run = promise.is_some() || directory.has_voted();
+    let mut images = VecDeque::new();
     let log = if durability == Durability::Memory {
         is_whole = false;
         None
@@ -63,6 +69,7 @@ pub(crate) fn recall(
         is_whole &= replayed.is_whole;
         // A log without the promise that is made before it: somebody has removed that.
         has_run |= replayed.has_records;
+        images = replayed.images;
         Some(replayed.log)
     };
     let past = if !has_run {
@@ -82,12 +89,13 @@ pub(crate) fn recall(
     let has_forgotten = matches!(past, Past::Forgotten(_));
     let boot = if has_forgotten { FORGETS } else { kept_for(durability) };
     promises.write(&pssmr_storage::Promise { view: promise.view, slot_limit: promise.slot_limit, boot })?;
-    Ok(Files { log, promises, has_forgotten })
+    Ok(Files { log, promises, has_forgotten, images })
 }
 
 /// A log that was replayed.
 struct Replayed {
     log: Log,
+    images: VecDeque<ImageAt>,
     /// It lacks nothing: it is not damaged, and there was one.
     is_whole: bool,
     has_records: bool,
@@ -97,15 +105,32 @@ fn replay(directory: &DataDirectory, thread: &mut OrderingThread) -> Result<Repl
     let started = Instant::now();
     let mut told_at = started;
     let mut failed = None;
+    let mut lost = false;
+    let mut images = Images::default();
     let (log, recovery) = Log::open(directory, LogOptions::default(), &mut |index, record| {
         if told_at.elapsed() >= PROGRESS_INTERVAL {
             told_at = Instant::now();
             tracing::info!(record = index, decided = %thread.decided(), "replaying the log");
         }
-        if failed.is_none()
-            && let Err(reason) = thread.replay(record)
-        {
-            failed = Some((index, reason));
+        if failed.is_some() || lost {
+            return;
+        }
+        let record = match Record::decode(Bytes::copy_from_slice(record)) {
+            Ok(record) => record,
+            Err(error) => return failed = Some((index, error.to_string())),
+        };
+        images.see(index, &record);
+        match thread.replay(&record) {
+            Ok(()) => {}
+            Err(RestoreFailure::Lost(reason)) => {
+                tracing::error!(
+                    record = index,
+                    reason,
+                    "the log goes on from a snapshot that can't be read: what is lost comes back from the other replicas"
+                );
+                lost = true;
+            }
+            Err(RestoreFailure::Fatal(reason)) => failed = Some((index, reason)),
         }
     })?;
     if let Some((index, reason)) = failed {
@@ -127,5 +152,55 @@ fn replay(directory: &DataDirectory, thread: &mut OrderingThread) -> Result<Repl
         let milliseconds = started.elapsed().as_millis() as u64;
         tracing::info!(records, decided = %thread.decided(), milliseconds, "replayed the log");
     }
-    Ok(Replayed { log, is_whole: recovery.damage.is_none() && !recovery.is_new, has_records: recovery.next_index > 0 })
+    let is_whole = recovery.damage.is_none() && !recovery.is_new && !lost;
+    Ok(Replayed { log, images: images.whole, is_whole, has_records: recovery.next_index > 0 })
+}
+
+/// Finds the images that are whole: what a crash has torn is of no use.
+#[derive(Debug, Default)]
+struct Images {
+    whole: VecDeque<ImageAt>,
+    torn: Option<ImageAt>,
+}
+
+impl Images {
+    fn see(&mut self, index: u64, record: &Record) {
+        match record {
+            Record::Image(image) => {
+                let end = index + 1 + u64::from(image.follow());
+                self.torn = Some(ImageAt { slot: image.slot, first: index, end });
+            }
+            Record::OfImage(_) => {}
+            _ => self.torn = None,
+        }
+        self.whole.extend(self.torn.take_if(|image| image.end == index + 1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pssmr_types::{Batch, Slot};
+
+    #[test]
+    fn an_image_counts_when_all_of_it_is_there() {
+        let mut images = Images::default();
+        let of_image =
+            || Record::OfImage(Box::new(Record::Slot { slot: Slot(6), proposed: false, batch: Batch::new(0, vec![]) }));
+        let image = |slot, follow| {
+            let mut bytes = vec![8];
+            bytes.extend(u64::to_le_bytes(slot));
+            // View 0, no base, no votes, no lock, an empty writeset.
+            bytes.extend([0; 8 + 1 + 2 + 1 + 4]);
+            bytes.extend(u32::to_le_bytes(follow));
+            Record::decode(bytes.into()).expect("an image")
+        };
+        let records =
+            [image(5, 2), of_image(), Record::Cut(Slot(6)), of_image(), image(10, 1), of_image(), image(15, 0)];
+        for (index, record) in (100..).zip(&records) {
+            images.see(index, record);
+        }
+        let found: Vec<_> = images.whole.iter().map(|image| (image.slot.0, image.first, image.end)).collect();
+        assert_eq!(found, [(10, 104, 106), (15, 106, 107)]);
+    }
 }

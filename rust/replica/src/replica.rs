@@ -9,7 +9,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use pssmr_execution::{Executor, Pending, Service};
 use pssmr_ordering::Core;
-use pssmr_storage::DataDirectory;
+use pssmr_storage::{DataDirectory, Snapshots};
 use pssmr_transport::{AcceptKeys, Transport, TransportConfig};
 use pssmr_types::{Digest, Hello, Membership};
 
@@ -20,9 +20,10 @@ use crate::events::{Observer, ReplicaEvent};
 use crate::greeting::{CLIENT_ALPN, PEER_ALPN};
 use crate::inbox::{ClientInbox, OrderingInbox};
 use crate::log::{LogInbox, LogThread};
-use crate::ordering::{self, OrderingThread, PeerLinks, clocks};
+use crate::ordering::{self, Allowance, Checkpointing, OrderingThread, PeerLinks, clocks};
 use crate::past::{Files, recall};
 use crate::sink::Sink;
+use crate::snapshots::{SnapshotInbox, SnapshotThread, WriterInbox, WriterThread, snapshot_options};
 use crate::state::{OrderingState, State};
 use crate::status::{Counters, ReplicaStatus};
 
@@ -34,6 +35,7 @@ pub struct Replica {
     ordering_inbox: Arc<OrderingInbox>,
     client_inbox: Arc<ClientInbox>,
     log_inbox: Option<Arc<LogInbox>>,
+    snapshot_inboxes: Option<(Arc<SnapshotInbox>, Arc<WriterInbox>)>,
     executor: Arc<Executor>,
     state: Arc<State>,
     threads: Mutex<Threads>,
@@ -43,6 +45,8 @@ pub struct Replica {
 struct Threads {
     ordering: Option<JoinHandle<()>>,
     log: Option<JoinHandle<()>>,
+    transfer: Option<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
     clients: Option<JoinHandle<()>>,
 }
 
@@ -62,6 +66,13 @@ impl Replica {
             .as_ref()
             .map(|path| DataDirectory::open(path, config.cluster, config.me))
             .transpose()?;
+        let can_snapshot = match service.can_snapshot() {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "no checkpoints: the log grows without end, and a replica that lags far can't come back");
+                false
+            }
+        };
         let agreed_settings = config.agreed_settings();
         let hello = Hello::new(config.cluster, agreed_settings);
 
@@ -92,6 +103,18 @@ impl Replica {
         let state =
             Arc::new(State::new(config.me, membership.clone(), hello, observer, config.ordering.durability, shown));
 
+        let snapshots = directory.as_ref().map(|directory| Snapshots::open(directory, snapshot_options()));
+        let snapshots = snapshots.transpose()?.map(Arc::new);
+        let snapshot_inboxes =
+            snapshots.as_ref().map(|_| (Arc::new(SnapshotInbox::new()), Arc::<WriterInbox>::default()));
+        let checkpointing =
+            snapshots.as_ref().zip(snapshot_inboxes.as_ref()).map(|(store, (inbox, _))| Checkpointing {
+                store: Arc::clone(store),
+                inbox: Arc::clone(inbox),
+                is_possible: can_snapshot,
+                cached_bytes_per_session_max: limits.cached_bytes_per_session_max,
+                allowance: Allowance::new(limits.transfer_bytes_per_second as u64, origin),
+            });
         let client_thread = ClientThread::new(clients::Parts {
             hello,
             me: config.me,
@@ -101,6 +124,7 @@ impl Replica {
             cached_bytes_per_session_max: limits.cached_bytes_per_session_max,
             ordering: Arc::clone(&ordering_inbox),
             inbox: Arc::clone(&client_inbox),
+            snapshots: snapshot_inboxes.as_ref().map(|(_, writer)| Arc::clone(writer)),
             executor: Arc::clone(&executor),
             state: Arc::clone(&state),
         });
@@ -110,6 +134,7 @@ impl Replica {
             links,
             executor: Arc::clone(&executor),
             log: log_inbox.clone(),
+            checkpointing,
             inbox: Arc::clone(&ordering_inbox),
             clients: Arc::clone(&client_inbox),
             state: Arc::clone(&state),
@@ -125,6 +150,7 @@ impl Replica {
             ordering_inbox,
             client_inbox,
             log_inbox: log_inbox.clone(),
+            snapshot_inboxes: snapshot_inboxes.clone(),
             executor,
             state: Arc::clone(&state),
             threads: Mutex::default(),
@@ -134,10 +160,32 @@ impl Replica {
         let started = || thread::Builder::new();
         let clients = started().name("pssmr-clients".to_owned()).spawn(move || client_thread.run(clients));
         threads.clients = Some(clients.map_err(StartError::Thread)?);
-        if let (Some(directory), Some(inbox)) = (directory, log_inbox) {
-            let Files { log, promises, has_forgotten } =
+        if let (Some(directory), Some(inbox), Some(snapshots)) = (directory, log_inbox, snapshots) {
+            let Files { log, promises, has_forgotten, images } =
                 recall(&directory, config.ordering.durability, &mut ordering_thread)?;
+            let (transfer_inbox, writer_inbox) = replica.snapshot_inboxes.clone().expect("there is a directory");
+            let writer_thread = WriterThread {
+                snapshots: Arc::clone(&snapshots),
+                inbox: writer_inbox,
+                ordering: Arc::clone(&replica.ordering_inbox),
+                state: Arc::clone(&state),
+            };
+            let writer = started().name("pssmr-write".to_owned()).spawn(move || writer_thread.run());
+            threads.writer = Some(writer.map_err(StartError::Thread)?);
+            let transfer_thread = SnapshotThread {
+                snapshots,
+                inbox: Arc::clone(&transfer_inbox),
+                ordering: Arc::clone(&replica.ordering_inbox),
+                log: log.is_some().then(|| Arc::clone(&inbox)),
+                state: Arc::clone(&state),
+                me: config.me,
+                replicas: config.members.len() as u16,
+            };
+            let transfer = started().name("pssmr-transfer".to_owned()).spawn(move || transfer_thread.run());
+            threads.transfer = Some(transfer.map_err(StartError::Thread)?);
             let log_thread = LogThread {
+                images,
+                snapshots: transfer_inbox,
                 log,
                 promises,
                 has_forgotten,
@@ -206,13 +254,19 @@ impl Replica {
     /// Never call it while holding what a command needs to finish (a Python thread state, say). From an [`Observer`]
     /// it only begins the end.
     pub fn stop(&self) {
-        let Threads { ordering, log, clients } = std::mem::take(&mut *self.threads.lock());
+        let Threads { ordering, log, transfer, writer, clients } = std::mem::take(&mut *self.threads.lock());
         self.ordering_inbox.stop();
         join(ordering);
         if let Some(inbox) = &self.log_inbox {
             inbox.stop();
         }
         join(log);
+        if let Some((transfer, writer)) = &self.snapshot_inboxes {
+            transfer.stop();
+            writer.stop();
+        }
+        join(transfer);
+        join(writer);
         self.executor.shutdown(Pending::Drop);
         self.client_inbox.stop();
         join(clients);

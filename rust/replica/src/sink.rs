@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use pssmr_execution::{Completion, CompletionSink, Fatal, Watermark};
+use pssmr_execution::{Completion, CompletionSink, Fatal, SnapshotError, SnapshotSource, Watermark};
+use pssmr_types::Slot;
 
-use crate::inbox::{ClientInbox, OrderingInbox};
+use crate::inbox::{ClientInbox, OrderingInbox, Taken};
 
 /// Hands results to the client thread, and progress to the ordering thread.
 pub(crate) struct Sink {
@@ -15,6 +16,10 @@ pub(crate) struct Sink {
 impl CompletionSink for Sink {
     fn completed(&self, completions: &mut Vec<Completion>) {
         self.clients.completed(completions);
+    }
+
+    fn snapshot(&self, slot: Slot, _position: u64, source: Result<Box<dyn SnapshotSource>, SnapshotError>) {
+        self.clients.taken(Taken { slot, source });
     }
 
     fn executed(&self, watermark: Watermark) {

@@ -14,7 +14,7 @@ use crate::inbox::{ClientInbox, OrderingInbox};
 use crate::meters::Meters;
 use crate::status::{
     ClientsStatus, Counters, ExecutionStatus, HandlerStatus, HistogramStatus, LinkCounters, PeerStatus, ReplicaStatus,
-    Role, WorkerStatus,
+    Role, TransferStatus, WorkerStatus,
 };
 
 /// What the ordering thread shows.
@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub(crate) ordering: Mutex<OrderingState>,
     pub(crate) clients: Mutex<ClientState>,
     pub(crate) meters: Meters,
+    /// How far the snapshot is that is being fetched.
+    pub(crate) transfer: Mutex<Option<TransferStatus>>,
     /// Why the log can't be written at the moment.
     log_error: Mutex<Option<String>>,
     life: Mutex<Life>,
@@ -77,6 +79,7 @@ impl State {
             ordering: Mutex::new(ordering),
             clients: Mutex::default(),
             meters: Meters::default(),
+            transfer: Mutex::default(),
             log_error: Mutex::default(),
             life: Mutex::default(),
             life_changed: Condvar::new(),
@@ -145,6 +148,9 @@ impl State {
             lag: reached(&peers, self.membership.quorums().weak()).saturating_sub(executed),
             head: core.head.0,
             oldest_kept: core.oldest_kept.0,
+            checkpoint: core.checkpoint.0,
+            snapshots: self.meters.snapshots.status(),
+            transfer: self.transfer.lock().clone(),
             position: core.position,
             pending: core.pending,
             sessions: core.sessions,

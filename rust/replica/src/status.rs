@@ -19,6 +19,28 @@ pub enum Role {
     Halted,
 }
 
+/// The snapshots that a replica has written since it was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SnapshotStatus {
+    /// How many.
+    pub written: u64,
+    /// Bytes of the last one.
+    pub last_bytes: u64,
+    /// How long writing the last one took, in milliseconds. Commands were executed meanwhile.
+    pub last_ms: u64,
+}
+
+/// A snapshot on its way from other replicas.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TransferStatus {
+    /// Its slot.
+    pub slot: u64,
+    /// Its size in bytes; 0 while it is not known.
+    pub bytes: u64,
+    /// Bytes of it that are here.
+    pub bytes_done: u64,
+}
+
 /// A replica's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReplicaStatus {
@@ -50,6 +72,12 @@ pub struct ReplicaStatus {
     pub head: u64,
     /// The oldest slot that it keeps for others.
     pub oldest_kept: u64,
+    /// The slot of the last stable checkpoint that it knows; 0 if there is none.
+    pub checkpoint: u64,
+    /// The snapshots that it has written.
+    pub snapshots: SnapshotStatus,
+    /// The snapshot that it fetches from others, if it does.
+    pub transfer: Option<TransferStatus>,
     /// The position of the last command delivered.
     pub position: u64,
     /// Requests that wait to be decided.

@@ -142,6 +142,11 @@ impl PeerLinks {
         count(to, sent, counters);
     }
 
+    /// How much is on its way to a replica; none if there is no link.
+    pub(crate) fn queued_bytes(&self, to: ReplicaId, transport: &Transport) -> Option<usize> {
+        self.peers[to.index()].link.map(|link| transport.queued_bytes(link))
+    }
+
     /// Encodes once and sends the same bytes to all.
     pub(crate) fn broadcast(
         &mut self,

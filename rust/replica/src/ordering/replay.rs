@@ -3,11 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
 use pssmr_ordering::{Effect, Promise, Record};
 use pssmr_types::{Slot, View};
 
-use super::OrderingThread;
+use super::{OrderingThread, RestoreFailure};
 use crate::inbox::Notice;
 use crate::past::Past;
 
@@ -18,17 +17,22 @@ impl OrderingThread {
     /// Takes the next record of the log. Waits while execution is far behind.
     ///
     /// # Errors
-    /// What is wrong with the record, or why execution has stopped.
-    pub(crate) fn replay(&mut self, record: &[u8]) -> Result<(), String> {
-        let record = Record::decode(Bytes::copy_from_slice(record)).map_err(|error| error.to_string())?;
+    /// A snapshot that it goes on from is lost: the records from here on are of no use. What is wrong with the record, or
+    /// why execution has stopped.
+    pub(crate) fn replay(&mut self, record: &Record) -> Result<(), RestoreFailure> {
         let mut effects = Vec::new();
-        self.core.replay(&record, &mut effects).map_err(|error| error.to_string())?;
+        if let Some(slot) = self.core.snapshot_before(record) {
+            let snapshot = self.restore(slot)?;
+            self.core.restore(&snapshot);
+        }
+        self.core.replay(record, &mut effects).map_err(|error| RestoreFailure::Fatal(error.to_string()))?;
         for effect in effects {
             match effect {
                 Effect::Deliver(delivery) => self.deliver(delivery),
                 Effect::SessionEvicted(client) => {
                     self.notices.push(Notice::Evicted { client, slot: self.core.decided() });
                 }
+                Effect::Checkpoint(core) => self.checkpoint(core),
                 other => unreachable!("a replay only delivers, not {other:?}"),
             }
         }
@@ -37,7 +41,7 @@ impl OrderingThread {
         }
         while self.core.decided().0 - self.inbox.executed_slot().0 >= 2 * self.backlog_slots {
             if let Some(reason) = self.inbox.failure() {
-                return Err(reason);
+                return Err(RestoreFailure::Fatal(reason));
             }
             thread::sleep(PAUSE);
         }
@@ -52,6 +56,9 @@ impl OrderingThread {
     /// Ends the replay. `before` is the promise that was on disk; the one to be kept there from now on is returned.
     pub(crate) fn begin(&mut self, past: Past, before: Option<Promise>) -> Promise {
         self.clients.notify(&mut self.notices);
+        if let Some(certificate) = self.find_certificate() {
+            self.core.set_stable(certificate);
+        }
         let before = before.unwrap_or(Promise { view: View(0), slot_limit: Slot(0) });
         let promise = Promise { view: before.view.max(self.core.view()), ..before };
         self.core.set_promise(promise);
