@@ -98,6 +98,15 @@ class Settings:
     pending_requests_max: int = _number(100_000, 1, 1 << 32, "requests", "most requests that wait to be decided")
     pending_bytes_max: int = _number(256 << 20, 1024, 1 << 40, "bytes", "most bytes of requests that wait")
     unexecuted_slots_max: int = _number(256, 1, 1 << 20, "slots", "most decided slots that wait to be executed")
+    checkpoint_slots: int = _number(
+        50_000, 1, 1 << 31, "slots", "a checkpoint is taken every so many decided slots", agreed=True
+    )
+    checkpoint_bytes: int = _number(
+        32 << 20, 512, 1 << 39, "bytes", "a checkpoint is taken after so many bytes of commands", agreed=True
+    )
+    transfer_bytes_per_second: int = _number(
+        64 << 20, 1 << 20, 1 << 40, "bytes", "most bytes of snapshots that a replica sends in a second"
+    )
     retained_slots_max: int = _number(100_000, 2, 1 << 32, "slots", "most decided slots kept for replicas that lag")
     retained_bytes_max: int = _number(64 << 20, 1024, 1 << 40, "bytes", "most bytes kept for replicas that lag")
     scheduler: Literal["keyed", "sequential", "early", "graph-coarse", "graph-fine", "graph-lock-free"] = cast(
@@ -126,6 +135,8 @@ class Settings:
         self._not_below("pending_bytes_max", "batch_bytes_max")
         self._not_below("retained_bytes_max", "batch_bytes_max")
         self._not_below("retained_slots_max", "window", times=2)
+        self._not_below("retained_slots_max", "checkpoint_slots", times=2)
+        self._not_below("retained_bytes_max", "checkpoint_bytes", times=2)
         self._not_below("batch_bytes_max", "request_bytes_max", plus=512)
 
     def _not_below(self, name: str, other: str, *, times: int = 1, plus: int = 0) -> None:

@@ -44,6 +44,7 @@ def status_table(config: ClusterConfig, statuses: Statuses) -> Table:
         "role",
         "view",
         "decided",
+        "checkpoint",
         "executed",
         "lag",
         "peers",
@@ -66,6 +67,7 @@ def status_table(config: ClusterConfig, statuses: Statuses) -> Table:
             f"[{style}]{role}[/{style}]",
             str(status["view"]),
             f"{status['decided']:,}",
+            f"{status['checkpoint']:,}",
             f"{status['executed']:,}",
             f"{max(0, highest - status['executed']):,}",
             f"{linked}/{len(config.replicas) - 1}",
@@ -90,6 +92,9 @@ def remarks(config: ClusterConfig, statuses: Statuses) -> list[str]:
             for peer in status["peers"]
             if not peer["up"] and statuses[peer["id"]] is not None
         ]
+        if transfer := status["transfer"]:
+            done, size = transfer["bytes_done"] / 1e6, transfer["bytes"] / 1e6
+            lines.append(f"replica {i} fetches a snapshot from the others: {done:,.1f} of {size:,.1f} MB")
         if status["role"] == "learner":
             lines.append(
                 f"replica {i} does not remember its votes: it follows, and votes again when they no longer matter"

@@ -267,9 +267,12 @@ fn apply(settings: &Bound<'_, PyDict>, config: &mut ReplicaConfig) -> PyResult<S
     ordering.pending_requests_max = number("pending_requests_max")?;
     ordering.pending_bytes_max = number("pending_bytes_max")?;
     ordering.unexecuted_slots_max = number("unexecuted_slots_max")?;
+    ordering.checkpoint_slots = number("checkpoint_slots")? as u64;
+    ordering.checkpoint_bytes = number("checkpoint_bytes")? as u64;
     ordering.retained_slots_max = number("retained_slots_max")?;
     ordering.retained_bytes_max = number("retained_bytes_max")?;
     config.limits.result_bytes_max = number("result_bytes_max")?;
+    config.limits.transfer_bytes_per_second = number("transfer_bytes_per_second")?;
     config.limits.queued_bytes_max = config.limits.queued_bytes_max.max(config.ordering.limits.bytes_max);
     let send_queue = &mut config.limits.client_send_queue_bytes_max;
     *send_queue =
