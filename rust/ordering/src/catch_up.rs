@@ -26,7 +26,7 @@ enum Purpose {
     Decided,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Fetch {
     purpose: Purpose,
     /// The lowest slot that is not wanted.
@@ -42,7 +42,7 @@ struct Fetch {
 }
 
 /// The replica's fetches: at most one at a time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CatchUp {
     fetch: Option<Fetch>,
     /// The slot whose decided digest was asked for.
