@@ -4,17 +4,20 @@
 //! pssmr-simulation --seeds 1000 [--profile bft4] [--from 0] [--failures 5]
 //! pssmr-simulation run --profile bft4 --seed 17 [--trace]
 //! pssmr-simulation explore --runs 100000 [--from 0]
+//! pssmr-simulation check-model bft4-leader [--states 2000000] [--walks 17]
 //! ```
 
 use std::process::ExitCode;
 
 use pssmr_simulation::cluster::{Counters, Profile, cpu_seconds, run};
 use pssmr_simulation::explorer::{Chains, Setting, Summary, explore};
+use pssmr_simulation::model;
 
 const USAGE: &str = "usage:
   pssmr-simulation [search] --seeds N [--profile bft4|bft7|cft3|cft5|one|all] [--from N] [--failures N]
   pssmr-simulation run --profile P --seed N [--trace]
-  pssmr-simulation explore --runs N [--from N]";
+  pssmr-simulation explore --runs N [--from N]
+  pssmr-simulation check-model all|cft3-small|cft3|cft3-restarts|bft4-silent|bft4-leader|bft4-next-leader [--states N] [--walks SEED]";
 
 struct Arguments(Vec<String>);
 
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
             search(&arguments)
         }
         Some("explore") => explore_all(&arguments),
+        Some("check-model") => check_models(&arguments),
         _ => Err("what to do?".into()),
     };
     match outcome {
@@ -143,4 +147,30 @@ fn explore_all(arguments: &Arguments) -> Result<bool, String> {
         }
     }
     Ok(as_expected)
+}
+
+fn check_models(arguments: &Arguments) -> Result<bool, String> {
+    let name = arguments.0.get(1).ok_or("which model?")?;
+    let states = arguments.number("--states")?.unwrap_or(u64::MAX);
+    let order = match arguments.number("--walks")? {
+        Some(seed) => model::Order::Walks { seed },
+        None => model::Order::Breadth,
+    };
+    let chosen: Vec<_> =
+        model::Setting::NAMED.into_iter().filter(|(known, _)| name == known || name == "all").collect();
+    if chosen.is_empty() {
+        return Err(format!("{name}: there is no model of this name"));
+    }
+    let mut clean = true;
+    for (name, setting) in chosen {
+        let start = cpu_seconds();
+        match model::check(setting, order, states) {
+            Ok(summary) => println!("{name}: {summary}, {:.1} CPU-seconds", cpu_seconds() - start),
+            Err(violation) => {
+                println!("FAILED {name}: {violation}");
+                clean = false;
+            }
+        }
+    }
+    Ok(clean)
 }
