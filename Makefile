@@ -20,7 +20,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python bench mutants lint format docs clean build
+.PHONY: help demo test test-rust test-python bench mutants fuzz soak lint format docs clean build
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,37 @@ bench: $(BUILD) ## measure the schedulers, the ordering core, and whole clusters
 
 mutants: $(TOOLS) ## make one fault at a time in the protocol, and see that some test notices; takes an hour
 	$(BIN)/python tests/mutants/run.py
+
+# Each target so long; the inputs found go into target/fuzz/corpus, and one that breaks a promise into target/fuzz/found.
+FUZZ_SECONDS ?= 300
+FUZZ_TARGETS ?= frames peer_messages client_messages records log snapshots choice byzantine_peer
+FUZZ := CARGO_TARGET_DIR=$(CURDIR)/target/fuzz cargo +nightly fuzz
+
+fuzz: ## feed bytes to whatever reads what others send, FUZZ_SECONDS for each target; needs a nightly Rust and cargo-fuzz
+	@$(FUZZ) --version >/dev/null 2>&1 || { echo 'make fuzz needs a nightly Rust and cargo-fuzz: rustup toolchain install nightly; cargo install cargo-fuzz' >&2; exit 1; }
+	$(FUZZ) build --fuzz-dir rust/fuzz/targets --sanitizer none
+	mkdir -p target/fuzz/found
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p target/fuzz/corpus/$$target; \
+		$(FUZZ) run --fuzz-dir rust/fuzz/targets --sanitizer none $$target \
+			target/fuzz/corpus/$$target rust/fuzz/corpus/$$target -- -max_len=800 -max_total_time=$(FUZZ_SECONDS) \
+			-rss_limit_mb=1024 -artifact_prefix=target/fuzz/found/$$target- -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
+
+# How much of everything: SOAK=10 is ten times as much.
+SOAK ?= 1
+SOAK_FROM ?= 1000000
+SIMULATION := target/release/pssmr-simulation
+
+soak: ## hunt for bugs for two hours: other seeds than the tests', larger models, fuzzing; docs/testing.md says what was run
+	cargo build --release -p pssmr-simulation
+	$(SIMULATION) search --profile all --from $(SOAK_FROM) --seeds $$((20000 * $(SOAK)))
+	$(SIMULATION) search --profile twins4 --from $(SOAK_FROM) --seeds $$((1000000 * $(SOAK)))
+	$(SIMULATION) search --profile twins7 --from $(SOAK_FROM) --seeds $$((200000 * $(SOAK)))
+	$(SIMULATION) check-model all --states $$((5000000 * $(SOAK)))
+	$(SIMULATION) check-model all --states $$((300000 * $(SOAK))) --walks $(SOAK_FROM)
+	$(SIMULATION) explore --from $(SOAK_FROM) --runs $$((200000 * $(SOAK)))
+	$(MAKE) fuzz FUZZ_SECONDS=$$((300 * $(SOAK)))
 
 lint: $(BUILD) ## check formats, lints and types, and change nothing
 	cargo fmt --all --check

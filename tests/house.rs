@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates of this workspace that each crate may use, and the only outside crates that are reserved to some.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("pssmr-types", &[]),
     ("pssmr-ordering", &["pssmr-types"]),
     ("pssmr-execution", &["pssmr-types"]),
@@ -15,6 +15,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("pssmr-client", &["pssmr-types", "pssmr-transport"]),
     ("pssmr-replica", &["pssmr-types", "pssmr-ordering", "pssmr-execution", "pssmr-storage", "pssmr-transport"]),
     ("pssmr-simulation", &["pssmr-types", "pssmr-ordering"]),
+    ("pssmr-fuzz", &["pssmr-types", "pssmr-ordering", "pssmr-storage", "pssmr-transport"]),
     (
         "pssmr-python",
         &["pssmr-types", "pssmr-ordering", "pssmr-execution", "pssmr-transport", "pssmr-replica", "pssmr-client"],

@@ -4,7 +4,7 @@
 //! other, whoever sends them. So all that has to be trusted is the digest at the end: the SYNC proves it for a base, and
 //! k equal answers for a decided slot.
 
-use pssmr_types::{Digest, Entry, PeerMessage, REPLICAS_MAX, ReplicaId, Slot, chain_digest};
+use pssmr_types::{Digest, Entry, PeerMessage, REPLICAS_MAX, ReplicaId, Slot, View, chain_digest};
 
 use crate::core::{Core, Phase};
 use crate::interface::{Effect, Event};
@@ -26,7 +26,7 @@ enum Purpose {
     Decided,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Fetch {
     purpose: Purpose,
     /// The lowest slot that is not wanted.
@@ -42,7 +42,7 @@ struct Fetch {
 }
 
 /// The replica's fetches: at most one at a time.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CatchUp {
     fetch: Option<Fetch>,
     /// The slot whose decided digest was asked for.
@@ -53,11 +53,20 @@ pub(crate) struct CatchUp {
     at_least: Vec<Slot>,
     /// Where an operator was told that it is beyond what others keep.
     told: Option<Slot>,
+    /// The last view in which this replica took others' word for what is decided: it may have been decided in another one.
+    learned_in: Option<View>,
 }
 
 impl CatchUp {
     pub(crate) fn new(replicas: usize) -> Self {
-        Self { fetch: None, wanted: None, answers: vec![None; replicas], at_least: vec![Slot(0); replicas], told: None }
+        Self {
+            fetch: None,
+            wanted: None,
+            answers: vec![None; replicas],
+            at_least: vec![Slot(0); replicas],
+            told: None,
+            learned_in: None,
+        }
     }
 
     /// A replica accepts a slot: so it has decided what lies a window below.
@@ -70,6 +79,16 @@ impl CatchUp {
     pub(crate) fn give_up(&mut self) {
         self.fetch = None;
         self.wanted = None;
+    }
+
+    /// In this view, others' word was taken for what is decided.
+    pub(crate) fn learned_in(&mut self, view: View) {
+        self.learned_in = Some(view);
+    }
+
+    /// Whether others' word was taken in this view for what is decided.
+    pub(crate) fn has_learned_in(&self, view: View) -> bool {
+        self.learned_in == Some(view)
     }
 
     /// The view whose base was fetched is over.
@@ -343,6 +362,7 @@ impl Core {
         let slot = self.chain.decided();
         self.persist(|| Record::Decided { slot, in_view: false }, effects);
         self.writeset.decided(slot, None);
+        self.catch_up.learned_in(self.view);
         self.tidy_shelf();
         self.rebase(effects);
         self.put_images(effects);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pssmr_types::{Batch, BatchLimits, Digest, Slot};
 
 /// One undecided slot of the chain.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Link {
     pub(crate) digest: Digest,
     pub(crate) batch: Batch,
@@ -16,7 +16,7 @@ pub(crate) struct Link {
 
 /// One decided slot, kept for replicas that lag. The bytes are a copy: a received frame shares its memory with all that
 /// came beside it, and is not to be held for long.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Kept {
     digest: Digest,
     timestamp: u64,
@@ -24,7 +24,7 @@ struct Kept {
 }
 
 /// The chain. Slots up to `decided` never change.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Chain {
     /// The slot before the oldest one kept, and the digest there.
     root: (Slot, Digest),

@@ -40,7 +40,7 @@ pub(crate) struct Tip {
 }
 
 /// One replica's ordering, as a deterministic state machine. See the crate's documentation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Core {
     pub(crate) config: Config,
     pub(crate) membership: Membership,

@@ -29,7 +29,7 @@ impl Held {
 }
 
 /// The log's progress, and what waits for it. At most two votes wait for each open slot, and one state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Gate {
     durability: Durability,
     /// Records handed out since the start.

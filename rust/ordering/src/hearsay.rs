@@ -11,21 +11,21 @@ use pssmr_types::{ReplicaId, Request};
 use crate::hash::HashMap;
 use crate::pool::{Key, key};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Claim {
     request: Request,
     /// Who forwarded this very request, by bit.
     by: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Share {
     /// What the replica claims, the oldest first; numbers that are settled meanwhile are still among them.
     keys: VecDeque<Key>,
     bytes: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Hearsay {
     claims: HashMap<Key, Vec<Claim>>,
     shares: Vec<Share>,

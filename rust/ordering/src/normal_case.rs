@@ -74,7 +74,7 @@ impl Core {
         if propose.slot <= self.chain.head() && self.phase == Phase::Active {
             let digest = self.digest_of(&propose);
             if propose.slot > self.base && self.chain.digest_at(propose.slot).is_some_and(|ours| ours != digest) {
-                Self::misbehaviour(from, "two proposals for one slot of one view", effects);
+                self.accuse_leader("two proposals for one slot of one view", effects);
             }
             return;
         }
@@ -82,6 +82,14 @@ impl Core {
         self.early.entry(propose.slot).or_insert(propose);
         if self.early.len() > 4 * self.config.window {
             self.early.pop_first();
+        }
+    }
+
+    /// What the leader says does not go with this replica's chain: it broke the protocol, unless the chain is in part what
+    /// this replica has learned from others, which another view may have decided.
+    fn accuse_leader(&self, what: &'static str, effects: &mut Vec<Effect>) {
+        if !self.catch_up.has_learned_in(self.view) {
+            Self::misbehaviour(self.leader(), what, effects);
         }
     }
 
@@ -104,7 +112,7 @@ impl Core {
             }
             let leader = self.leader();
             if propose.parent != self.chain.head_digest() {
-                Self::misbehaviour(leader, "a proposal that is not on top of its own chain", effects);
+                self.accuse_leader("a proposal that is not on top of its own chain", effects);
             } else if !self.is_timely(&propose.batch) {
                 Self::misbehaviour(leader, "a timestamp that goes back or is too far ahead", effects);
             } else {
@@ -211,7 +219,7 @@ impl Core {
         }
         let ours = self.own_digest_for(vote);
         if !self.writes.record(from, vote, ours) && from == self.leader() {
-            Self::misbehaviour(from, "a WRITE against its own proposal", effects);
+            self.accuse_leader("a WRITE against its own proposal", effects);
         }
     }
 

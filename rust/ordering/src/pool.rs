@@ -18,7 +18,7 @@ pub(crate) fn key(request: &Request) -> Key {
     (request.client, request.sequence)
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     request: Request,
     /// Ascending by arrival; tells this request from an earlier one with the same key.
@@ -42,7 +42,7 @@ pub(crate) enum Refused {
 }
 
 /// The pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pool {
     pending: HashMap<Key, Pending>,
     by_client: HashMap<Principal, usize>,

@@ -24,7 +24,7 @@ const LASTS_MIN: u64 = 1_000_000_000;
 const HELP_SLOTS: u64 = 32;
 
 /// The replica's promises.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Promises {
     /// What is durable. None: there is no host to ask, and no bound.
     durable: Option<Promise>,

@@ -101,6 +101,9 @@ impl Core {
                     self.deliver_next(effects);
                 }
                 self.writeset.decided(*slot, in_view.then_some(self.view));
+                if !in_view {
+                    self.catch_up.learned_in(self.view);
+                }
                 self.tidy_shelf();
                 self.put_images(effects);
                 self.chain.forget(self.config.retained_slots_max, self.config.retained_bytes_max);

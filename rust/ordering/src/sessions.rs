@@ -41,7 +41,7 @@ pub(crate) enum Standing {
     OutsideWindow,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Session {
     /// All sequences below are settled: executed, or never to be.
     low: u64,
@@ -79,7 +79,7 @@ impl Session {
 }
 
 /// All open sessions.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sessions {
     per_client_max: usize,
     open: HashMap<ClientId, Session>,

@@ -8,7 +8,7 @@ use pssmr_types::{Batch, Digest, Lock, Slot};
 use crate::hash::{HashMap, HashSet};
 use crate::writeset::Writeset;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Shelved {
     slot: Slot,
     parent: Digest,
@@ -16,7 +16,7 @@ struct Shelved {
 }
 
 /// Undecided slots off the chain, by chain digest.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Shelf {
     slots: HashMap<Digest, Shelved>,
     bytes: usize,

@@ -7,7 +7,7 @@ use crate::hash::HashMap;
 use crate::pool::{self, Key, Pool};
 
 /// Where such requests stand: slot, and index in its batch. Each link of the chain counts its own.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Unproven {
     places: HashMap<Key, Vec<(Slot, u32)>>,
 }

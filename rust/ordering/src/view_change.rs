@@ -27,7 +27,7 @@ impl Wish {
 }
 
 /// What the replica knows of view changes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ViewChange {
     /// By replica. A wish that is not repeated for some time-outs is over.
     wishes: Vec<Wish>,

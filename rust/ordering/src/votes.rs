@@ -7,7 +7,7 @@ use pssmr_types::{Digest, REPLICAS_MAX, ReplicaId, Slot, Vote};
 /// A vote for a slot is a vote for the chain that ends there, so all there is to remember of a sender is the highest
 /// slot of *our* chain that it voted for. Votes for slots that our chain has not reached yet wait in a ring, the first
 /// one for a slot from a sender, so memory is fixed and nothing is allocated per vote.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct VoteSet {
     senders: Vec<Sender>,
     ring: usize,

@@ -11,7 +11,7 @@ use crate::chain::Chain;
 /// are trimmed (so a slot below `first` is decided here), and when something is decided *in* a view, the entries of
 /// older views go: then so many correct replicas hold a lock of that view or a higher one that a lock of an older view
 /// can never be chosen.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Writeset {
     views: Vec<Written>,
 }

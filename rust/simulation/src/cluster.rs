@@ -43,6 +43,7 @@ use pssmr_types::Digest;
 
 pub use counters::{Counters, Sometimes};
 pub use profile::Profile;
+pub(crate) use trace::message as describe_message;
 
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,17 +4,21 @@
 //! pssmr-simulation --seeds 1000 [--profile bft4] [--from 0] [--failures 5]
 //! pssmr-simulation run --profile bft4 --seed 17 [--trace]
 //! pssmr-simulation explore --runs 100000 [--from 0]
+//! pssmr-simulation check-model bft4-leader [--states 2000000] [--walks 17]
 //! ```
 
 use std::process::ExitCode;
 
 use pssmr_simulation::cluster::{Counters, Profile, cpu_seconds, run};
 use pssmr_simulation::explorer::{Chains, Setting, Summary, explore};
+use pssmr_simulation::model;
+use pssmr_simulation::twins::{self, Size, Tally};
 
 const USAGE: &str = "usage:
-  pssmr-simulation [search] --seeds N [--profile bft4|bft7|cft3|cft5|one|all] [--from N] [--failures N]
+  pssmr-simulation [search] --seeds N [--profile bft4|bft7|cft3|cft5|one|all|twins4|twins7] [--from N] [--failures N]
   pssmr-simulation run --profile P --seed N [--trace]
-  pssmr-simulation explore --runs N [--from N]";
+  pssmr-simulation explore --runs N [--from N]
+  pssmr-simulation check-model all|cft3-small|cft3|cft3-restarts|bft4-silent|bft4-leader|bft4-next-leader [--states N] [--walks SEED]";
 
 struct Arguments(Vec<String>);
 
@@ -31,6 +35,10 @@ impl Arguments {
 
     fn needed(&self, name: &str) -> Result<u64, String> {
         self.number(name)?.ok_or_else(|| format!("{name} is missing"))
+    }
+
+    fn twins(&self) -> Option<Size> {
+        [Size::Four, Size::Seven].into_iter().find(|size| self.value("--profile") == Some(size.name()))
     }
 
     fn profiles(&self) -> Result<Vec<Profile>, String> {
@@ -51,6 +59,7 @@ fn main() -> ExitCode {
             search(&arguments)
         }
         Some("explore") => explore_all(&arguments),
+        Some("check-model") => check_models(&arguments),
         _ => Err("what to do?".into()),
     };
     match outcome {
@@ -67,6 +76,18 @@ fn run_one(arguments: &Arguments) -> Result<bool, String> {
     let seed = arguments.needed("--seed")?;
     let traced = arguments.0.iter().any(|argument| argument == "--trace");
     let mut clean = true;
+    if let Some(size) = arguments.twins() {
+        return match twins::run(size, seed, traced) {
+            Ok(tally) => {
+                println!("{} seed {seed}:\n{tally}", size.name());
+                Ok(true)
+            }
+            Err(failure) => {
+                println!("FAILED {} seed {seed}: {failure}", size.name());
+                Ok(false)
+            }
+        };
+    }
     for profile in arguments.profiles()? {
         match run(profile, seed, traced) {
             Ok(report) => println!("{} seed {seed}: {report:#?}", profile.name),
@@ -82,6 +103,9 @@ fn run_one(arguments: &Arguments) -> Result<bool, String> {
 fn search(arguments: &Arguments) -> Result<bool, String> {
     let (seeds, from) = (arguments.needed("--seeds")?, arguments.number("--from")?.unwrap_or(0));
     let most = arguments.number("--failures")?.unwrap_or(5);
+    if let Some(size) = arguments.twins() {
+        return Ok(search_twins(size, from..from + seeds, most));
+    }
     let mut clean = true;
     for profile in arguments.profiles()? {
         let start = cpu_seconds();
@@ -116,6 +140,30 @@ fn search(arguments: &Arguments) -> Result<bool, String> {
     Ok(clean)
 }
 
+fn search_twins(size: Size, seeds: std::ops::Range<u64>, most: u64) -> bool {
+    let start = cpu_seconds();
+    let (mut total, mut failures) = (Tally::default(), 0);
+    for seed in seeds {
+        match twins::run(size, seed, false) {
+            Ok(tally) => total.add(&tally),
+            Err(failure) => {
+                println!("FAILED {} seed {seed}: {failure}", size.name());
+                failures += 1;
+                if failures >= most {
+                    break;
+                }
+            }
+        }
+    }
+    let seconds = cpu_seconds() - start;
+    let speed = total.messages as f64 / seconds;
+    println!(
+        "{}: {failures} failures, {speed:.0} messages per CPU-second, {seconds:.1} CPU-seconds\n{total}",
+        size.name()
+    );
+    failures == 0
+}
+
 fn explore_all(arguments: &Arguments) -> Result<bool, String> {
     let (runs, from) = (arguments.needed("--runs")?, arguments.number("--from")?.unwrap_or(0));
     let mut as_expected = true;
@@ -143,4 +191,30 @@ fn explore_all(arguments: &Arguments) -> Result<bool, String> {
         }
     }
     Ok(as_expected)
+}
+
+fn check_models(arguments: &Arguments) -> Result<bool, String> {
+    let name = arguments.0.get(1).ok_or("which model?")?;
+    let states = arguments.number("--states")?.unwrap_or(u64::MAX);
+    let order = match arguments.number("--walks")? {
+        Some(seed) => model::Order::Walks { seed },
+        None => model::Order::Breadth,
+    };
+    let chosen: Vec<_> =
+        model::Setting::NAMED.into_iter().filter(|(known, _)| name == known || name == "all").collect();
+    if chosen.is_empty() {
+        return Err(format!("{name}: there is no model of this name"));
+    }
+    let mut clean = true;
+    for (name, setting) in chosen {
+        let start = cpu_seconds();
+        match model::check(setting, order, states) {
+            Ok(summary) => println!("{name}: {summary}, {:.1} CPU-seconds", cpu_seconds() - start),
+            Err(violation) => {
+                println!("FAILED {name}: {violation}");
+                clean = false;
+            }
+        }
+    }
+    Ok(clean)
 }

@@ -123,6 +123,25 @@ impl FrameDecoder {
     }
 }
 
+/// The frames in `pieces`, which are one link's bytes as they came, and what is wrong behind them.
+///
+/// # Errors
+/// The frames before the error, and the error.
+#[cfg(feature = "fuzzing")]
+pub fn frames_in_pieces<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    frame_bytes_max: usize,
+) -> Result<Vec<Bytes>, (Vec<Bytes>, FrameError)> {
+    let (mut decoder, mut chunk) = (FrameDecoder::new(frame_bytes_max), BytesMut::with_capacity(CHUNK_BYTES));
+    let mut frames = Vec::new();
+    for piece in pieces {
+        if let Err(error) = decoder.decode(piece, &mut chunk, |frame| frames.push(frame)) {
+            return Err((frames, error));
+        }
+    }
+    Ok(frames)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -61,6 +61,8 @@ mod waker;
 
 pub use config::{AcceptKeys, TransportConfig};
 pub use counters::Counters;
+#[cfg(feature = "fuzzing")]
+pub use framing::frames_in_pieces;
 pub use error::{CloseReason, DownReason, FrameError, HandshakeFailure, SendError, TransportError};
 pub use link::{Event, LinkId};
 pub use transport::Transport;

@@ -80,6 +80,13 @@ impl PublicKey {
 
     /// Whether `signature` is this key's signature of `message`. Strict: a malleated signature is refused.
     pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
+        #[cfg(feature = "remembered-signatures")]
+        return remembered::verify(self, message, signature);
+        #[cfg(not(feature = "remembered-signatures"))]
+        self.verify_anew(message, signature)
+    }
+
+    fn verify_anew(&self, message: &[u8], signature: &Signature) -> bool {
         VerifyingKey::from_bytes(&self.0)
             .is_ok_and(|key| key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(&signature.0)).is_ok())
     }
@@ -139,6 +146,13 @@ impl SecretKey {
 
     /// Signs `message`. Deterministic.
     pub fn sign(&self, message: &[u8]) -> Signature {
+        #[cfg(feature = "remembered-signatures")]
+        return remembered::sign(self, message);
+        #[cfg(not(feature = "remembered-signatures"))]
+        self.sign_anew(message)
+    }
+
+    fn sign_anew(&self, message: &[u8]) -> Signature {
         Signature(self.0.sign(message).to_bytes())
     }
 }
@@ -146,6 +160,48 @@ impl SecretKey {
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SecretKey(of {})", self.public())
+    }
+}
+
+/// Signatures that this thread has made or checked: the same question has the same answer.
+#[cfg(feature = "remembered-signatures")]
+mod remembered {
+    use std::cell::RefCell;
+    use std::collections::HashMap;
+
+    use super::{PublicKey, SecretKey, Signature};
+    use crate::digest::Digest;
+
+    const ANSWERS_MAX: usize = 1 << 14;
+
+    #[derive(Default)]
+    struct Answers {
+        made: HashMap<([u8; 32], Digest), Signature>,
+        checked: HashMap<([u8; 32], Digest, [u8; 64]), bool>,
+    }
+
+    thread_local! {
+        static ANSWERS: RefCell<Answers> = RefCell::default();
+    }
+
+    pub(super) fn sign(secret: &SecretKey, message: &[u8]) -> Signature {
+        ANSWERS.with_borrow_mut(|answers| {
+            if answers.made.len() >= ANSWERS_MAX {
+                answers.made.clear();
+            }
+            let key = (secret.public().0, Digest::of("pssmr remembered signature 1", message));
+            *answers.made.entry(key).or_insert_with(|| secret.sign_anew(message))
+        })
+    }
+
+    pub(super) fn verify(public: &PublicKey, message: &[u8], signature: &Signature) -> bool {
+        ANSWERS.with_borrow_mut(|answers| {
+            if answers.checked.len() >= ANSWERS_MAX {
+                answers.checked.clear();
+            }
+            let key = (public.0, Digest::of("pssmr remembered signature 1", message), signature.0);
+            *answers.checked.entry(key).or_insert_with(|| public.verify_anew(message, signature))
+        })
     }
 }
 

@@ -15,7 +15,7 @@ fn state(state: &StopData) -> String {
 }
 
 /// A message.
-pub(super) fn message(message: &PeerMessage) -> String {
+pub(crate) fn message(message: &PeerMessage) -> String {
     match message {
         PeerMessage::Propose(propose) => {
             let keys: Vec<String> = propose
