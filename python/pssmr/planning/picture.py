@@ -6,7 +6,7 @@ from html import escape
 
 from pssmr.planning.service_plan import ServicePlan
 
-_ROW, _LANE, _TOP, _MARGIN, _BARS = 26, 54, 64, 16, 96
+_ROW, _LANE, _TOP, _MARGIN, _BARS = 26, 54, 80, 16, 96
 _LETTER = 7.2
 """The width of a letter, about, in the picture's units."""
 _NAME_LETTERS_MAX = 48
