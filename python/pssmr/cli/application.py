@@ -26,6 +26,19 @@ _EPILOG = (
     "6 a replica's address is in use; 130 Ctrl-C",
 )
 
+_CHECK_HELP = (
+    "Checks that replicas of a service would agree, whatever their workers do.",
+    "Replicas execute the same commands, and have to come to the same replies and the same state: with any number of "
+    "workers, at any time, in any process. This draws random commands and executes each run of them in the agreed "
+    "order, again, in other orders that the declarations allow, with a restart from a snapshot in between, and in "
+    "processes with other hash seeds and another clock. It finds access and conflicts that are not declared, handlers "
+    "that depend on time, chance, identities, hashes or the order of a set, and state that restore loses; and it shows "
+    "the shortest run of commands that it can make of it. Exit code 1 if it finds something.",
+    "What random commands never do is not checked: look at how many were executed, refused, and failed, and give "
+    "--commands if their arguments have to be special ones. In tests, the same is pssmr.testing.check(Bank).",
+    "Example: [bold]pssmr check bank.py:Bank --runs 1000[/bold]",
+)
+
 _PLAN_HELP = (
     "Plans which lanes run which commands, for the scheduler early.",
     "Early scheduling decides before anything runs. Commands are in classes by what they touch, of tables or of parts "
@@ -224,6 +237,29 @@ def status(
     from pssmr.cli.status import show_status
 
     raise typer.Exit(show_status(cluster, key=key, as_json=as_json, timeout=timeout))
+
+
+@app.command(help="\n\n".join(_CHECK_HELP))
+def check(
+    application: Application,
+    runs: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many runs of commands.")] = 200,
+    length: Annotated[int, typer.Option(min=1, max=1000, help="How many commands in a run.")] = 12,
+    seed: Annotated[int, typer.Option(help="What the commands are drawn with.")] = 0,
+    commands: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw from these commands instead: a line `transfer ann bob 5` each, as for `pssmr call`.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Checks that replicas of a service would agree, whatever their workers do."""
+    from pssmr.cli.check import check_service
+
+    code = check_service(application, runs=runs, length=length, seed=seed, commands=commands, as_json=as_json)
+    raise typer.Exit(code)
 
 
 @app.command(help="\n\n".join(_PLAN_HELP))

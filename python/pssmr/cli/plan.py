@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,18 +11,18 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from pssmr.cli.arguments import parse_arguments
+from pssmr.cli.command_files import read_commands, read_text
 from pssmr.cli.output import messages, results
-from pssmr.cli.services import load_service_class, parameters_of
-from pssmr.cluster_fields import nearest
+from pssmr.cli.services import load_service_class
 from pssmr.config import default_workers
 from pssmr.early_plan_files import FILE_NAME, render_plan
-from pssmr.errors import CommandError, ConfigError
+from pssmr.errors import ConfigError
 from pssmr.planning.picture import draw
 from pssmr.planning.planner import Method
 from pssmr.planning.service_plan import ServicePlan, plan_service
-from pssmr.planning.shares import Division, Shares, commands_of, counted_shares, declared_shares
+from pssmr.planning.shares import Division, Shares, counted_shares, declared_shares
 from pssmr.service import Service
+from pssmr.signatures import commands_of
 
 By = Literal["auto", "tables", "keys"]
 
@@ -83,20 +82,13 @@ def _declared(service: type[Service], file: Path | None) -> Callable[[Division, 
 
 
 def _counted(service: type[Service], file: Path) -> Callable[[Division, int], Shares]:
-    payloads = _read_commands(service, file)
+    payloads = [call.payload for call in read_commands(service, file)]
     return lambda division, partitions: counted_shares(service, payloads, division, partitions)
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"can't be read: {error}", source=str(file), remedy="give a file of UTF-8 text") from error
 
 
 def _read_weights(file: Path) -> dict[str, float]:
     """The weights of commands by name, from TOML or JSON."""
-    text = _read(file)
+    text = read_text(file)
     remedy = "write TOML, a line `command = weight` each, or a JSON object"
     try:
         document: Any = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
@@ -108,34 +100,6 @@ def _read_weights(file: Path) -> dict[str, float]:
         if isinstance(weight, bool) or not isinstance(weight, int | float):
             raise ConfigError(f"is {weight!r}, but has to be a number", field=name, source=str(file), remedy=remedy)
     return {name: float(weight) for name, weight in document.items()}
-
-
-def _read_commands(service: type[Service], file: Path) -> list[bytes]:
-    """Commands with their arguments, one a line, as for `pssmr call`."""
-    known = commands_of(service)
-    payloads = []
-    for number, line in enumerate(_read(file).splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        place = f"{file}, line {number}"
-        try:
-            name, *texts = shlex.split(line)
-        except ValueError as error:
-            raise ConfigError(f"{error}", source=place, remedy="close the quotation") from None
-        if name not in known:
-            raise ConfigError(
-                f"{service.__name__} has no command {name!r}{nearest(name, known)}",
-                source=place,
-                remedy=f"its commands are {', '.join(known)}",
-            )
-        try:
-            arguments = parse_arguments(name, *parameters_of(service, known[name]), texts)
-            payloads.append(known[name].declared.method.encode_call(tuple(arguments), {}))
-        except ConfigError as error:
-            raise error.within(source=place) from None
-        except CommandError as error:
-            raise ConfigError(str(error), source=place, remedy="write it as for `pssmr call`") from None
-    return payloads
 
 
 def _write(file: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from pssmr.cluster_fields import nearest
 from pssmr.errors import CommandError
 from pssmr.planning.classes import PlanningError
 from pssmr.service import Command, Service
+from pssmr.signatures import commands_of
 
 Division = Literal["tables", "keys"]
 """What the parts of the state are: tables, or parts of the keys by their hashes."""
@@ -97,14 +98,6 @@ def counted_shares(service: type[Service], payloads: Iterable[bytes], division: 
     for (name, counted), count in counts.items():
         shares.add(counted, name, count / total)
     return shares
-
-
-def commands_of(service: type[Service]) -> dict[str, Command[..., Any]]:
-    """The commands and queries of a service, by name."""
-    found: dict[str, Command[..., Any]] = {}
-    for base in reversed(service.__mro__):
-        found.update({name: value for name, value in vars(base).items() if isinstance(value, Command)})
-    return found
 
 
 def _outcomes(
