@@ -45,6 +45,7 @@ def test_a_right_service_passes_and_says_what_was_tried(caplog: pytest.LogCaptur
         (wrong.UndeclaredConflict, "undeclared conflict", 2),
         (wrong.OrderDependentState, "undeclared conflict", 2),
         (wrong.NotCommuting, "undeclared conflict", 2),
+        (wrong.LostUpdates, "undeclared conflict", 2),
         (wrong.UndeclaredAccess, "undeclared access", 1),
         (wrong.Clock, "nondeterminism", 1),
         (wrong.LostState, "restore", 2),
@@ -54,6 +55,16 @@ def test_a_right_service_passes_and_says_what_was_tried(caplog: pytest.LogCaptur
 def test_each_mistake_is_shown_by_the_fewest_commands(service: type[pssmr.Service], kind: str, commands: int) -> None:
     finding = found(service)
     assert (finding.kind, len(finding.history)) == (kind, commands), str(finding)
+
+
+def test_an_attribute_that_two_commands_assign_at_once_is_named() -> None:
+    finding = found(wrong.LostUpdates)
+    assert "commands 1 and 2 may run at once" in finding.title
+    assert "one assigns self.total, which the other uses" in finding.title
+
+
+def test_what_is_declared_to_commute_is_the_services_own_affair() -> None:
+    assert check(wrong.ToleratedUpdates, runs=20, other_processes=False).executed["add"] > 0
 
 
 @pytest.mark.parametrize("service", [wrong.Chance, wrong.Identity])

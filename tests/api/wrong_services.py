@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import random
 import sys
+import threading
 import time
 from typing import Annotated
 
@@ -64,6 +65,46 @@ class UndeclaredConflict(Right):
         count = len(self.seen)
         self.seen.setdefault(key, []).append(text)
         return [str(count)]
+
+
+class LostUpdates(Right):
+    """Counts all commands, which comes to the same in any order, but not if two of them do it at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def snapshot(self) -> bytes:
+        return pssmr.encode(tuple[int, dict[str, list[str]]], (self.total, self.seen))
+
+    def restore(self, state: bytes) -> None:
+        self.total, self.seen = pssmr.decode(tuple[int, dict[str, list[str]]], state)
+
+    @pssmr.command
+    def note(self, key: Annotated[str, Right.notes.write], text: str) -> list[str]:
+        self.total += 1
+        return super().note(key, text)
+
+
+class ToleratedUpdates(pssmr.Service):
+    """Counts under a lock, and says that it commutes: right."""
+
+    totals = pssmr.Resource[None]()
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.lock = threading.Lock()
+
+    def snapshot(self) -> bytes:
+        return pssmr.encode(int, self.total)
+
+    def restore(self, state: bytes) -> None:
+        self.total = pssmr.decode(int, state)
+
+    @pssmr.command
+    def add(self, where: Annotated[None, totals.commute], amount: int) -> None:
+        with self.lock:
+            self.total += amount
 
 
 class OrderDependentState(Right):

@@ -17,6 +17,7 @@ from pssmr.testing.findings import CheckFailed, Finding, Kind, answers
 from pssmr.testing.histories import Elsewhere, allowed_order, execute, latest_first, outcomes_elsewhere
 from pssmr.testing.local_cluster import application_of
 from pssmr.testing.quiet import handlers_quiet
+from pssmr.testing.races import Used, Watch, race
 from pssmr.testing.steps import Generator, History, shortened
 
 _ELSEWHERE = (Elsewhere(hash_seed=1), Elsewhere(hash_seed=2), Elsewhere(hash_seed=1, clock_days=400))
@@ -104,7 +105,13 @@ class Checker:
         if self._obstacle is not None:
             report.notes.append(f"not compared, and not restored: {self._obstacle}")
         histories = [self._generator.history(length) for _ in range(runs)]
-        finders: list[Finder] = [self.find_failure, self.find_nondeterminism, self.find_conflict, self.find_lost_state]
+        finders: list[Finder] = [
+            self.find_failure,
+            self.find_nondeterminism,
+            self.find_conflict,
+            self.find_race,
+            self.find_lost_state,
+        ]
         with handlers_quiet():
             for history in histories:
                 for find in finders:
@@ -180,6 +187,29 @@ class Checker:
                 "differ in nothing but an order, of a dict or a list, make it the same in any order.",
             )
         return None
+
+    def find_race(self, history: History) -> Finding | None:
+        """Commands that the declarations let run at once, of which one assigns an attribute that the other uses."""
+        watch = Watch(self._service)
+        stepper, used = Stepper(watch.service), list[Used]()
+        for index, step in enumerate(history):
+            with watch.watching() as one:
+                execute(stepper, [step.payload], [0], first=index)
+            used.append(one)
+        conflicts = stepper.conflicts([step.payload for step in history])
+        found = race([step.command for step in history], used, conflicts)
+        if found is None:
+            return None
+        first, second, attribute = found
+        return Finding(
+            "undeclared conflict",
+            history,
+            f"{self._service.__name__}: commands {first + 1} and {second + 1} may run at once, by their declarations, "
+            f"and one assigns self.{attribute}, which the other uses",
+            (),
+            f"Declare that both touch it: what one of them does with {attribute} can be lost between reading and "
+            "assigning it. A sum that all commands add to belongs in a pssmr.Map, with commute.",
+        )
 
     def find_lost_state(self, history: History) -> Finding | None:
         """Commands after a restart from a snapshot that answer as if there had been others before it."""
