@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import random
 import sys
 import threading
@@ -46,6 +47,11 @@ class Right(pssmr.Service):
     def note(self, key: Annotated[str, notes.write], text: str) -> list[str]:
         self.seen.setdefault(key, []).append(text)
         return self.seen[key]
+
+    @pssmr.command
+    def forget(self) -> int:
+        before, self.seen = self.seen, {}
+        return len(before)
 
     @pssmr.command
     def lot(self, context: pssmr.Context, item: Annotated[str, stock.write]) -> int:
@@ -156,6 +162,19 @@ class Chance(Right):
     @pssmr.command
     def add(self, item: Annotated[str, Right.stock.write], amount: int) -> int:
         return int(random.random() < 0.3)
+
+
+_executions = itertools.count()
+
+
+class Executions(pssmr.Service):
+    """Answers something else each time."""
+
+    keys = pssmr.Resource[str]()
+
+    @pssmr.query
+    def ask(self, key: Annotated[str, keys.read]) -> int:
+        return next(_executions)
 
 
 class Identity(Right):

@@ -173,6 +173,12 @@ def test_a_plan_for_other_tables_is_refused() -> None:
     )
 
 
+@pytest.mark.parametrize("mode", ["read", "commute"])
+def test_readers_run_beside_each_other_and_so_do_what_commutes(mode: str) -> None:
+    beside = PlannedClass(name="x", touches=(f"0.{mode}",), lanes=(0, 1))
+    assert EarlyPlan(lanes=2, key_partitions=1, classes=(beside,)).classes == (beside,)
+
+
 def test_modes_of_one_place_are_joined() -> None:
     both = PlannedClass(name="x", touches=("0.read", "0.commute", "1.read"), lanes=(0,))
     plan = EarlyPlan(lanes=1, key_partitions=2, classes=(both,))

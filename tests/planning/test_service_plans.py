@@ -198,6 +198,7 @@ def test_rare_combinations_are_in_no_class() -> None:
     shares = declared_shares(Shop, {"buy": 1, "level": 8}, "keys", 8)
     plan = plan_service(Shop, shares, 4, classes_max=10, method="greedy")
     assert len(plan.early.classes) == 10
+    assert {f"{partition}.read" for partition in range(8)} < {each.name for each in plan.early.classes}
     assert sum(each.share for each in plan.classes) == pytest.approx(1)
     assert plan.classes[-1].name == ANYTHING
 
