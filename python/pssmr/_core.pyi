@@ -112,6 +112,12 @@ class Method:
 
         Raises pssmr.ArgumentError if they don't fit.
         """
+    def decode_call(self, payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of the request with this payload, by position and by keyword: what `encode_call` was given, and
+        defaults.
+
+        Raises pssmr.ArgumentError if they don't fit.
+        """
     def decode_reply(self, data: bytes) -> Any:
         """The result that a reply carries.
 

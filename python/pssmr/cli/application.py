@@ -26,6 +26,32 @@ _EPILOG = (
     "6 a replica's address is in use; 130 Ctrl-C",
 )
 
+_CHECK_HELP = (
+    "Checks that replicas of a service would agree, whatever their workers do.",
+    "Replicas execute the same commands, and have to come to the same replies and the same state: with any number of "
+    "workers, at any time, in any process. This draws random commands and executes each run of them in the agreed "
+    "order, again, in other orders that the declarations allow, with a restart from a snapshot in between, and in "
+    "processes with other hash seeds and another clock. It finds access and conflicts that are not declared, handlers "
+    "that depend on time, chance, identities, hashes or the order of a set, and state that restore loses; and it shows "
+    "the shortest run of commands that it can make of it. Exit code 1 if it finds something.",
+    "What random commands never do is not checked: look at how many were executed, refused, and failed, and give "
+    "--commands if their arguments have to be special ones. In tests, the same is pssmr.testing.check(Bank).",
+    "Example: [bold]pssmr check bank.py:Bank --runs 1000[/bold]",
+)
+
+_PLAN_HELP = (
+    "Plans which lanes run which commands, for the scheduler early.",
+    "Early scheduling decides before anything runs. Commands are in classes by what they touch, of tables or of parts "
+    "of the keys. Each class has lanes, in which commands run one after the other; classes that don't conflict have "
+    "different lanes, and run at once. A command takes one of the lanes of its class, and others of the class run "
+    "beside it; or it takes all of them at once, and nothing that conflicts runs meanwhile. The plan gives the busiest "
+    "lane the least to do. It is as good as the weights: count the commands of a typical hour where you can.",
+    "To use it, --write it beside cluster.toml, and choose the scheduler early there, in \\[settings]. A plan that is "
+    "not safe is refused at the start, with the rule that is broken (R1 to R5) and by which classes. The default "
+    "scheduler, keyed, needs no plan, and is often as fast: measure both.",
+    "Example: [bold]pssmr plan bank.py:Bank --lanes 4 --weights weights.toml --picture plan.svg --write prod[/bold]",
+)
+
 app = typer.Typer(
     help="Fault-tolerant replicated applications in Python: runs replicas, talks to them, measures them.",
     epilog="\n".join(_EPILOG),
@@ -211,6 +237,96 @@ def status(
     from pssmr.cli.status import show_status
 
     raise typer.Exit(show_status(cluster, key=key, as_json=as_json, timeout=timeout))
+
+
+@app.command(help="\n\n".join(_CHECK_HELP))
+def check(
+    application: Application,
+    runs: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many runs of commands.")] = 200,
+    length: Annotated[int, typer.Option(min=1, max=1000, help="How many commands in a run.")] = 12,
+    seed: Annotated[int, typer.Option(help="What the commands are drawn with.")] = 0,
+    commands: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw from these commands instead: a line `transfer ann bob 5` each, as for `pssmr call`.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Checks that replicas of a service would agree, whatever their workers do."""
+    from pssmr.cli.check import check_service
+
+    code = check_service(application, runs=runs, length=length, seed=seed, commands=commands, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command(help="\n\n".join(_PLAN_HELP))
+def plan(
+    application: Application,
+    lanes: Annotated[
+        int | None,
+        typer.Option(
+            "--lanes", "-l", min=1, max=256, help="How many: the workers of a replica; one a core.", show_default=False
+        ),
+    ] = None,
+    by: Annotated[
+        Literal["auto", "tables", "keys"],
+        typer.Option(help="What divides the state. auto takes what promises more."),
+    ] = "auto",
+    partitions: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Parts of the keys; as many as lanes by default.", show_default=False),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="How often each command comes: a line `transfer = 70` each. Equally often by default.",
+            show_default=False,
+        ),
+    ] = None,
+    commands: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Counts instead: commands as they come, a line `transfer ann bob 5` each, as for `pssmr call`.",
+            show_default=False,
+        ),
+    ] = None,
+    method: Annotated[
+        Literal["auto", "solver", "greedy"],
+        typer.Option(help="solver needs `pip install pssmr\\[planning]`; auto takes the better of what there is."),
+    ] = "auto",
+    time_limit: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds that the solver may search.")] = 10.0,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Write the plan to this file, or as plan.toml into this directory, in place of what is there.",
+            show_default=False,
+        ),
+    ] = None,
+    picture: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw the plan.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Plans which lanes run which commands, for the scheduler `early`."""
+    from pssmr.cli.plan import make_plan
+
+    make_plan(
+        application,
+        lanes=lanes,
+        by=by,
+        partitions=partitions,
+        weights=weights,
+        commands=commands,
+        method=method,
+        time_limit=time_limit,
+        as_json=as_json,
+        picture=picture,
+        write=write,
+    )
 
 
 @app.command()

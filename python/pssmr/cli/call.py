@@ -7,11 +7,12 @@ from pathlib import Path
 
 from pssmr.cli.arguments import parse_arguments, to_text
 from pssmr.cli.output import results
-from pssmr.cli.services import commands_of, load_service_class, parameters_of
+from pssmr.cli.services import load_service_class
 from pssmr.client import Client
 from pssmr.cluster_fields import nearest
 from pssmr.config import ClusterConfig
 from pssmr.errors import ConfigError
+from pssmr.signatures import commands_of, parameters_of
 
 
 def call_command(

@@ -6,12 +6,10 @@ import importlib
 import importlib.util
 import inspect
 import sys
-import typing
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-from pssmr import Command, Context, Service
+from pssmr import Service
 from pssmr._core import NativeService
 from pssmr.cluster_fields import nearest
 from pssmr.errors import ConfigError
@@ -84,26 +82,6 @@ def new_service(application: str) -> Service | NativeService:
             remedy="every replica makes its service without arguments: give them defaults",
         )
     return service_class()
-
-
-def commands_of(service_class: type[Service]) -> dict[str, Command[..., Any]]:
-    """The commands and queries of a service, by name, in the order of their declaration."""
-    found: dict[str, Command[..., Any]] = {}
-    for base in reversed(service_class.__mro__):
-        found.update({name: value for name, value in vars(base).items() if isinstance(value, Command)})
-    return found
-
-
-def parameters_of(
-    service_class: type[Service], command: Command[..., Any]
-) -> tuple[list[inspect.Parameter], dict[str, Any]]:
-    """What a client gives to a command, and the types of that by name."""
-    names = {name: value for base in reversed(service_class.__mro__) for name, value in vars(base).items()}
-    hints = typing.get_type_hints(command.function, localns=names)
-    parameters = list(inspect.signature(command.function).parameters.values())[1:]
-    if parameters and hints[parameters[0].name] is Context:
-        del parameters[0]
-    return parameters, hints
 
 
 def _load_module(name: str, application: str) -> ModuleType:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pssmr import Query, Service
 from pssmr.cli.output import messages
-from pssmr.cli.services import commands_of, load_service_class, parameters_of
+from pssmr.cli.services import load_service_class
 from pssmr.cluster_fields import check_integer
 from pssmr.cluster_local import LocalProcesses, make_local, start_temporary
 from pssmr.cluster_processes import describe_exit
@@ -21,6 +21,7 @@ from pssmr.cluster_temporary import TemporaryDirectory
 from pssmr.config import ClusterConfig, FaultModel
 from pssmr.errors import ConfigError
 from pssmr.exit_codes import ExitCode
+from pssmr.signatures import commands_of, parameters_of
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red", "bright_cyan", "bright_magenta")
 

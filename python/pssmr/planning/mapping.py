@@ -60,7 +60,7 @@ def check_conflicts(conflicts: Conflicts, mapping: Mapping, workers: int) -> Non
         raise PlanningError(f"the mapping is of {sorted(mapping)}, the classes are {sorted(conflicts.weights)}")
     for name, assignment in mapping.items():
         if not assignment.workers:
-            raise RuleBroken(1, (name,), f"class {name} has no worker")
+            raise RuleBroken(1, (name,), f"class {name} has no lane")
         if list(assignment.workers) != sorted(set(assignment.workers)):
             raise PlanningError(f"the workers of class {name} are {assignment.workers}, expected ascending numbers")
         if assignment.workers[0] < 0 or assignment.workers[-1] >= workers:
@@ -80,10 +80,10 @@ def _check_pair(first: tuple[str, Assignment], second: tuple[str, Assignment]) -
     if not of_a.synchronised:
         missing = set(of_a.workers) - set(of_b.workers)
         if missing:
-            problem = f"class {a} has worker {min(missing)}, but class {b}, which conflicts with it, does not"
+            problem = f"class {a} has lane {min(missing)}, but class {b}, which conflicts with it, does not"
             raise RuleBroken(4, names, problem)
     elif not set(of_a.workers) & set(of_b.workers):
-        raise RuleBroken(5, names, f"classes {names[0]} and {names[1]} conflict and have no worker in common")
+        raise RuleBroken(5, names, f"classes {names[0]} and {names[1]} conflict and have no lane in common")
 
 
 def cost(classes: Sequence[ConflictClass], mapping: Mapping, workers: int) -> float:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from pssmr._core import Stepper
 from pssmr.errors import Error, SnapshotError
@@ -84,21 +85,44 @@ def allowed_order(conflicts: Sequence[Sequence[int]], rank: Callable[[int], floa
     return order
 
 
-def outcome_elsewhere(application: str, payloads: Sequence[bytes], hash_seed: int) -> Outcome:
-    """Runs commands in their agreed order in another process, whose hashes have another seed.
+@dataclasses.dataclass(frozen=True)
+class Elsewhere:
+    """Another process, and how it differs."""
+
+    hash_seed: int
+    """What `PYTHONHASHSEED` is there."""
+    clock_days: int = 0
+    """How many days its clock is ahead."""
+
+    def __str__(self) -> str:
+        clock = f" and a clock that is {self.clock_days} days ahead" if self.clock_days else ""
+        return f"PYTHONHASHSEED={self.hash_seed}{clock}"
+
+
+def outcomes_elsewhere(application: str, histories: Sequence[Sequence[bytes]], elsewhere: Elsewhere) -> list[Outcome]:
+    """Runs commands in their agreed order in another process.
 
     Args:
         application: The service, as `module:Class` or `path/file.py:Class`.
-        payloads: The commands.
-        hash_seed: What `PYTHONHASHSEED` is there.
+        histories: Runs of commands, each for a fresh service.
+        elsewhere: Which process.
 
     Raises:
         Error: If the process fails.
     """
+    task = {
+        "application": application,
+        "histories": [[payload.hex() for payload in each] for each in histories],
+        "clock_days": elsewhere.clock_days,
+    }
     done = subprocess.run(
         [sys.executable, "-m", "pssmr.testing.elsewhere"],
-        input=json.dumps({"application": application, "payloads": [payload.hex() for payload in payloads]}),
-        env={**os.environ, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": os.pathsep.join(sys.path)},
+        input=json.dumps(task),
+        env={
+            **os.environ,
+            "PYTHONHASHSEED": str(elsewhere.hash_seed),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
         capture_output=True,
         check=False,
         text=True,
@@ -106,7 +130,10 @@ def outcome_elsewhere(application: str, payloads: Sequence[bytes], hash_seed: in
     )
     if done.returncode != 0:
         raise Error(f"{application} can't be run in another process: {done.stderr.strip()[-2000:]}")
-    told = json.loads(done.stdout.splitlines()[-1])
-    snapshot = told["obstacle"] if told["snapshot"] is None else bytes.fromhex(told["snapshot"])
-    replies = tuple(bytes.fromhex(reply) for reply in told["replies"])
-    return Outcome(replies, bytes.fromhex(told["digest"]), snapshot)
+    return [_told(each) for each in json.loads(done.stdout.splitlines()[-1])]
+
+
+def _told(outcome: dict[str, Any]) -> Outcome:
+    snapshot = outcome["obstacle"] if outcome["snapshot"] is None else bytes.fromhex(outcome["snapshot"])
+    replies = tuple(bytes.fromhex(reply) for reply in outcome["replies"])
+    return Outcome(replies, bytes.fromhex(outcome["digest"]), snapshot)

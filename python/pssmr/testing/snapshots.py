@@ -8,7 +8,8 @@ from typing import Any
 from pssmr._core import Stepper
 from pssmr.service import Call, Service
 from pssmr.snapshots import check_snapshot
-from pssmr.testing.histories import execute, latest_first, outcome_elsewhere
+from pssmr.testing.findings import CheckFailed
+from pssmr.testing.histories import Elsewhere, execute, latest_first, outcomes_elsewhere
 from pssmr.testing.local_cluster import application_of
 
 HASH_SEEDS = (1, 2)
@@ -16,10 +17,6 @@ HASH_SEEDS = (1, 2)
 
 _PICKLE_PROTOCOLS = (2, 3, 4, 5)
 _SHOWN_BYTES = 16
-
-
-class CheckFailed(AssertionError):
-    """A service does not do what replicas need. The message says what was seen and what to do."""
 
 
 def check_snapshots(service: type[Service], calls: Iterable[Call[Any]], *, other_processes: bool = True) -> None:
@@ -77,7 +74,7 @@ def check_snapshots(service: type[Service], calls: Iterable[Call[Any]], *, other
         "sort what comes from a dict, or declare what the commands touch",
     )
     for seed in HASH_SEEDS if other_processes else ():
-        elsewhere = outcome_elsewhere(application_of(service), payloads, seed).snapshot
+        elsewhere = outcomes_elsewhere(application_of(service), [payloads], Elsewhere(seed))[0].snapshot
         if isinstance(elsewhere, str):
             raise CheckFailed(f"{service.__name__}: in another process there is no snapshot: {elsewhere}")
         _compare(

@@ -9,6 +9,7 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use crate::codec::{self, CodecError, Decoder, Schema};
 use crate::errors;
+use crate::interface::arguments_of;
 use crate::running;
 use crate::state::State;
 
@@ -96,6 +97,18 @@ impl Method {
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(args.py(), &self.payload(args, kwargs)?))
+    }
+
+    /// The arguments of the request with this payload, by position and by keyword: what `encode_call` was given, and
+    /// defaults.
+    ///
+    /// Raises pssmr.ArgumentError if they don't fit.
+    fn decode_call<'py>(&self, py: Python<'py>, payload: &[u8]) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
+        let decoded = self.decode_arguments(py, arguments_of(payload)).map_err(|error| match error {
+            ArgumentsError::Mismatch(text) => errors::argument_error(py, format!("{}: {text}", self.name)),
+            ArgumentsError::Raised(error) => error,
+        })?;
+        Ok((PyTuple::new(py, decoded.positional)?, decoded.keywords.unwrap_or_else(|| PyDict::new(py))))
     }
 
     /// The result that a reply carries.
