@@ -10,16 +10,17 @@ from typing import Any
 from aiohttp import web
 
 from pssmr.admin.node import Node
-from pssmr.admin.refusals import Refusal, parse_object
+from pssmr.admin.refusals import Refusal, parse_object, too_large
 from pssmr.logs import LEVELS, set_level
 
 _log = logging.getLogger("pssmr.admin")
 
+BODY_BYTES_MAX = 1024
 _BODY_SECONDS = 5.0
 WORKERS_MAX = 256
 
 
-def check_token(node: Node, request: web.Request) -> None:
+def check_token(node: Node, request: web.BaseRequest) -> None:
     """Lets a request that may change something pass.
 
     Raises:
@@ -43,7 +44,7 @@ def check_token(node: Node, request: web.Request) -> None:
         )
 
 
-async def set_log_level(node: Node, request: web.Request) -> dict[str, Any]:
+async def set_log_level(node: Node, request: web.BaseRequest) -> dict[str, Any]:
     """Changes how much is logged."""
     level = (await _body(request, "level")).get("level")
     if not isinstance(level, str) or level not in LEVELS:
@@ -53,7 +54,7 @@ async def set_log_level(node: Node, request: web.Request) -> dict[str, Any]:
     return {"level": level}
 
 
-async def resize_workers(node: Node, request: web.Request) -> dict[str, Any]:
+async def resize_workers(node: Node, request: web.BaseRequest) -> dict[str, Any]:
     """Changes the number of worker threads."""
     workers = (await _body(request, "workers")).get("workers")
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= WORKERS_MAX:
@@ -63,19 +64,29 @@ async def resize_workers(node: Node, request: web.Request) -> dict[str, Any]:
     return {"workers": workers}
 
 
-async def _body(request: web.Request, field: str) -> dict[str, object]:
+async def _body(request: web.BaseRequest, field: str) -> dict[str, object]:
     """The JSON object that the request brings, which has this field and no other."""
     if request.content_type != "application/json":
         message = f"the body is {request.content_type}"
         raise Refusal(415, "not_json", message, "send JSON, with Content-Type: application/json")
     try:
         async with asyncio.timeout(_BODY_SECONDS):
-            body = parse_object(await request.read())
+            content = await _content(request)
     except TimeoutError:
         raise Refusal(408, "too_slow", "the body did not come in time", "send it at once") from None
+    body = parse_object(content)
     if unknown := set(body) - {field}:
         raise Refusal(400, "unknown_field", f"there is no field {min(unknown)!r}", f"the only one is {field!r}")
     return body
+
+
+async def _content(request: web.BaseRequest) -> bytes:
+    content = b""
+    async for part in request.content.iter_any():
+        content += part
+        if len(content) > BODY_BYTES_MAX:
+            raise too_large(BODY_BYTES_MAX)
+    return content
 
 
 def _wrong(field: str, value: object, expected: str) -> Refusal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import platform
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -16,6 +16,7 @@ from prometheus_client.exposition import choose_encoder
 
 from pssmr.admin import actions, refusals
 from pssmr.admin.connections import Connections
+from pssmr.admin.headers import HEADERS
 from pssmr.admin.health import checks
 from pssmr.admin.limits import RateLimit
 from pssmr.admin.metrics import ReplicaCollector
@@ -28,13 +29,6 @@ from pssmr.logs import LEVELS
 
 _log = logging.getLogger("pssmr.admin")
 
-CONNECTIONS: web.AppKey[Connections] = web.AppKey("connections", Connections)
-STREAMS: web.AppKey[Streams] = web.AppKey("streams", Streams)
-_NODE: web.AppKey[Node] = web.AppKey("node", Node)
-_HOSTS: web.AppKey[frozenset[str]] = web.AppKey("hosts", frozenset)
-_RATES: web.AppKey[Mapping[bool, RateLimit]] = web.AppKey("rates", Mapping)
-
-BODY_BYTES_MAX = 1024
 _PROBES = frozenset({"/livez", "/readyz", "/healthz"})
 
 _ASSETS = {
@@ -46,83 +40,58 @@ _ASSETS = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
-    " img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Referrer-Policy": "no-referrer",
-    "Server": "pssmr",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[["Application", web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-def make_application(node: Node, address: str) -> web.Application:
-    """The application that serves one replica, listening at this address. Made in the loop that serves."""
-    application = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_refusals, _limits])
-    application[_NODE] = node
-    application[CONNECTIONS] = Connections()
-    application[STREAMS] = Streams(node)
-    host = split_address(address)[0].lower()
-    names = {host, "localhost", "127.0.0.1", "::1"} if is_loopback(address) else set()
-    application[_HOSTS] = frozenset(names)
-    # Probes have a bucket of their own: whoever asks too often does not make a replica look dead.
-    application[_RATES] = {False: RateLimit(50, 100), True: RateLimit(50, 100)}
-    application.on_response_prepare.append(_add_headers)
-    for operation, handler in OPERATIONS:
-        application.router.add_route(operation.method, operation.path, handler)
-        if operation.method == "GET":
-            application.router.add_route("HEAD", operation.path, handler)
-    for path in _ASSETS:
-        application.router.add_get(path, _asset)
-    return application
+class Application:
+    """Answers requests about one replica."""
 
+    def __init__(self, node: Node, address: str, connections: Connections) -> None:
+        """Made in the loop that serves.
 
-async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    for name, value in _HEADERS.items():
-        response.headers[name] = value
+        Args:
+            node: The replica.
+            address: `host:port` at which it is served.
+            connections: Those that requests come on.
+        """
+        self.node = node
+        self.streams = Streams(node)
+        self._connections = connections
+        host = split_address(address)[0].lower()
+        self._hosts = frozenset({host, "localhost", "127.0.0.1", "::1"} if is_loopback(address) else ())
+        # Probes have a bucket of their own: whoever asks too often does not make a replica look dead.
+        self._rates = {is_probe: RateLimit(50, 100) for is_probe in (False, True)}
 
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The answer to a request, whatever it is."""
+        try:
+            response = await self._serve(request)
+        except Refusal as refusal:
+            response = refusal.response()
+        except ConnectionError:
+            raise
+        except Exception as error:
+            _log.exception("%s %s failed", request.method, request.path)
+            response = refusals.failed(error).response()
+        if not response.prepared:
+            response.headers.update(HEADERS)
+        return response
 
-@web.middleware
-async def _refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answers what can't be served."""
-    try:
-        return await handler(request)
-    except Refusal as refusal:
-        return refusal.response()
-    except web.HTTPNotFound:
-        paths = [*(operation.path for operation, _ in OPERATIONS), "/"]
-        return refusals.no_such_path(request.path, paths).response()
-    except web.HTTPMethodNotAllowed as error:
-        return refusals.wrong_method(request.method, request.path, error.allowed_methods).response()
-    except web.HTTPRequestEntityTooLarge:
-        return refusals.too_large(BODY_BYTES_MAX).response()
-    except web.HTTPException as error:
-        return refusals.of_http(error).response()
-    except ConnectionError:
-        raise
-    except Exception as error:
-        _log.exception("%s %s failed", request.method, request.path)
-        return refusals.failed(error).response()
-
-
-@web.middleware
-async def _limits(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses who asks too often, or asks for somebody else: a page of a foreign site, under a name of its own."""
-    if request.protocol is not None:
-        request.app[CONNECTIONS].heard(request.protocol)
-    hosts = request.app[_HOSTS]
-    if hosts and split_host(request.host) not in hosts:
-        raise refusals.wrong_host(request.host, ", ".join(sorted(hosts)))
-    wait = request.app[_RATES][request.path in _PROBES].take(request.remote or "")
-    if wait > 0:
-        raise refusals.too_often(wait)
-    return await handler(request)
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.protocol is not None:
+            self._connections.heard(request.protocol)
+        if self._hosts and split_host(request.host) not in self._hosts:
+            raise refusals.wrong_host(request.host, ", ".join(sorted(self._hosts)))
+        wait = self._rates[request.path in _PROBES].take(request.remote or "")
+        if wait > 0:
+            raise refusals.too_often(wait)
+        methods = ROUTES.get(request.path)
+        if methods is None:
+            raise refusals.no_such_path(request.path, ROUTES)
+        handler = methods.get(request.method)
+        if handler is None:
+            raise refusals.wrong_method(request.method, request.path, methods)
+        return await handler(self, request)
 
 
 def split_host(header: str) -> str:
@@ -133,40 +102,40 @@ def split_host(header: str) -> str:
     return header.partition(":")[0]
 
 
-async def _live(request: web.Request) -> web.StreamResponse:
-    halted = request.app[_NODE].core.halted()
+async def _live(application: Application, _request: web.BaseRequest) -> web.StreamResponse:
+    halted = application.node.core.halted()
     return web.json_response({"live": halted is None, "halted": halted}, status=503 if halted is not None else 200)
 
 
-async def _ready(request: web.Request) -> web.StreamResponse:
-    node = request.app[_NODE]
+async def _ready(application: Application, _request: web.BaseRequest) -> web.StreamResponse:
+    node = application.node
     found = checks(node.config, node.status())
     ready = all(check["ok"] for check in found)
     return web.json_response({"ready": ready, "checks": found}, status=200 if ready else 503)
 
 
-async def _status(request: web.Request) -> web.StreamResponse:
-    return web.Response(text=request.app[_NODE].core.status(), content_type=JSON)
+async def _status(application: Application, _request: web.BaseRequest) -> web.StreamResponse:
+    return web.Response(text=application.node.core.status(), content_type=JSON)
 
 
-async def _metrics(request: web.Request) -> web.StreamResponse:
-    node = request.app[_NODE]
+async def _metrics(application: Application, request: web.BaseRequest) -> web.StreamResponse:
+    node = application.node
     node.feed.take()
     collector = ReplicaCollector(node.status(), node.feed.counts(), _about(node))
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return web.Response(body=encode(collector), headers={"Content-Type": content_type})
 
 
-async def _events(request: web.Request) -> web.StreamResponse:
-    node = request.app[_NODE]
+async def _events(application: Application, request: web.BaseRequest) -> web.StreamResponse:
+    node = application.node
     node.feed.take()
     if JSON in request.headers.get("Accept", "") or request.method == "HEAD":
         return web.json_response(node.feed.latest())
-    return await request.app[STREAMS].serve(request)
+    return await application.streams.serve(request)
 
 
-async def _config(request: web.Request) -> web.StreamResponse:
-    config = request.app[_NODE].config
+async def _config(application: Application, _request: web.BaseRequest) -> web.StreamResponse:
+    config = application.node.config
     replicas = [
         {name: getattr(each, name) for name in ("id", "key", "peers", "clients", "admin")} for each in config.replicas
     ]
@@ -177,7 +146,7 @@ async def _config(request: web.Request) -> web.StreamResponse:
             "fault_model": config.fault_model,
             "faults": config.faults,
             "quorum": config.quorum,
-            "replica": request.app[_NODE].id,
+            "replica": application.node.id,
             "replicas": replicas,
             "settings": dataclasses.asdict(config.settings),
             "versions": _versions(),
@@ -185,20 +154,19 @@ async def _config(request: web.Request) -> web.StreamResponse:
     )
 
 
-async def _openapi(_: web.Request) -> web.StreamResponse:
+async def _openapi(_: Application, _request: web.BaseRequest) -> web.StreamResponse:
     return web.json_response(document(operation for operation, _ in OPERATIONS))
 
 
-async def _asset(request: web.Request) -> web.StreamResponse:
+async def _asset(_: Application, request: web.BaseRequest) -> web.StreamResponse:
     name, kind = _ASSETS[request.path]
     return web.Response(body=_content(name), content_type=kind, charset="utf-8")
 
 
-def _action(change: Callable[[Node, web.Request], Awaitable[dict[str, Any]]]) -> Handler:
-    async def handler(request: web.Request) -> web.StreamResponse:
-        node = request.app[_NODE]
-        actions.check_token(node, request)
-        return web.json_response(await change(node, request))
+def _action(change: Callable[[Node, web.BaseRequest], Awaitable[dict[str, Any]]]) -> Handler:
+    async def handler(application: Application, request: web.BaseRequest) -> web.StreamResponse:
+        actions.check_token(application.node, request)
+        return web.json_response(await change(application.node, request))
 
     return handler
 
@@ -289,3 +257,17 @@ OPERATIONS: tuple[tuple[Operation, Handler], ...] = (
     ),
 )
 """All there is, but for the dashboard's files."""
+
+
+def _routes() -> dict[str, dict[str, Handler]]:
+    routes: dict[str, dict[str, Handler]] = {path: {"GET": _asset} for path in _ASSETS}
+    for operation, handler in OPERATIONS:
+        routes.setdefault(operation.path, {})[operation.method] = handler
+    for methods in routes.values():
+        if "GET" in methods:
+            methods["HEAD"] = methods["GET"]
+    return routes
+
+
+ROUTES = _routes()
+"""What answers, by path and method."""

@@ -64,11 +64,6 @@ def failed(error: Exception) -> Refusal:
     return Refusal(500, "failed", message, "the replica's log has the details; the replica goes on")
 
 
-def of_http(error: web.HTTPException) -> Refusal:
-    """What aiohttp refuses by itself."""
-    return Refusal(error.status, "refused", error.reason, "GET /openapi.json lists what there is")
-
-
 def parse_object(body: bytes) -> dict[str, object]:
     """The JSON object in a body.
 

@@ -12,7 +12,8 @@ from concurrent.futures import Future
 
 from aiohttp import web
 
-from pssmr.admin.application import CONNECTIONS, STREAMS, make_application
+from pssmr.admin.application import Application
+from pssmr.admin.connections import Connections
 from pssmr.admin.node import Node
 from pssmr.cluster_fields import split_address
 
@@ -85,19 +86,17 @@ class AdminServer:
     async def _serve(self, node: Node, started: Future[None]) -> None:
         loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        application = make_application(node, self._address)
-        runner = web.AppRunner(
+        connections = Connections()
+        application = Application(node, self._address, connections)
+        http = web.Server(
             application,
             access_log=None,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            shutdown_timeout=_SHUTDOWN_SECONDS,
             max_line_size=_HEADER_BYTES_MAX,
             max_field_size=_HEADER_BYTES_MAX,
         )
-        await runner.setup()
-        assert runner.server is not None
-        application[CONNECTIONS].serve(runner.server)
-        server = await loop.create_server(application[CONNECTIONS], sock=self._socket)
+        connections.serve(http)
+        server = await loop.create_server(connections, sock=self._socket)
         loop.add_reader(node.core.fileno(), node.feed.take)
         started.set_result(None)
         try:
@@ -105,8 +104,9 @@ class AdminServer:
         finally:
             loop.remove_reader(node.core.fileno())
             server.close()
-            application[STREAMS].close()
-            await runner.cleanup()
+            application.streams.close()
+            http.pre_shutdown()
+            await http.shutdown(_SHUTDOWN_SECONDS)
 
 
 def _listen(address: str) -> socket.socket:

@@ -9,6 +9,7 @@ from contextlib import aclosing, suppress
 
 from aiohttp import web
 
+from pssmr.admin.headers import HEADERS
 from pssmr.admin.node import Node
 from pssmr.admin.refusals import Refusal
 from pssmr.event_feed import Event
@@ -44,12 +45,14 @@ class Streams:
         for queue in self._queues:
             _end(queue)
 
-    async def serve(self, request: web.Request) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Sends what has happened, and what happens from now on, until one of the two sides has enough."""
         if len(self._queues) >= STREAMS_MAX:
             message = f"{STREAMS_MAX} streams are open already"
             raise Refusal(503, "too_many_streams", message, "close one, or ask for JSON: Accept: application/json")
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
+        response = web.StreamResponse(
+            headers=HEADERS | {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
+        )
         await response.prepare(request)
         with suppress(ConnectionError, TimeoutError):
             async with aclosing(self._texts(request.headers.get("Last-Event-ID", ""))) as texts:

@@ -3,6 +3,8 @@
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 600;
 const HEIGHT = 100;
+/** A chart is as wide as so many points at first; then it holds more. */
+const POINTS_MIN = 60;
 
 function made(parent, name, className, text) {
   const element = document.createElement(name);
@@ -58,8 +60,8 @@ export class Chart {
 
   /** Shows the values at this place, 0 to 1, instead of the latest. */
   point(share) {
-    const first = this.capacity - this.points.length;
-    const index = share === null ? -1 : Math.round(share * (this.capacity - 1)) - first;
+    const first = this.width() - this.points.length;
+    const index = share === null ? -1 : Math.round(share * (this.width() - 1)) - first;
     this.pointed = this.points[index] ? index : null;
     this.draw();
   }
@@ -77,7 +79,7 @@ export class Chart {
     this.lines.forEach((line, series) => line.setAttribute("d", this.path(series, top || 1)));
     const oldest = this.points[0];
     const latest = this.points[this.points.length - 1];
-    this.start.textContent = oldest ? ago((latest.time - oldest.time) * (this.capacity - 1) / Math.max(1, this.points.length - 1)) : "";
+    this.start.textContent = oldest ? ago(((latest.time - oldest.time) * (this.width() - 1)) / Math.max(1, this.points.length - 1)) : "";
     this.cursor.setAttribute("visibility", this.pointed === null ? "hidden" : "visible");
     if (this.pointed !== null) {
       const x = this.x(this.pointed);
@@ -99,7 +101,12 @@ export class Chart {
   }
 
   x(index) {
-    return ((this.capacity - this.points.length + index) / (this.capacity - 1)) * WIDTH;
+    return ((this.width() - this.points.length + index) / (this.width() - 1)) * WIDTH;
+  }
+
+  /** How many points fit. */
+  width() {
+    return Math.max(POINTS_MIN, this.points.length);
   }
 
   path(series, top) {

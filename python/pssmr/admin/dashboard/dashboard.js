@@ -20,13 +20,15 @@ function bytes(value) {
   const units = ["B", "kB", "MB", "GB", "TB"];
   let unit = 0;
   while (value >= 1000 && unit < units.length - 1) [value, unit] = [value / 1000, unit + 1];
-  return `${value.toPrecision(3)} ${units[unit]}`;
+  return `${unit ? value.toPrecision(3) : Math.round(value)} ${units[unit]}`;
 }
 
+const rounded = (value) => Number(value.toPrecision(3));
+
 function duration(nanoseconds) {
-  if (nanoseconds >= 1e9) return `${(nanoseconds / 1e9).toPrecision(3)} s`;
-  if (nanoseconds >= 1e6) return `${(nanoseconds / 1e6).toPrecision(3)} ms`;
-  return `${(nanoseconds / 1e3).toPrecision(3)} µs`;
+  if (nanoseconds >= 1e9) return `${rounded(nanoseconds / 1e9)} s`;
+  if (nanoseconds >= 1e6) return `${rounded(nanoseconds / 1e6)} ms`;
+  return `${rounded(nanoseconds / 1e3)} µs`;
 }
 
 function uptime(milliseconds) {
@@ -45,14 +47,14 @@ function make(name, className, ...content) {
 }
 
 const charts = [
-  ["Commands decided", ["", "received"], perSecond, (d) => [d.commands, d.requests]],
+  ["Commands", ["decided", "received"], perSecond, (d) => [d.commands, d.requests]],
   ["Request latency", ["p50", "p99"], duration, (d) => d.latency],
   ["Commands per slot", [""], count, (d) => [d.batch]],
   ["Waiting", ["to be decided", "to be executed"], count, (d) => [d.pending, d.unexecuted]],
   ["Behind the others", [""], (value) => `${count(value)} slots`, (d) => [d.lag]],
-  ["Workers busy", [], percent, (d) => d.busy, 100],
+  ["Workers", [], percent, (d) => d.busy, 100],
   ["Waiting for the interpreter", [""], percent, (d) => [d.waiting], 100],
-  ["Commands that met a conflict", [""], percent, (d) => [d.delayed], 100],
+  ["Met a conflict", [""], percent, (d) => [d.delayed], 100],
   ["Log sync", ["p50", "p99"], duration, (d) => d.sync],
   ["Network", ["sent", "received"], (value) => `${bytes(value)}/s`, (d) => [d.sent, d.received]],
 ].map(([title, series, format, pick, ceiling]) => ({
