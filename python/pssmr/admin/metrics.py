@@ -23,9 +23,16 @@ Samples = Iterable[tuple[tuple[str, ...], Any]]
 ROLES = ("leader", "follower", "learner", "halted")
 
 _NANOS = 1e-9
-_DURATION_BOUNDS = tuple(1 << power for power in range(10, 36))
-"""In nanoseconds: from 1 µs to 34 s."""
-_COUNT_BOUNDS = tuple(1 << power for power in range(17))
+
+
+def _bounds(powers: Iterable[int], scale: float) -> tuple[tuple[int, str], ...]:
+    """Powers of two, each with how it is written."""
+    return tuple((1 << power, repr(float(f"{(1 << power) * scale:.9g}"))) for power in powers)
+
+
+_DURATION_BOUNDS = _bounds(range(10, 36), _NANOS)
+"""From 1 µs to 34 s."""
+_COUNT_BOUNDS = _bounds(range(17), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +243,9 @@ def _buckets(reading: Mapping[str, Any], kind: str) -> tuple[list[tuple[str, flo
     counted, total = iter(reading["buckets"]), 0
     upper, count = next(counted, (None, 0))
     buckets = []
-    for bound in bounds:
+    for bound, written in bounds:
         while upper is not None and upper <= bound:
             total += count
             upper, count = next(counted, (None, 0))
-        buckets.append((repr(float(f"{bound * scale:.9g}")), float(total)))
+        buckets.append((written, float(total)))
     return [*buckets, ("+Inf", float(reading["count"]))], reading["sum"] * scale

@@ -239,6 +239,9 @@ def bench(
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Threads that execute, a replica.", show_default=False)
     ] = None,
+    scrape: Annotated[
+        float, typer.Option(min=0, help="Have each replica serve metrics, and scrape them every so many seconds.")
+    ] = 0.0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
 ) -> None:
     """Measures a cluster on this machine: operations a second, latency, and CPU time.
@@ -257,5 +260,6 @@ def bench(
         clients=clients,
         in_flight=in_flight,
         workers=workers,
+        scrape=scrape,
     )
     run_and_print(plan, json_file)

@@ -3,8 +3,11 @@
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 600;
 const HEIGHT = 100;
-/** A chart is as wide as so many points at first; then it holds more. */
-const POINTS_MIN = 60;
+/** How much time a chart shows: at first, and at most. In milliseconds. */
+const SPAN_MIN = 60_000;
+const SPAN_MAX = 300_000;
+/** Between points that are further apart nothing is drawn: nobody has looked meanwhile. */
+const GAP = 15_000;
 
 function made(parent, name, className, text) {
   const element = document.createElement(name);
@@ -21,19 +24,18 @@ function drawn(parent, name, attributes) {
   return element;
 }
 
-/** A chart of the last `capacity` values of some series, with the latest in words. */
+/** A chart of the last minutes of some series, with the latest values in words. */
 export class Chart {
-  constructor(parent, { title, series, format, capacity = 300, ceiling = null }) {
+  constructor(parent, { title, series, format, ceiling = null }) {
     this.format = format;
-    this.capacity = capacity;
     this.ceiling = ceiling;
     this.names = series;
     this.points = [];
-    const figure = made(parent, "figure");
-    const caption = made(figure, "figcaption");
+    this.figure = made(parent, "figure");
+    const caption = made(this.figure, "figcaption");
     made(caption, "b", "", title);
     this.now = made(caption, "span", "now");
-    const plot = made(figure, "div", "plot");
+    const plot = made(this.figure, "div", "plot");
     this.svg = drawn(plot, "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" });
     drawn(this.svg, "title", {}).textContent = title;
     for (const y of [0, HEIGHT / 2, HEIGHT]) {
@@ -43,7 +45,7 @@ export class Chart {
     this.cursor = drawn(this.svg, "line", { class: "cursor", y1: 0, y2: HEIGHT, visibility: "hidden", "vector-effect": "non-scaling-stroke" });
     this.top = made(plot, "span", "top");
     this.none = made(plot, "span", "none", "nothing yet");
-    const span = made(figure, "div", "span");
+    const span = made(this.figure, "div", "span");
     this.start = made(span, "span");
     made(span, "span", "", "now");
     this.pointed = null;
@@ -54,15 +56,15 @@ export class Chart {
   /** Adds the latest values: of each series one, or null where there is none. */
   add(time, values) {
     this.points.push({ time, values });
-    if (this.points.length > this.capacity) this.points.shift();
+    while (time - this.points[0].time > SPAN_MAX) this.points.shift();
     this.draw();
   }
 
   /** Shows the values at this place, 0 to 1, instead of the latest. */
   point(share) {
-    const first = this.width() - this.points.length;
-    const index = share === null ? -1 : Math.round(share * (this.width() - 1)) - first;
-    this.pointed = this.points[index] ? index : null;
+    const distance = ({ time }) => Math.abs(this.x(time) / WIDTH - share);
+    const nearest = this.points.reduce((best, point) => (best === null || distance(point) < distance(best) ? point : best), null);
+    this.pointed = share === null || nearest === null || distance(nearest) > 0.05 ? null : nearest;
     this.draw();
   }
 
@@ -77,16 +79,14 @@ export class Chart {
       this.lines.push(drawn(this.svg, "path", attributes));
     }
     this.lines.forEach((line, series) => line.setAttribute("d", this.path(series, top || 1)));
-    const oldest = this.points[0];
-    const latest = this.points[this.points.length - 1];
-    this.start.textContent = oldest ? ago(((latest.time - oldest.time) * (this.width() - 1)) / Math.max(1, this.points.length - 1)) : "";
+    this.start.textContent = ago(this.span());
     this.cursor.setAttribute("visibility", this.pointed === null ? "hidden" : "visible");
     if (this.pointed !== null) {
-      const x = this.x(this.pointed);
+      const x = this.x(this.pointed.time);
       this.cursor.setAttribute("x1", x);
       this.cursor.setAttribute("x2", x);
     }
-    this.say(this.points[this.pointed ?? this.points.length - 1]);
+    this.say(this.pointed ?? this.points[this.points.length - 1]);
   }
 
   say(point) {
@@ -100,25 +100,26 @@ export class Chart {
     });
   }
 
-  x(index) {
-    return ((this.width() - this.points.length + index) / (this.width() - 1)) * WIDTH;
+  x(time) {
+    return WIDTH * (1 - (this.points[this.points.length - 1].time - time) / this.span());
   }
 
-  /** How many points fit. */
-  width() {
-    return Math.max(POINTS_MIN, this.points.length);
+  /** How much time is shown, in milliseconds. */
+  span() {
+    const first = this.points[0]?.time ?? 0;
+    return Math.max(SPAN_MIN, (this.points[this.points.length - 1]?.time ?? 0) - first);
   }
 
   path(series, top) {
     let path = "";
     let pen = "M";
-    this.points.forEach(({ values }, index) => {
+    let before = null;
+    this.points.forEach(({ time, values }) => {
       const value = values[series] ?? null;
-      if (value === null) {
-        pen = "M";
-        return;
-      }
-      path += `${pen}${this.x(index).toFixed(1)} ${(HEIGHT - (Math.min(value, top) / top) * HEIGHT).toFixed(1)}`;
+      if (value === null || time - before > GAP) pen = "M";
+      before = time;
+      if (value === null) return;
+      path += `${pen}${this.x(time).toFixed(1)} ${(HEIGHT - (Math.min(value, top) / top) * HEIGHT).toFixed(1)}`;
       // A point without neighbours is a dot.
       if (pen === "M") path += "h0.01";
       pen = "L";

@@ -55,11 +55,12 @@ const charts = [
   ["Workers", [], percent, (d) => d.busy, 100],
   ["Waiting for the interpreter", [""], percent, (d) => [d.waiting], 100],
   ["Met a conflict", [""], percent, (d) => [d.delayed], 100],
-  ["Log sync", ["p50", "p99"], duration, (d) => d.sync],
+  ["Log sync", ["p50", "p99"], duration, (d) => d.sync, null, (status) => status.durability !== "memory"],
   ["Network", ["sent", "received"], (value) => `${bytes(value)}/s`, (d) => [d.sent, d.received]],
-].map(([title, series, format, pick, ceiling]) => ({
-  chart: new Chart(find("charts"), { title, series, format, ceiling: ceiling ?? null }),
+].map(([title, series, format, pick, ceiling = null, matters = () => true]) => ({
+  chart: new Chart(find("charts"), { title, series, format, ceiling }),
   pick,
+  matters,
 }));
 
 let config = null;
@@ -93,7 +94,10 @@ function show(status) {
   if (before && status.uptime_ms < before.uptime_ms) [before, history] = [null, []];
   const derived = derive(before, status);
   const time = Date.now();
-  for (const { chart, pick } of charts) chart.add(time, pick(derived));
+  for (const { chart, pick, matters } of charts) {
+    chart.figure.hidden = !matters(status);
+    chart.add(time, pick(derived));
+  }
   history = [...history, status].slice(-HANDLER_WINDOW);
   showSummary(status);
   showReplicas(status);
@@ -231,8 +235,13 @@ function told(event) {
   const when = make("time", "", new Date(time * 1000).toLocaleTimeString());
   when.dateTime = new Date(time * 1000).toISOString();
   when.title = when.dateTime;
-  find("events").prepend(make("li", "", when, make("span", tones[kind] ?? "", sentence)));
-  while (find("events").children.length > EVENTS_MAX) find("events").lastChild.remove();
+  const list = find("events");
+  const line = make("li", "", when, make("span", tones[kind] ?? "", sentence));
+  line.dataset.kind = kind;
+  // A replica that catches up says so at every step: the latest is enough.
+  if (kind === "catching_up" && list.firstChild?.dataset.kind === kind) list.firstChild.remove();
+  list.prepend(line);
+  while (list.children.length > EVENTS_MAX) list.lastChild.remove();
 }
 
 /** The browser connects again by itself, and says which event was its last. */
