@@ -22,8 +22,11 @@ def create_cluster(
     fault_model: FaultModel = "bft",
     address: Callable[[int], tuple[str, str]],
     settings: Settings | None = None,
+    admin: Callable[[int], str] | None = None,
 ) -> ClusterConfig:
     """Makes a cluster in `directory`: `cluster.toml`, `keys/replica-N.pem` and `keys/client.pem`.
+
+    Replicas that serve HTTP have a `keys/admin-N.token`, too.
 
     Args:
         directory: Where to; made if it is not there.
@@ -32,6 +35,7 @@ def create_cluster(
         fault_model: What a faulty one may do.
         address: Gives, for each id, where the replica is reached by other replicas and by clients.
         settings: How the cluster runs.
+        admin: Gives, for each id, where the replica serves HTTP; by default none does.
 
     Raises:
         ConfigError: If there is a cluster already, the directory can't be written, or such a cluster can't be. Then
@@ -50,7 +54,8 @@ def create_cluster(
         members = []
         for i, key in enumerate(replica_keys):
             peers, clients = address(i)
-            members.append(ReplicaConfig(id=i, key=key, peers=peers, clients=clients))
+            http = admin(i) if admin is not None else ""
+            members.append(ReplicaConfig(id=i, key=key, peers=peers, clients=clients, admin=http))
         return ClusterConfig(
             name=name or _name_of(directory),
             id=secrets.token_hex(16),
@@ -66,6 +71,9 @@ def create_cluster(
     described([f"{i + 1:064x}" for i in range(replicas + 1)])
     stems = [*(f"replica-{i}" for i in range(replicas)), CLIENT_NAME]
     config = described([cluster_keys.generate_key(directory / "keys" / f"{stem}.pem") for stem in stems])
+    for replica in config.replicas:
+        if replica.admin:
+            cluster_keys.generate_token(directory / "keys" / f"admin-{replica.id}.token")
     try:
         with (directory / cluster_files.TOML_NAME).open("x", encoding="utf-8") as file:
             file.write(cluster_files.render(config))

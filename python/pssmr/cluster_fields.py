@@ -91,8 +91,8 @@ def split_address(value: str) -> tuple[str, str]:
     return host, port
 
 
-def check_address(value: object, name: str) -> None:
-    """Refuses what is not `host:port` with a usable port."""
+def check_address(value: object, name: str, *, any_port: bool = False) -> None:
+    """Refuses what is not `host:port` with a usable port. With `any_port`, 0 is one: it stands for any that is free."""
     example = 'write "host:port", such as "127.0.0.1:7100", "replica-0.example:7100" or "[::1]:7100"'
     check_type(value, name, str, '"host:port"')
     text = str(value)
@@ -101,8 +101,9 @@ def check_address(value: object, name: str) -> None:
         raise ConfigError(f"is {shown(text)}, which has no {'port' if host else 'host'}", field=name, remedy=example)
     if not _is_host(host, bracketed=text.startswith("[")):
         raise ConfigError(f"is {shown(text)}, whose host {shown(host)} is none", field=name, remedy=example)
-    if not (port.isascii() and port.isdigit()) or not 1 <= int(port) <= 65_535:
-        raise ConfigError(f"is {shown(text)}, whose port is not 1 to 65535", field=name, remedy=example)
+    lowest = 0 if any_port else 1
+    if not (port.isascii() and port.isdigit()) or not lowest <= int(port) <= 65_535:
+        raise ConfigError(f"is {shown(text)}, whose port is not {lowest} to 65535", field=name, remedy=example)
 
 
 def _is_host(host: str, *, bracketed: bool) -> bool:
@@ -111,6 +112,15 @@ def _is_host(host: str, *, bracketed: bool) -> bool:
     except ValueError:
         looks_like_ip = re.fullmatch(r"[0-9.]+", host) is not None
         return not bracketed and not looks_like_ip and _HOST.fullmatch(host) is not None
+
+
+def is_loopback(value: str) -> bool:
+    """Whether only this machine can reach the address."""
+    host = split_address(value)[0].lower()
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def canonical_address(value: str) -> str:

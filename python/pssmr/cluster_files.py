@@ -144,10 +144,11 @@ def render(config: ClusterConfig) -> str:
         "",
         "# ids are 0 to n - 1. `peers` is where the other replicas reach it, `clients` where clients do.",
         "# `listen_peers` and `listen_clients` are where it listens, if that is another address (containers, NAT).",
+        "# `admin` is where it serves status, metrics and a dashboard over HTTP; without it, it does not.",
     ]
     for replica in config.replicas:
         lines += ["[[replicas]]", f"id = {replica.id}", f'key = "{replica.key}"']
-        for name in ("peers", "clients", "listen_peers", "listen_clients"):
+        for name in ("peers", "clients", "listen_peers", "listen_clients", "admin"):
             if getattr(replica, name):
                 lines.append(f'{name} = "{getattr(replica, name)}"')
         lines.append("")

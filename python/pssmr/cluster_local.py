@@ -131,6 +131,7 @@ def start_temporary(
     on_line: LogLine,
     verbose: bool = False,
     timeout: float = START_TIMEOUT,
+    admin: bool = False,
 ) -> tuple[TemporaryDirectory, LocalProcesses]:
     """Makes a cluster at free ports of the loopback interface, in a directory of its own, and starts it.
 
@@ -141,7 +142,9 @@ def start_temporary(
     for attempt in range(1, _TRIES + 1):
         directory = TemporaryDirectory()
         try:
-            cluster = make_local(directory.path, replicas=replicas, fault_model=fault_model, settings=settings)
+            cluster = make_local(
+                directory.path, replicas=replicas, fault_model=fault_model, settings=settings, admin=admin
+            )
             processes = LocalProcesses(application, cluster, on_line=on_line, verbose=verbose)
             processes.start_all(timeout)
         except BaseException as error:
@@ -154,14 +157,21 @@ def start_temporary(
 
 
 def make_local(
-    directory: Path, *, replicas: int, fault_model: FaultModel, settings: Settings | None = None, base_port: int = 0
+    directory: Path,
+    *,
+    replicas: int,
+    fault_model: FaultModel,
+    settings: Settings | None = None,
+    base_port: int = 0,
+    admin: bool = False,
 ) -> Path:
     """Makes a cluster on the loopback interface, and returns the path of its `cluster.toml`.
 
-    Its ports are free ones, or those from `base_port` on. Unless `settings` say otherwise it keeps everything in
-    memory: it goes when its directory goes.
+    Its ports are free ones, or those from `base_port` on: two a replica, and then one a replica for HTTP, with `admin`.
+    Unless `settings` say otherwise it keeps everything in memory: it goes when its directory goes.
     """
-    count = 2 * max(1, min(replicas, 64))
+    members = max(1, min(replicas, 64))
+    count = (3 if admin else 2) * members
     ports = list(range(base_port, base_port + count)) if base_port else free_ports(count)
     create_cluster(
         directory,
@@ -170,5 +180,6 @@ def make_local(
         fault_model=fault_model,
         settings=settings or Settings(durability="memory"),
         address=lambda i: (f"127.0.0.1:{ports[2 * i]}", f"127.0.0.1:{ports[2 * i + 1]}"),
+        admin=(lambda i: f"127.0.0.1:{ports[2 * members + i]}") if admin else None,
     )
     return directory / cluster_files.TOML_NAME

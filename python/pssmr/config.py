@@ -166,6 +166,9 @@ class ReplicaConfig:
     """`host:port` to listen at for replicas, if not `peers`: behind a NAT or in a container."""
     listen_clients: str = ""
     """`host:port` to listen at for clients, if not `clients`."""
+    admin: str = ""
+    """`host:port` at which it serves status, metrics and a dashboard over HTTP; port 0 takes a free one; without it, it
+    does not."""
 
     def __post_init__(self) -> None:
         cluster_fields.check_integer(self.id, "id", 0, 65_535)
@@ -177,6 +180,16 @@ class ReplicaConfig:
             cluster_fields.check_type(getattr(self, name), name, str, "text")
             if getattr(self, name):
                 cluster_fields.check_address(getattr(self, name), name)
+        cluster_fields.check_type(self.admin, "admin", str, "text")
+        if self.admin:
+            cluster_fields.check_address(self.admin, "admin", any_port=True)
+            taken = {cluster_fields.canonical_address(each) for each in (self.peers_listener, self.clients_listener)}
+            if cluster_fields.canonical_address(self.admin) in taken:
+                raise ConfigError(
+                    f"{self.admin!r} is where the replica listens for replicas or clients",
+                    field="admin",
+                    remedy="give it another port, or 0 for a free one",
+                )
 
     @property
     def peers_listener(self) -> str:
@@ -312,15 +325,27 @@ class ClusterConfig:
         return (len(self.replicas) - 1) // (3 if self.fault_model == "bft" else 2)
 
     @property
+    def quorum(self) -> int:
+        """Q: how many replicas have to vote for something to be decided."""
+        n = len(self.replicas)
+        return (n + self.faults) // 2 + 1 if self.fault_model == "bft" else n // 2 + 1
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What an operator should know about this configuration, though it is valid."""
         n, step = len(self.replicas), 3 if self.fault_model == "bft" else 2
+        notes = []
         if n == 1:
-            return ("one replica survives no fault: good for trying things out, not for keeping anything",)
-        if (n - 1) % step:
+            notes.append("one replica survives no fault: good for trying things out, not for keeping anything")
+        elif (n - 1) % step:
             enough = self.faults * step + 1
-            return (f"{n} replicas survive {self.faults} faulty ones, as many as {enough} would",)
-        return ()
+            notes.append(f"{n} replicas survive {self.faults} faulty ones, as many as {enough} would")
+        notes += [
+            f"replica {each.id} shows its status at {each.admin} to everybody who can reach it, unencrypted"
+            for each in self.replicas
+            if each.admin and not cluster_fields.is_loopback(each.admin)
+        ]
+        return tuple(notes)
 
     @classmethod
     def load(cls, source: ClusterConfig | Mapping[str, Any] | str | os.PathLike[str]) -> ClusterConfig:
@@ -393,6 +418,17 @@ class ClusterConfig:
             key = next(each.key for each in self.clients if each.name == client)
             return cluster_keys.read_key(self._key_file(client), expected={key: f"client {client!r}"})
         return cluster_keys.read_key(Path(client), expected=allowed)
+
+    def replica_token(self, replica: int) -> str | None:
+        """The token that actions on a replica's admin service need; `None` if there is no `keys/admin-N.token`.
+
+        Raises:
+            ConfigError: If the file can't be read, others may read it, or it holds no token.
+        """
+        from pssmr import cluster_keys
+
+        file = None if self.keys is None else self.keys / f"admin-{replica}.token"
+        return cluster_keys.read_token(file) if file is not None and file.exists() else None
 
     def replica_data(self, replica: int) -> Path | None:
         """The directory in which a replica remembers that it ran."""

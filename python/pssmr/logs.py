@@ -1,7 +1,7 @@
 """What the core's threads log goes to `logging`, to loggers such as `pssmr.replica` and `pssmr.client`.
 
 One thread of Python does it, in bursts, so that no thread of the core ever waits for the interpreter. The level is that
-of the logger `pssmr` when the first client or replica is made.
+of the logger `pssmr` when the first client or replica is made, or what `set_level` says later.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import logging
 import threading
 
 from pssmr import _core
+
+LEVELS = ("debug", "info", "warning", "error")
+"""What can be logged: all of this level, and of those after it."""
 
 _lock = threading.Lock()
 _thread: threading.Thread | None = None
@@ -23,6 +26,13 @@ def start_forwarding() -> None:
             _thread = threading.Thread(target=_forward, name="pssmr-log", daemon=True)
             if _core.forward_logs(logging.getLogger("pssmr").getEffectiveLevel()):
                 _thread.start()
+
+
+def set_level(level: str) -> None:
+    """Changes how much the logger `pssmr` and the core's threads log: a name in `LEVELS`."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger("pssmr").setLevel(number)
+    _core.set_log_level(number)
 
 
 def _forward() -> None:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections import deque
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pssmr._core import NativeService, ReplicaCore
 from pssmr.client_options import ClusterSource
 from pssmr.closing import close_at_exit
 from pssmr.config import ClusterConfig
 from pssmr.errors import Closed, Error, ReplicaStopped
+from pssmr.event_feed import Event, EventFeed
 from pssmr.logs import start_forwarding
 from pssmr.service import Service
 
-EVENTS_MAX = 1000
-"""How many events a replica keeps for `Replica.events`."""
+if TYPE_CHECKING:
+    from pssmr.admin import AdminServer
 
 
 class Replica:
@@ -60,7 +60,8 @@ class Replica:
         self._core: ReplicaCore | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event | None = None
-        self._events: deque[dict[str, Any]] = deque(maxlen=EVENTS_MAX)
+        self._feed: EventFeed | None = None
+        self._admin: AdminServer | None = None
 
     def start(self) -> Self:
         """Starts the replica: its ports are open when this returns, its links come up behind it.
@@ -68,7 +69,7 @@ class Replica:
         Raises:
             ConfigError: If a setting can't be, or the data directory can't be used.
             Closed: If the service object belongs to another replica.
-            OSError: If an address can't be listened at.
+            OSError: If an address can't be listened at: for replicas, for clients, or for HTTP.
             Error: If the replica was started before.
         """
         if self._core is not None:
@@ -79,21 +80,32 @@ class Replica:
             data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         plan = None if config.plan is None else config.plan.for_core(_tables_of(self._service))
         start_forwarding()
-        self._core = ReplicaCore(
-            self._service,
-            cluster=config.id,
-            fault_model=config.fault_model,
-            members=[(replica.key, replica.peers) for replica in config.replicas],
-            me=self._id,
-            key=self._key,
-            listen_peers=me.peers_listener,
-            listen_clients=me.clients_listener,
-            clients=[client.key for client in config.clients],
-            settings=dataclasses.asdict(config.settings),
-            data=data,
-            plan=plan,
-        )
+        admin = _admin_server(me.admin) if me.admin else None
+        try:
+            token = config.replica_token(self._id) if admin is not None else None
+            self._core = ReplicaCore(
+                self._service,
+                cluster=config.id,
+                fault_model=config.fault_model,
+                members=[(replica.key, replica.peers) for replica in config.replicas],
+                me=self._id,
+                key=self._key,
+                listen_peers=me.peers_listener,
+                listen_clients=me.clients_listener,
+                clients=[client.key for client in config.clients],
+                settings=dataclasses.asdict(config.settings),
+                data=data,
+                plan=plan,
+            )
+        except BaseException:
+            if admin is not None:
+                admin.close()
+            raise
         close_at_exit(self)
+        self._feed = EventFeed(self._core.events)
+        if admin is not None:
+            self._admin = admin
+            _serve_admin(admin, self._id, config, self._core, self._feed, token)
         return self
 
     def stop(self) -> None:
@@ -101,6 +113,8 @@ class Replica:
 
         May be called twice. Never call it from a handler.
         """
+        if self._admin is not None:
+            self._admin.close()
         if self._core is not None:
             self._core.stop()
 
@@ -120,17 +134,19 @@ class Replica:
         await asyncio.to_thread(self.start)
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self._loop.add_reader(self._started_core().fileno(), self._take_events)
+        feed = self._started_feed()
+        feed.listen(self._hear)
+        self._loop.add_reader(self._started_core().fileno(), feed.take)
+        self._look_whether_it_has_ended()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        core = self._started_core()
         if self._loop is not None:
-            self._loop.remove_reader(core.fileno())
+            self._loop.remove_reader(self._started_core().fileno())
+            self._started_feed().unlisten(self._hear)
         await asyncio.to_thread(self.stop)
-        self._take_events()
         if self._ended is not None:
             self._ended.set()
 
@@ -173,20 +189,38 @@ class Replica:
         """Where it listens for clients."""
         return self._started_core().client_address
 
+    @property
+    def admin_url(self) -> str | None:
+        """Where its dashboard is; `None` if it serves no HTTP."""
+        return None if self._admin is None else self._admin.url
+
     def status(self) -> dict[str, Any]:
         """How it is: the same as `Client.status` shows of it."""
         status: dict[str, Any] = json.loads(self._started_core().status())
         return status
 
-    def events(self) -> list[dict[str, Any]]:
-        """The latest of what has happened, the oldest first: a dict each, whose `event` says what it is."""
-        self._take_events()
-        return list(self._events)
+    def events(self) -> list[Event]:
+        """The latest of what has happened, the oldest first.
 
-    def _take_events(self) -> None:
-        self._events.extend(json.loads(event) for event in self._started_core().events())
+        A dict each: `event` says what it is, `number` counts from 1, `time` is in seconds since the Unix epoch.
+        """
+        feed = self._started_feed()
+        feed.take()
+        return feed.latest()
+
+    def _hear(self, _: list[Event]) -> None:
+        """Something has happened. Any thread."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._look_whether_it_has_ended)
+
+    def _look_whether_it_has_ended(self) -> None:
         if self._ended is not None and self.halted is not None:
             self._ended.set()
+
+    def _started_feed(self) -> EventFeed:
+        self._started_core()
+        assert self._feed is not None
+        return self._feed
 
     def _started_core(self) -> ReplicaCore:
         if self._core is None:
@@ -197,3 +231,18 @@ class Replica:
 def _tables_of(service: Service | NativeService) -> list[str] | None:
     """The names of a service's tables, in order; `None` if it is a native one."""
     return list(service._tables) if isinstance(service, Service) else None
+
+
+def _admin_server(address: str) -> AdminServer:
+    # Only now, since aiohttp takes long to import.
+    from pssmr.admin import AdminServer
+
+    return AdminServer(address)
+
+
+def _serve_admin(
+    admin: AdminServer, replica: int, config: ClusterConfig, core: ReplicaCore, feed: EventFeed, token: str | None
+) -> None:
+    from pssmr.admin import Node
+
+    admin.start(Node(id=replica, config=config, core=core, feed=feed, token=token))

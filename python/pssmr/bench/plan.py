@@ -31,6 +31,8 @@ class Plan:
     """Commands under way per client; 1 is a closed loop."""
     workers: int | None = None
     """Threads that execute, in each replica; as many as configured by default."""
+    scrape: float = 0.0
+    """How often the metrics of each replica are scraped meanwhile, in seconds; 0: never, and nothing serves them."""
 
     def settings(self) -> Settings:
         """The settings of the cluster to measure."""

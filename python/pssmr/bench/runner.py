@@ -17,6 +17,7 @@ from pssmr.bench.histogram import Histogram
 from pssmr.bench.machine import cpu_seconds
 from pssmr.bench.plan import Plan
 from pssmr.bench.report import Report
+from pssmr.bench.scraper import Scraper
 from pssmr.cluster_local import LocalProcesses, start_temporary
 from pssmr.errors import Error
 
@@ -44,6 +45,7 @@ def run(plan: Plan) -> Report:
         fault_model=plan.fault_model,
         settings=plan.settings(),
         on_line=lambda replica, line: log.append(f"replica {replica}: {line}"),
+        admin=plan.scrape > 0,
     )
     with contextlib.ExitStack() as closing:
         closing.callback(directory.close)
@@ -51,6 +53,8 @@ def run(plan: Plan) -> Report:
         clients = [closing.enter_context(_Client(replicas.cluster, plan)) for _ in range(plan.clients)]
         for client in clients:
             client.wait_ready()
+        if plan.scrape > 0:
+            closing.enter_context(Scraper([each.admin for each in replicas.config.replicas], plan.scrape))
         return _measure(plan, replicas, clients)
 
 

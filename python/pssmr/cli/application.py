@@ -113,7 +113,11 @@ def init(
         str, typer.Option(help="Where replicas are reached. With {id} in it, each has a host of its own.")
     ] = "127.0.0.1",
     base_port: Annotated[
-        int, typer.Option(help="Replica i is reached by replicas at base + 2i, by clients at base + 2i + 1.")
+        int,
+        typer.Option(
+            help="Replica i is reached by replicas at base + 2i, by clients at base + 2i + 1,"
+            " and over HTTP, from its own machine only, at base + 2n + i."
+        ),
     ] = 7100,
 ) -> None:
     """Makes a cluster: keys and a commented cluster.toml. Nothing is overwritten.
@@ -129,6 +133,9 @@ def init(
 def keygen(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The private key file.", show_default=False)],
     public: Annotated[bool, typer.Option("--public", help="Make nothing; print the public key of FILE.")] = False,
+    token: Annotated[
+        bool, typer.Option("--token", help="Make a token instead, for actions on a replica's admin service.")
+    ] = False,
 ) -> None:
     """Makes an Ed25519 key for a replica or a client, and prints its public half for cluster.toml.
 
@@ -136,7 +143,7 @@ def keygen(
     """
     from pssmr.cli.clusters import make_key
 
-    make_key(file, public=public)
+    make_key(file, public=public, token=token)
 
 
 @app.command()
@@ -348,6 +355,9 @@ def bench(
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Threads that execute, a replica.", show_default=False)
     ] = None,
+    scrape: Annotated[
+        float, typer.Option(min=0, help="Have each replica serve metrics, and scrape them every so many seconds.")
+    ] = 0.0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
 ) -> None:
     """Measures a cluster on this machine: operations a second, latency, and CPU time.
@@ -366,5 +376,6 @@ def bench(
         clients=clients,
         in_flight=in_flight,
         workers=workers,
+        scrape=scrape,
     )
     run_and_print(plan, json_file)

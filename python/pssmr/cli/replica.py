@@ -38,7 +38,8 @@ def run_replica(
         asyncio.run(_serve(replica))
     except OSError as error:
         me = config.replicas[replica_id]
-        where = f"{me.peers_listener} and {me.clients_listener}"
+        places = [me.peers_listener, me.clients_listener, *([me.admin] if me.admin else [])]
+        where = f"{', '.join(places[:-1])} and {places[-1]}"
         messages.print(
             f"pssmr: error: replica {replica_id} can't listen at {where}: {error}", style="red", markup=False
         )
@@ -60,7 +61,9 @@ async def _serve(replica: Replica) -> None:
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     async with replica:
         # One line for whoever waits until the replica can be reached; the log goes elsewhere.
-        print(f"{READY} at {replica.peer_address} for replicas, {replica.client_address} for clients", flush=True)
+        admin = f", {replica.admin_url} for you" if replica.admin_url else ""
+        place = f"{replica.peer_address} for replicas, {replica.client_address} for clients{admin}"
+        print(f"{READY} at {place}", flush=True)
         stopping, ending = asyncio.create_task(stop.wait()), asyncio.create_task(replica.wait())
         await asyncio.wait({stopping, ending}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()

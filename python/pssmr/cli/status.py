@@ -32,7 +32,7 @@ def show_status(cluster: Path, *, key: str | None, as_json: bool, timeout: float
         console.print(status_table(config, statuses))
         for line in remarks(config, statuses):
             messages.print(line, markup=False)
-    return ExitCode.OK if _votes(config, statuses) >= _quorum(config) else ExitCode.UNREACHABLE
+    return ExitCode.OK if _votes(config, statuses) >= config.quorum else ExitCode.UNREACHABLE
 
 
 def status_table(config: ClusterConfig, statuses: Statuses) -> Table:
@@ -101,7 +101,7 @@ def remarks(config: ClusterConfig, statuses: Statuses) -> list[str]:
             )
         if status["log_error"]:
             lines.append(f"replica {i} does not vote until it can write its log: {status['log_error']}")
-    votes, quorum = _votes(config, statuses), _quorum(config)
+    votes, quorum = _votes(config, statuses), config.quorum
     if votes < quorum:
         lines.append(f"no quorum: {votes} replicas can vote, {quorum} are needed; commands wait")
     elif votes < len(config.replicas):
@@ -123,8 +123,3 @@ def duration(seconds: float) -> str:
 def _votes(config: ClusterConfig, statuses: Statuses) -> int:
     """How many replicas can vote, as far as this side sees."""
     return sum(each is not None and each["role"] in ("leader", "follower") for each in statuses)
-
-
-def _quorum(config: ClusterConfig) -> int:
-    n = len(config.replicas)
-    return (n + config.faults) // 2 + 1 if config.fault_model == "bft" else n // 2 + 1

@@ -65,7 +65,7 @@ def run_cluster(
             f"{len(config.replicas)} replicas run ({config.fault_model}, survive {config.faults} faulty). "
             f"Clients find them in {place}\n"
             f"Try: pssmr call {application} {_example(service_class)} --cluster {place}\n"
-            "Ctrl-C stops them.",
+            f"{_dashboards(config)}Ctrl-C stops them.",
             markup=False,
         )
         try:
@@ -87,20 +87,28 @@ def _start(
 ) -> LocalProcesses:
     if cluster is None and base_port is None:
         directory, running = start_temporary(
-            application, replicas=replicas, fault_model=fault_model, on_line=_print_line, verbose=verbose
+            application, replicas=replicas, fault_model=fault_model, on_line=_print_line, verbose=verbose, admin=True
         )
         closing.callback(directory.close)
     else:
         if cluster is None:
             assert base_port is not None
-            check_integer(base_port, "--base-port", 1, 65_536 - 2 * max(1, replicas))
+            check_integer(base_port, "--base-port", 1, 65_536 - 3 * max(1, replicas))
             directory = TemporaryDirectory()
             closing.callback(directory.close)
-            cluster = make_local(directory.path, replicas=replicas, fault_model=fault_model, base_port=base_port)
+            cluster = make_local(
+                directory.path, replicas=replicas, fault_model=fault_model, base_port=base_port, admin=True
+            )
         running = LocalProcesses(application, cluster, on_line=_print_line, verbose=verbose)
         running.start_all(None)
     closing.callback(_stop, running)
     return running
+
+
+def _dashboards(config: ClusterConfig) -> str:
+    """Where to look at the replicas in a browser."""
+    places = [f"http://{each.admin}/" for each in config.replicas if each.admin and not each.admin.endswith(":0")]
+    return f"Dashboards: {' '.join(places)}\n" if places else ""
 
 
 def _example(service_class: type[Service]) -> str:

@@ -1,7 +1,7 @@
 //! What the threads of a replica show of themselves.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Condvar, Mutex};
 use pssmr_execution::Executor;
@@ -190,6 +190,8 @@ impl State {
             log_error: self.log_error.lock().clone(),
             halted,
             uptime_ms: self.started.elapsed().as_millis() as u64,
+            time_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+            version: env!("CARGO_PKG_VERSION"),
         }
     }
 }

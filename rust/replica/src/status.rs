@@ -119,6 +119,10 @@ pub struct ReplicaStatus {
     pub halted: Option<String>,
     /// Since the start, in milliseconds.
     pub uptime_ms: u64,
+    /// What its clock says: milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// The version of pssmr that it runs.
+    pub version: &'static str,
 }
 
 /// Another replica, as this one sees it.

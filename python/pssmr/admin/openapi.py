@@ -1,0 +1,112 @@
+"""What the admin service offers, as OpenAPI has it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from pssmr import _core
+
+Schema = dict[str, Any]
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One path with its method, for the document."""
+
+    method: str
+    path: str
+    summary: str
+    content: str
+    """The media type of the answer."""
+    schema: Schema
+    """Of the answer."""
+    body: Schema | None = None
+    """Of what is sent, by an action."""
+    unwell: str = ""
+    """What an answer with status 503 means, if it is an answer like that with 200."""
+
+
+def ref(name: str) -> Schema:
+    """Refers to one of the document's schemas."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def record(**properties: Schema) -> Schema:
+    """The schema of an object that has all of these."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def one_field(name: str, schema: Schema) -> Schema:
+    """The schema of an object that has this field and no other."""
+    return {**record(**{name: schema}), "additionalProperties": False}
+
+
+TEXT: Schema = {"type": "string"}
+
+
+def status_schema() -> Schema:
+    """The JSON schema of a status, as it stands alone."""
+    schema: Schema = json.loads(_core.status_schema())
+    return schema
+
+
+def document(operations: Iterable[Operation]) -> Schema:
+    """The OpenAPI document of these operations."""
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "pssmr admin service",
+            "version": version("pssmr"),
+            "description": "One replica's health, status, metrics and events. What changes something needs the token"
+            " in the replica's `keys/admin-N.token`.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _described(operation: Operation) -> dict[str, Any]:
+    def answer(description: str, schema: Schema, content: str = JSON) -> dict[str, Any]:
+        return {"description": description, "content": {content: {"schema": schema}}}
+
+    responses = {
+        "200": answer(operation.summary, operation.schema, operation.content),
+        "4XX": answer("The request can't be served: the body says why, and what to do.", ref("Error")),
+    }
+    if operation.unwell:
+        responses["503"] = answer(operation.unwell, operation.schema, operation.content)
+    described: dict[str, Any] = {"summary": operation.summary, "responses": responses}
+    if operation.body is not None:
+        described["security"] = [{"token": []}]
+        described["requestBody"] = {"required": True, "content": {JSON: {"schema": operation.body}}}
+    return described
+
+
+def _schemas() -> dict[str, Schema]:
+    # In a document of its own a status has its parts under `$defs`; here they are schemas like any other.
+    status = json.loads(_core.status_schema().replace("#/$defs/", "#/components/schemas/"))
+    parts = status.pop("$defs")
+    del status["$schema"]
+    check = record(name=TEXT, ok={"type": "boolean"}, detail=TEXT)
+    event = record(event=TEXT, number={"type": "integer"}, time={"type": "number"})
+    return {
+        "ReplicaStatus": status,
+        **parts,
+        "Live": record(live={"type": "boolean"}, halted={"type": ["string", "null"]}),
+        "Ready": record(ready={"type": "boolean"}, checks={"type": "array", "items": check}),
+        "Event": {**event, "description": "`number` counts from the replica's start; `time` is in Unix seconds."},
+        "Error": record(error=record(code=TEXT, message=TEXT, remedy=TEXT)),
+    }
