@@ -16,7 +16,13 @@ pub fn records(bytes: &[u8]) {
     let mut choices = Choices::new(bytes);
     let model = if choices.flag() { FaultModel::Byzantine } else { FaultModel::Crash };
     let membership = membership(model);
-    let config = Config { durability: Durability::Sync, window: 4, retained_slots_max: 16, ..Config::default() };
+    let config = Config {
+        durability: Durability::Sync,
+        window: 4,
+        checkpoint_slots: 8,
+        retained_slots_max: 16,
+        ..Config::default()
+    };
     let me = choices.below(4);
     let now = Now { monotonic: 0, wall: 1 << 60 };
     let mut core = Core::new(config, membership, ReplicaId(me as u16), secret(me), now).expect("good settings");
@@ -36,7 +42,7 @@ pub fn records(bytes: &[u8]) {
                     assert_eq!(delivery.slot, delivered.next(), "slots are delivered in order");
                     delivered = delivery.slot;
                 }
-                Effect::SessionEvicted(_) => {}
+                Effect::SessionEvicted(_) | Effect::Checkpoint(_) => {}
                 other => panic!("a replay has nothing to say: {other:?}"),
             }
         }

@@ -245,12 +245,11 @@ impl Core {
         if slot > self.chain.decided() || slot.0 == 0 {
             return;
         }
-        let message = match self.chain.digest_at(slot) {
-            Some(digest) => PeerMessage::DigestReply { slot, digest },
-            None => {
-                self.offer_checkpoint(from, effects);
-                PeerMessage::Truncated { oldest: self.chain.oldest() }
-            }
+        let message = if let Some(digest) = self.chain.digest_at(slot) {
+            PeerMessage::DigestReply { slot, digest }
+        } else {
+            self.offer_checkpoint(from, effects);
+            PeerMessage::Truncated { oldest: self.chain.oldest() }
         };
         effects.push(Effect::Send { to: from, message });
     }

@@ -18,7 +18,7 @@ use crate::snapshot::CoreSnapshot;
 const VOTES_MAX: usize = 4;
 
 /// What the replica knows of checkpoints.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Checkpoints {
     /// The bytes of batches delivered since the last one was taken: part of the replicated state.
     bytes: u64,
@@ -147,10 +147,10 @@ impl Core {
         if slot <= known {
             return;
         }
-        if !certificate.is_valid(&self.membership) {
-            Self::misbehaviour(from, "a certificate that proves nothing", effects);
-        } else {
+        if certificate.is_valid(&self.membership) {
             self.take_proof(certificate, effects);
+        } else {
+            Self::misbehaviour(from, "a certificate that proves nothing", effects);
         }
     }
 

@@ -303,7 +303,9 @@ impl Pool {
     /// Forgets all but the requests that `is_new` says are still to be decided.
     pub(crate) fn keep_new(&mut self, is_new: impl Fn(&Request) -> bool) {
         let old: Vec<Key> = self.pending.iter().filter(|(_, p)| !is_new(&p.request)).map(|(key, _)| *key).collect();
-        old.iter().for_each(|key| self.remove(key));
+        for key in &old {
+            self.remove(key);
+        }
     }
 
     /// Forgets requests that arrived before `until`: their clients, if they still wait, send them again.

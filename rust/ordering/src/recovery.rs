@@ -109,7 +109,7 @@ impl Core {
                 self.chain.forget(self.config.retained_slots_max, self.config.retained_bytes_max);
             }
             Record::Image(image) if self.gate.replayed == 0 => {
-                check(image.slot == decided, "the snapshot is of another slot")?;
+                check(image.slot == decided && decided > Slot(0), "its snapshot was not restored")?;
                 self.gate.takes_image = true;
                 self.take_image(image);
             }

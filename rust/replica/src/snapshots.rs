@@ -172,7 +172,7 @@ impl SnapshotThread {
             let Some(mut waiting) = self.wait(fetching.as_ref().map(Fetching::deadline)) else { return Ok(()) };
             let now = Instant::now();
             if let Some(certificate) = waiting.transfer.take() {
-                fetching = self.begin_transfer(certificate, now)?;
+                fetching = self.begin_transfer(certificate.checkpoint, now);
             }
             for (from, message) in waiting.messages.drain(..) {
                 match message {
@@ -250,16 +250,16 @@ impl SnapshotThread {
         Ok(())
     }
 
-    fn begin_transfer(&self, certificate: Certificate, now: Instant) -> Result<Option<Fetching>, StorageError> {
-        let Checkpoint { slot, root, .. } = certificate.checkpoint;
+    fn begin_transfer(&self, checkpoint: Checkpoint, now: Instant) -> Option<Fetching> {
+        let Checkpoint { slot, root, .. } = checkpoint;
         // It may be here already, from before a crash.
         let own = self.snapshots.open_snapshot(slot).ok().filter(|own| own.manifest().root() == root);
         if own.is_some() {
             self.hand_over(slot);
-            return Ok(None);
+            return None;
         }
         tracing::info!(%slot, %root, "fetching a snapshot from other replicas");
-        Ok(Some(Fetching::new(certificate.checkpoint, self.me, self.replicas, Arc::clone(&self.snapshots), now)))
+        Some(Fetching::new(checkpoint, self.me, self.replicas, Arc::clone(&self.snapshots), now))
     }
 
     /// Asks for what is missing. True if the transfer has ended.
@@ -267,7 +267,7 @@ impl SnapshotThread {
         for (to, message) in fetching.requests(now) {
             self.inbox.send(to, message);
         }
-        *self.state.transfer.lock() = fetching.progress();
+        *self.state.transfer.lock() = Some(fetching.progress());
         if fetching.is_complete() {
             let slot = fetching.slot();
             fetching.finish()?;

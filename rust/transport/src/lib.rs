@@ -61,9 +61,9 @@ mod waker;
 
 pub use config::{AcceptKeys, TransportConfig};
 pub use counters::Counters;
+pub use error::{CloseReason, DownReason, FrameError, HandshakeFailure, SendError, TransportError};
 #[cfg(feature = "fuzzing")]
 pub use framing::frames_in_pieces;
-pub use error::{CloseReason, DownReason, FrameError, HandshakeFailure, SendError, TransportError};
 pub use link::{Event, LinkId};
 pub use transport::Transport;
 pub use waker::Waker;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use pssmr_ordering::{Config, Core, Delivery, Durability, Effect, Input, Now, Promise, Record};
 use pssmr_types::{
-    BatchLimits, Digest, FaultModel, Membership, PeerMessage, ReplicaId, Request, SecretKey, Slot, View, chain_digest,
-    genesis,
+    BatchLimits, Checkpoint, Digest, FaultModel, Membership, PeerMessage, ReplicaId, Request, SecretKey, Slot, View,
+    chain_digest, genesis,
 };
 
 use super::request;
@@ -150,8 +150,16 @@ impl Cluster {
                         last = Some(delivery.slot);
                         host.delivered.push(delivery);
                     }
+                    Effect::Checkpoint(snapshot) => {
+                        let (slot, digest) = (snapshot.slot, snapshot.digest);
+                        let root = Digest::of("pssmr fuzz snapshot 1", &snapshot.encode());
+                        inputs.push(Input::CheckpointTaken(Checkpoint { slot, digest, root }));
+                    }
+                    // Nobody lags so far that only a snapshot helps, whatever the liar says.
+                    Effect::Transfer(certificate) => panic!("{id} wants the snapshot of {certificate:?}"),
+                    Effect::Install(slot) => panic!("{id} goes on from a snapshot of {slot}"),
                     Effect::Halt(why) => panic!("{id} halts: {why}"),
-                    Effect::Reply { .. } | Effect::SessionEvicted(_) | Effect::Event(_) => {}
+                    Effect::Reply { .. } | Effect::SessionEvicted(_) | Effect::Event(_) | Effect::Stable(_) => {}
                 }
             }
             inputs.extend(last.map(Input::Executed));

@@ -140,7 +140,9 @@ mod tests {
         let mut notices = vec![checkpoint(1), Notice::Acknowledged { client: ANN, below: 2 }, checkpoint(3)];
         replies.announce(&mut notices);
         (1..=2).for_each(|sequence| inserted(&mut replies, 1, sequence));
-        notices.into_iter().for_each(|notice| replies.take(notice));
+        for notice in notices {
+            replies.take(notice);
+        }
         replies.take(Notice::Acknowledged { client: ANN, below: 3 });
         assert!(replies.get(ANN, 1).is_some(), "the snapshot has it");
         assert!(replies.taken(failed(2)).is_none(), "not the one that is awaited");
@@ -166,7 +168,9 @@ mod tests {
         inserted(&mut replies, 10, 8);
         assert!(replies.get(ANN, 1).is_none() && replies.get(ANN, 2).is_none());
         assert!(replies.get(ANN, 7).is_some() && replies.get(ANN, 8).is_some());
-        notices.into_iter().for_each(|notice| replies.take(notice));
+        for notice in notices {
+            replies.take(notice);
+        }
         assert!(replies.taken(failed(1)).is_none());
         replies.end_sessions(Slot(9));
         assert!(replies.get(ANN, 7).is_some(), "the session goes on");

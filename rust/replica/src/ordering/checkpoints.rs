@@ -111,9 +111,10 @@ impl OrderingThread {
     /// The replica needs a snapshot of others.
     pub(super) fn transfer(&mut self, certificate: Certificate) {
         let slot = certificate.checkpoint.slot;
-        match self.checkpointing.as_ref().filter(|checkpointing| checkpointing.is_possible) {
-            Some(checkpointing) => checkpointing.inbox.transfer(certificate),
-            None => tracing::error!(%slot, "the replica needs a snapshot of others, and can't restore one"),
+        if let Some(checkpointing) = self.checkpointing.as_ref().filter(|checkpointing| checkpointing.is_possible) {
+            checkpointing.inbox.transfer(certificate);
+        } else {
+            tracing::error!(%slot, "the replica needs a snapshot of others, and can't restore one");
         }
     }
 

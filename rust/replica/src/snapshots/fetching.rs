@@ -115,12 +115,12 @@ impl Fetching {
     }
 
     /// How far it is.
-    pub(crate) fn progress(&self) -> Option<TransferStatus> {
+    pub(crate) fn progress(&self) -> TransferStatus {
         let status = |bytes, done| TransferStatus { slot: self.slot().0, bytes, bytes_done: done };
-        let Some(file) = &self.file else { return Some(status(0, 0)) };
+        let Some(file) = &self.file else { return status(0, 0) };
         let manifest = file.manifest();
         let missing = u64::from(file.missing_count()) * u64::from(manifest.chunk_bytes);
-        Some(status(manifest.bytes, manifest.bytes.saturating_sub(missing)))
+        status(manifest.bytes, manifest.bytes.saturating_sub(missing))
     }
 
     pub(crate) fn is_complete(&self) -> bool {

@@ -167,10 +167,10 @@ impl Disk {
 
     /// What is in the log.
     pub(super) fn records(&self) -> Vec<Record> {
-        self.records.iter().map(decode).collect()
+        self.records.iter().map(|bytes| decode(bytes)).collect()
     }
 }
 
-fn decode(bytes: &Vec<u8>) -> Record {
-    Record::decode(bytes.clone().into()).expect("it was encoded here")
+fn decode(bytes: &[u8]) -> Record {
+    Record::decode(bytes.to_vec().into()).expect("it was encoded here")
 }

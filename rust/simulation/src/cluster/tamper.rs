@@ -58,7 +58,9 @@ pub(super) fn tamper(
             if random.chance(1, 3) {
                 signatures.pop();
             } else if random.chance(1, 2) {
-                signatures.iter_mut().for_each(|(replica, _)| replica.0 = random.below(8) as u16);
+                for (replica, _) in &mut signatures {
+                    replica.0 = random.below(8) as u16;
+                }
             }
             PeerMessage::Certificate(Certificate { checkpoint: checkpoint(random, certificate.checkpoint), signatures })
         }

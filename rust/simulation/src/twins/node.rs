@@ -81,6 +81,10 @@ impl Node {
                     Effect::Event(event) => said.push(Said::Event(event)),
                     Effect::Halt(why) => said.push(Said::Halt(why)),
                     Effect::SessionEvicted(_) => {}
+                    // Scenarios end long before a checkpoint.
+                    Effect::Checkpoint(_) | Effect::Stable(_) | Effect::Transfer(_) | Effect::Install(_) => {
+                        unreachable!("there is no checkpoint")
+                    }
                     Effect::Promise(_) | Effect::Persist(_) => unreachable!("nothing is kept"),
                 }
             }
