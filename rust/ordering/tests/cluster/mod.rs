@@ -167,7 +167,7 @@ impl Cluster {
                     self.stable[replica] = Some(certificate);
                 }
                 Effect::Transfer(certificate) => self.wanted[replica] = Some(certificate),
-                Effect::Install(slot) => self.delivered[replica] = self.snapshots[replica][&slot].1.clone(),
+                Effect::Install(slot) => self.delivered[replica].clone_from(&self.snapshots[replica][&slot].1),
                 Effect::SessionEvicted(_) | Effect::Event(_) => {}
             }
         }
