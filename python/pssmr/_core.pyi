@@ -339,6 +339,8 @@ class ClientCore:
         """
     def submit_state_digests(self, timeout: float | None = None) -> int:
         """Asks for the digest of each replica's state, at one position of the total order; returns the token."""
+    def submit_checkpoint(self, timeout: float | None = None) -> int:
+        """Asks for a checkpoint, and for the digest of each replica's state there; returns the token."""
     def submit_status(self, replica: int, timeout: float | None = None) -> int:
         """Asks one replica how it is; returns the token."""
     def drain(self) -> list[tuple[int, Any, bool]]:

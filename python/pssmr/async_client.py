@@ -269,6 +269,21 @@ class AsyncClient:
         digests: dict[int, bytes] = await connection.ask(token, dict)
         return digests
 
+    async def checkpoint(self) -> dict[int, bytes]:
+        """Has a checkpoint taken: the digest of each replica's state there, as `state_digests` gives it.
+
+        Each replica writes a snapshot of its state in the background; when f + 1 have found the same, `status` shows
+        its slot as `checkpoint`, and the log before it goes. None is taken if the last one is younger than 10 s.
+
+        Raises:
+            Unavailable: If the cluster can't do it now.
+            OutcomeUnknown: If too few replicas answered in time.
+        """
+        connection = self._open_connection()
+        token = connection.core.submit_checkpoint(self._timeout)
+        digests: dict[int, bytes] = await connection.ask(token, dict)
+        return digests
+
     async def _send(self, command: Command[Any, Any], payload: bytes) -> asyncio.Future[Any]:
         """Sends a command as soon as there is room for it."""
         self._options.check_size(command.name, payload)

@@ -141,6 +141,14 @@ def test_up_runs_a_cluster_that_call_and_status_reach_and_leaves_nothing(
     listed = json.loads(pssmr("status", "--cluster", directory, "--json").stdout)
     assert [each["id"] for each in listed] == [0, 1, 2, 3]
 
+    taken = pssmr("checkpoint", "--cluster", directory)
+    assert taken.returncode == 0, taken.stderr
+    assert len(re.findall(r"replica \d: state \w{16}, checkpoint at slot \d", taken.stdout)) >= 3
+    again = pssmr("checkpoint", "--cluster", directory, "--json")
+    assert again.returncode == ExitCode.FAILED
+    assert "younger than 10 s" in again.stderr
+    assert json.loads(again.stdout)["checkpoint"] == {}
+
     victim = replicas[3]
     os.kill(victim, signal.SIGKILL)
     running.wait_for(r"replica \d \| ended with signal SIGKILL")

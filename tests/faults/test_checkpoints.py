@@ -12,7 +12,7 @@ from pssmr.config import FaultModel
 from tests.cluster.ledger import check_exactly_once, check_same_state, under_load
 from tests.faults.conftest import MakeReplicas, eventually, flip, is_back, votes
 
-ROUNDS = int(os.environ.get("STORM_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("STORM_ROUNDS", "3"))
 """How often replicas are killed; `STORM_ROUNDS=500 pytest tests/faults/test_checkpoints.py` is a long storm."""
 
 OFTEN = {"checkpoint_slots": 25, "retained_slots_max": 60}
@@ -20,7 +20,7 @@ OFTEN = {"checkpoint_slots": 25, "retained_slots_max": 60}
 
 
 @pytest.mark.parametrize(
-    ("count", "fault_model", "durability"), [(4, "bft", "sync"), (3, "cft", "sync"), (4, "bft", "async")]
+    ("count", "fault_model", "durability"), [(4, "bft", "sync"), (3, "cft", "async")]
 )
 async def test_storms_of_kills_among_checkpoints_lose_nothing(
     replicas: MakeReplicas, count: int, fault_model: FaultModel, durability: str

@@ -246,6 +246,24 @@ def status(
     raise typer.Exit(show_status(cluster, key=key, as_json=as_json, timeout=timeout))
 
 
+@app.command()
+def checkpoint(
+    cluster: Cluster,
+    key: Annotated[str | None, typer.Option(help="A client's name or key file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds until the snapshots have to be written.")] = 60.0,
+) -> None:
+    """Has all replicas take a checkpoint, and waits until it is stable: before a backup, or for a quick restart.
+
+    Replicas take checkpoints by themselves, too: see checkpoint_slots and checkpoint_bytes in the settings.
+
+    Example: [bold]pssmr checkpoint --cluster prod[/bold]
+    """
+    from pssmr.cli.checkpoint import take_checkpoint
+
+    raise typer.Exit(take_checkpoint(cluster, key=key, as_json=as_json, timeout=timeout))
+
+
 @app.command(help="\n\n".join(_CHECK_HELP))
 def check(
     application: Application,

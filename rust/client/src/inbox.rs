@@ -28,6 +28,8 @@ pub enum Work {
     Command(Bytes),
     /// Compare the replicas' states, at one position of the total order.
     StateDigests,
+    /// The same, and have a checkpoint taken there.
+    Checkpoint,
     /// Ask one replica how it is.
     Status(ReplicaId),
 }
@@ -36,7 +38,7 @@ impl Submission {
     pub(crate) fn payload_bytes(&self) -> usize {
         match &self.work {
             Work::Command(payload) => payload.len(),
-            Work::StateDigests | Work::Status(_) => 0,
+            Work::StateDigests | Work::Checkpoint | Work::Status(_) => 0,
         }
     }
 }

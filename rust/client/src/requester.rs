@@ -173,9 +173,10 @@ impl Requester {
             Work::Command(payload) => {
                 self.waiting.push_back(Waiting { token, operation: Operation::Command, payload, deadline });
             }
-            Work::StateDigests => {
-                let payload = Bytes::new();
-                self.waiting.push_back(Waiting { token, operation: Operation::StateDigest, payload, deadline });
+            work @ (Work::StateDigests | Work::Checkpoint) => {
+                let takes_checkpoint = matches!(work, Work::Checkpoint);
+                let operation = if takes_checkpoint { Operation::Checkpoint } else { Operation::StateDigest };
+                self.waiting.push_back(Waiting { token, operation, payload: Bytes::new(), deadline });
             }
             Work::Status(replica) => {
                 self.status_queries[replica.index()].push(StatusQuery { token, deadline });
@@ -328,7 +329,7 @@ impl Requester {
         while self.window.has_room()
             && let Some(waiting) = self.waiting.pop_front()
         {
-            let collects = waiting.operation == Operation::StateDigest;
+            let collects = matches!(waiting.operation, Operation::StateDigest | Operation::Checkpoint);
             let (low, sequence) = (self.window.low(), self.window.next());
             let request = Request::new(client, sequence, low, waiting.operation, &waiting.payload);
             let (to, burst) = &mut bursts[usize::from(collects)];

@@ -14,14 +14,20 @@ use crate::record::{Image, Record};
 use crate::sessions::Sessions;
 use crate::snapshot::CoreSnapshot;
 
+/// A checkpoint that is asked for is taken if the last one is older than this, in nanoseconds of agreed time: a client that
+/// asks all the time keeps nobody busy.
+const ASKED_INTERVAL: u64 = 10_000_000_000;
+
 /// How many checkpoints of each replica are remembered until one is stable.
 const VOTES_MAX: usize = 4;
 
 /// What the replica knows of checkpoints.
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoints {
-    /// The bytes of batches delivered since the last one was taken: part of the replicated state.
+    /// The bytes of batches delivered since the last one was taken, and the agreed time there: part of the replicated
+    /// state.
     bytes: u64,
+    taken_at: u64,
     /// By replica, what it said of slots above the stable one; the newest last.
     votes: Vec<VecDeque<CheckpointVote>>,
     stable: Option<Certificate>,
@@ -37,6 +43,7 @@ impl Checkpoints {
     pub(crate) fn new(replicas: usize) -> Self {
         Self {
             bytes: 0,
+            taken_at: 0,
             votes: vec![VecDeque::new(); replicas],
             stable: None,
             due_images: Vec::new(),
@@ -61,22 +68,25 @@ impl Checkpoints {
 }
 
 impl Core {
-    /// A slot was delivered: if a checkpoint is due, it is taken of the state after exactly this slot.
-    pub(crate) fn count_for_checkpoint(&mut self, slot: Slot, bytes: usize, effects: &mut Vec<Effect>) {
+    /// A slot was delivered: if a checkpoint is due, or somebody has asked for one, it is taken of the state after exactly
+    /// this slot.
+    pub(crate) fn count_for_checkpoint(&mut self, slot: Slot, bytes: usize, is_asked: bool, effects: &mut Vec<Effect>) {
+        let timestamp = self.chain.decided_timestamp();
         let checkpoints = &mut self.checkpoints;
         checkpoints.bytes += bytes as u64;
         // By the slot's number, not by distance: replicas that once disagreed on what was last agree on the next one.
-        let is_due =
-            slot.0.is_multiple_of(self.config.checkpoint_slots) || checkpoints.bytes >= self.config.checkpoint_bytes;
+        let is_due = slot.0.is_multiple_of(self.config.checkpoint_slots)
+            || checkpoints.bytes >= self.config.checkpoint_bytes
+            || is_asked && timestamp >= checkpoints.taken_at.saturating_add(ASKED_INTERVAL);
         if !is_due {
             return;
         }
-        checkpoints.bytes = 0;
+        (checkpoints.bytes, checkpoints.taken_at) = (0, timestamp);
         checkpoints.due_images.push(slot);
         effects.push(Effect::Checkpoint(Arc::new(CoreSnapshot {
             slot,
             digest: self.chain.decided_digest(),
-            timestamp: self.chain.decided_timestamp(),
+            timestamp,
             position: self.sessions.position(),
             sessions: self.sessions.snapshot(),
         })));
@@ -270,7 +280,7 @@ impl Core {
             sessions.standing(request.client, request.sequence, request.operation) == crate::sessions::Standing::New
         });
         self.catch_up.give_up();
-        self.checkpoints.bytes = 0;
+        (self.checkpoints.bytes, self.checkpoints.taken_at) = (0, timestamp);
         self.checkpoints.due_images.clear();
         self.executed = self.executed.max(slot);
         self.decided_at_retransmit = slot;

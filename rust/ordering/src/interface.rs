@@ -389,7 +389,7 @@ pub struct Command {
     pub sequence: u64,
     /// Replies to the session's sequences below this are no longer wanted.
     pub acknowledged: u64,
-    /// A command or a state digest; never the opening of a session.
+    /// A command, a state digest or a checkpoint, which is answered as a state digest; never the opening of a session.
     pub operation: Operation,
     /// The argument.
     pub payload: Bytes,

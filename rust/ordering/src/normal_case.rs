@@ -2,7 +2,9 @@
 //! with a window of them in flight.
 
 use pssmr_types::states::WINDOW_MAX;
-use pssmr_types::{Batch, Lock, Outcome, PeerMessage, Propose, ReplicaId, Request, Slot, Vote, chain_digest};
+use pssmr_types::{
+    Batch, Lock, Operation, Outcome, PeerMessage, Propose, ReplicaId, Request, Slot, Vote, chain_digest,
+};
 
 use crate::chain::Link;
 use crate::core::{Core, Phase, Tip, nanos};
@@ -293,11 +295,13 @@ impl Core {
         let Link { digest, batch, .. } = self.chain.decide_next();
         let bytes = batch.bytes().len();
         let mut commands = Vec::with_capacity(batch.requests().len());
+        let mut asks_for_checkpoint = false;
         for request in batch.requests() {
             let (client, sequence) = (request.client, request.sequence);
             self.pool.delivered(&pool::key(request));
             let outcome = match self.sessions.apply(request) {
                 Applied::Execute => {
+                    asks_for_checkpoint |= request.operation == Operation::Checkpoint;
                     commands.push(Command {
                         position: self.sessions.position(),
                         client,
@@ -320,7 +324,7 @@ impl Core {
         }
         effects.push(Effect::Deliver(Delivery { slot, digest, timestamp: batch.timestamp(), commands }));
         self.progressed = self.now.monotonic;
-        self.count_for_checkpoint(slot, bytes, effects);
+        self.count_for_checkpoint(slot, bytes, asks_for_checkpoint, effects);
     }
 
     /// Cuts the chain back. The requests of the slots cut off are still pending, and the slots that this replica's state

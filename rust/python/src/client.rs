@@ -107,6 +107,12 @@ impl ClientCore {
         Ok(self.submit_works(py, vec![Work::StateDigests], timeout)?[0])
     }
 
+    /// Asks for a checkpoint, and for the digest of each replica's state there; returns the token.
+    #[pyo3(signature = (timeout=None))]
+    fn submit_checkpoint(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
+        Ok(self.submit_works(py, vec![Work::Checkpoint], timeout)?[0])
+    }
+
     /// Asks one replica how it is; returns the token.
     #[pyo3(signature = (replica, timeout=None))]
     fn submit_status(&self, py: Python<'_>, replica: u16, timeout: Option<f64>) -> PyResult<u64> {

@@ -23,12 +23,18 @@ pub(crate) struct Meters {
 /// The snapshots written.
 #[derive(Debug, Default)]
 pub(crate) struct SnapshotMeters {
+    begun: AtomicU64,
     written: AtomicU64,
     last_bytes: AtomicU64,
     last_ms: AtomicU64,
 }
 
 impl SnapshotMeters {
+    /// One is going to be written.
+    pub(crate) fn began(&self) {
+        self.begun.fetch_add(1, Relaxed);
+    }
+
     /// One of so many bytes took so long.
     pub(crate) fn wrote(&self, bytes: u64, duration: Duration) {
         self.written.fetch_add(1, Relaxed);
@@ -38,6 +44,7 @@ impl SnapshotMeters {
 
     pub(crate) fn status(&self) -> SnapshotStatus {
         SnapshotStatus {
+            begun: self.begun.load(Relaxed),
             written: self.written.load(Relaxed),
             last_bytes: self.last_bytes.load(Relaxed),
             last_ms: self.last_ms.load(Relaxed),

@@ -289,7 +289,7 @@ impl OrderingThread {
             seed: digest.0,
             kind: match command.operation {
                 Operation::Command => CommandKind::Application,
-                Operation::StateDigest => CommandKind::StateDigest,
+                Operation::StateDigest | Operation::Checkpoint => CommandKind::StateDigest,
                 Operation::OpenSession => unreachable!("the opening of a session is not delivered"),
             },
             payload: command.payload,

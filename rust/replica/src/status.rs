@@ -22,7 +22,9 @@ pub enum Role {
 /// The snapshots that a replica has written since it was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SnapshotStatus {
-    /// How many.
+    /// How many were begun.
+    pub begun: u64,
+    /// How many were written.
     pub written: u64,
     /// Bytes of the last one.
     pub last_bytes: u64,

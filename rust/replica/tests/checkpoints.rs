@@ -70,13 +70,15 @@ fn logs_are_cut_off_at_checkpoints_and_replicas_come_back_from_them() {
                 !proven.is_empty() && kept.len() <= 2 && !kept[0].starts_with("00000000000000000020.")
             })
         });
-        assert!((0..n).all(|id| cluster.status(id).checkpoint > 20));
+        eventually("all know a checkpoint", || (0..n).all(|id| cluster.status(id).checkpoint > 20));
         let before = common_state(&client, usize::from(n));
         for _ in 0..2 {
             (0..n).for_each(|id| cluster.stop_replica(id));
             (0..n).for_each(|id| cluster.start_replica(id, Arc::new(Silent)));
             assert_eq!(common_state(&client, usize::from(n)), before);
-            assert!((0..n).all(|id| cluster.status(id).role != Role::Learner && cluster.status(id).checkpoint > 20));
+            eventually("all vote", || {
+                (0..n).all(|id| cluster.status(id).role != Role::Learner && cluster.status(id).checkpoint > 20)
+            });
         }
         work(&client, 500);
         assert_eq!(number_of(client.call(get("sum"))), 2500);
@@ -102,7 +104,7 @@ fn a_replica_that_lags_too_far_is_given_a_snapshot_while_the_others_go_on() {
         cluster.start_replica(3, Arc::new(Silent));
         work(&client, 500);
         common_state(&client, 4);
-        assert!(cluster.status(3).checkpoint > 100);
+        eventually("it has the proof", || cluster.status(3).checkpoint > 100);
         eventually("it votes", || cluster.status(3).role != Role::Learner);
         // It is one of the quorum.
         cluster.stop_replica(1);
@@ -138,17 +140,48 @@ fn a_snapshot_that_a_replica_needs_and_can_not_read_comes_from_the_others() {
     cluster.start_replica(2, Arc::new(Silent));
     work(&client, 100);
     common_state(&client, 4);
-    assert_ne!(cluster.status(2).role, Role::Learner);
+    eventually("it votes still", || cluster.status(2).role != Role::Learner);
 }
 
 #[test]
 fn a_replica_with_an_empty_disk_gets_all_of_the_state() {
-    let (mut cluster, root) = cluster(FaultModel::Crash, 3, Durability::Sync);
+    let (mut cluster, root) = cluster(FaultModel::Byzantine, 4, Durability::Sync);
     let client = cluster.client(0);
     work(&client, 1500);
     cluster.stop_replica(2);
     std::fs::remove_dir_all(directory(&root, 2)).expect("it is there");
     cluster.start_replica(2, Arc::new(Silent));
     work(&client, 100);
+    common_state(&client, 4);
+}
+
+#[test]
+fn a_replica_that_lost_its_disk_and_is_told_so_follows_without_a_vote() {
+    let (mut cluster, root) = cluster(FaultModel::Crash, 3, Durability::Sync);
+    let client = cluster.client(0);
+    work(&client, 1500);
+    cluster.stop_replica(2);
+    std::fs::remove_dir_all(directory(&root, 2)).expect("it is there");
+    std::fs::create_dir(directory(&root, 2)).expect("it can be made");
+    std::fs::write(directory(&root, 2).join("voted"), b"").expect("it can be written");
+    cluster.start_replica(2, Arc::new(Silent));
+    work(&client, 100);
     common_state(&client, 3);
+    eventually("it says so", || cluster.status(2).decided > 100);
+    assert_eq!(cluster.status(2).role, Role::Learner);
+}
+
+#[test]
+fn a_replica_without_its_log_and_snapshots_knows_how_far_it_may_have_voted() {
+    let (mut cluster, root) = cluster(FaultModel::Byzantine, 4, Durability::Sync);
+    let client = cluster.client(0);
+    work(&client, 1000);
+    cluster.stop_replica(2);
+    for part in ["log", "snapshots"] {
+        std::fs::remove_dir_all(directory(&root, 2).join(part)).expect("it is there");
+    }
+    cluster.start_replica(2, Arc::new(Silent));
+    work(&client, 1000);
+    common_state(&client, 4);
+    eventually("it votes", || cluster.status(2).role == Role::Follower);
 }

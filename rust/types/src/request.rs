@@ -17,6 +17,8 @@ pub enum Operation {
     OpenSession,
     /// The digest of the whole state at this request's position; the payload is empty.
     StateDigest,
+    /// The same, and a checkpoint after this request's slot; the payload is empty.
+    Checkpoint,
 }
 
 impl Operation {
@@ -25,6 +27,7 @@ impl Operation {
             Self::Command => 0,
             Self::OpenSession => 1,
             Self::StateDigest => 2,
+            Self::Checkpoint => 3,
         }
     }
 
@@ -33,6 +36,7 @@ impl Operation {
             0 => Ok(Self::Command),
             1 => Ok(Self::OpenSession),
             2 => Ok(Self::StateDigest),
+            3 => Ok(Self::Checkpoint),
             _ => Err(DecodeError::UnknownTag("operation", tag)),
         }
     }

@@ -85,6 +85,7 @@ impl OrderingThread {
             self.inbox.tell(Input::CheckpointTaken(Checkpoint { slot, digest, root }));
             return;
         }
+        self.state.meters.snapshots.began();
         self.notices.push(Notice::Checkpoint(core));
         // Before any command of a later slot can end.
         self.clients.notify(&mut self.notices);

@@ -119,7 +119,8 @@ impl Client {
 
     fn command(&mut self, client: ClientId, sequence: u64, acknowledged: u64) -> Request {
         if self.random.chance(1, 20) {
-            return Request::new(client, sequence, acknowledged, Operation::StateDigest, b"");
+            let operation = *self.random.pick(&[Operation::StateDigest, Operation::Checkpoint]);
+            return Request::new(client, sequence, acknowledged, operation, b"");
         }
         let mut payload = vec![0; self.habits.payload];
         for byte in payload.iter_mut().take(16) {
