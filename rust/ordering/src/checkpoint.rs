@@ -244,6 +244,7 @@ impl Core {
         self.cut_back(self.chain.decided(), effects);
         self.restore(snapshot);
         self.persist(|| Record::Installed(slot), effects);
+        self.catch_up.learned_in(self.view);
         self.checkpoints.due_images.push(slot);
         self.writeset.decided(slot, None);
         self.tidy_shelf();
