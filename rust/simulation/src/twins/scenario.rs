@@ -80,7 +80,7 @@ impl Scenario {
             request_timeout_max: Duration::from_nanos(8 * TIMEOUT),
             heartbeat_interval: Duration::from_nanos(TIMEOUT / 2),
             retransmit_interval: Duration::from_nanos(TIMEOUT / 4),
-            checkpoint_slots: *random.pick(&[2, 5, 50_000]),
+            checkpoint_slots: if random.chance(1, 8) { random.between(2, 5) } else { 50_000 },
             ..Config::default()
         };
         let mut liars: Vec<u16> = (0..size.replicas() as u16).collect();
