@@ -240,6 +240,12 @@ impl Core {
             return;
         };
         assert_eq!(proof.checkpoint.digest, snapshot.digest, "the host has verified the snapshot");
+        // The chain got there meanwhile, with a view's base, say. It stays: this replica may have voted or proposed above.
+        if self.chain.digest_at(slot) == Some(snapshot.digest) {
+            self.decide_fetched(slot, effects);
+            self.settle(proof, effects);
+            return;
+        }
         effects.push(Effect::Install(slot));
         self.cut_back(self.chain.decided(), effects);
         self.restore(snapshot);

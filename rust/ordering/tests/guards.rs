@@ -222,3 +222,51 @@ fn a_replica_that_forgot_locks_the_slot_with_which_it_votes_again() {
     });
     assert_eq!(state, Some(Some(Lock { view: View(0), slot: Slot(4), digest: vote.digest })));
 }
+
+/// Found by `pssmr-simulation run --profile bft4 --seed 1064`.
+#[test]
+fn a_leader_whose_chain_has_the_slot_of_a_snapshot_keeps_what_it_proposed_above() {
+    let config = Config { checkpoint_slots: 4, ..Config::default() };
+    let mut cluster = Cluster::new(FaultModel::Byzantine, 4, &config);
+    let session = cluster.open_session();
+    let leader = ReplicaId(2);
+    cluster.down[2] = true;
+    for sequence in 1..=12 {
+        cluster.send(&command(session, sequence));
+        cluster.settle();
+    }
+    // The leader to be lags, looks for what it lacks, and hears that it is not kept any more.
+    cluster.down[2] = false;
+    cluster.pass_without(1000, |_, to, m| to == leader && !matches!(m, PeerMessage::Status(_) | PeerMessage::Stop(_)));
+    let stable = cluster.stable[0].clone().expect("there is a stable checkpoint");
+    let slot = stable.checkpoint.slot;
+    for message in [PeerMessage::Certificate(stable), PeerMessage::Truncated { oldest: slot }] {
+        let epoch = cluster.epoch;
+        cluster.step(2, Input::Message { from: ReplicaId(0), epoch, message });
+    }
+    assert!(cluster.wanted[2].is_some(), "it wants a snapshot");
+    // Before the snapshot is there, its view comes: it fetches the base after all, and proposes on top of it.
+    for replica in 0..4 {
+        for voter in (0..4).filter(|voter| usize::from(*voter) != replica) {
+            let epoch = cluster.epoch;
+            cluster
+                .step(replica, Input::Message { from: ReplicaId(voter), epoch, message: PeerMessage::Stop(View(2)) });
+        }
+    }
+    let decides =
+        |m: &PeerMessage| matches!(m, PeerMessage::Write(_) | PeerMessage::Accept(_) | PeerMessage::DigestReply { .. });
+    cluster.settle_without(|_, to, message| to == leader && decides(message));
+    let core = &cluster.cores[2];
+    let head = core.head();
+    assert!(core.is_active() && core.view() == View(2) && core.decided() < slot && slot < head);
+
+    cluster.hand_over(2);
+    cluster.send(&command(session, 13));
+    assert!(cluster.cores[2].decided() >= slot, "the checkpoint proves that it is decided");
+    let again = cluster.network.iter().find(|(by, _, message)| {
+        *by == leader && matches!(message, PeerMessage::Propose(propose) if propose.slot <= head)
+    });
+    assert_eq!(again, None, "no slot is proposed twice in a view");
+    cluster.settle();
+    assert!((0..4).all(|replica| cluster.executed(replica).last() == Some(&13)));
+}
