@@ -1,7 +1,7 @@
 //! A replica's log as its core reads it: records that follow on each other or not.
 
 use bytes::Bytes;
-use pssmr_ordering::{Config, Core, Durability, Effect, Input, Now, Promise, Record};
+use pssmr_ordering::{Config, Core, CoreSnapshot, Durability, Effect, Input, Now, Promise, Record};
 use pssmr_types::{Batch, Digest, FaultModel, ReplicaId, Signature, Slot, Sync, View};
 
 use crate::byzantine_peer::requests;
@@ -19,8 +19,8 @@ pub fn records(bytes: &[u8]) {
     let config = Config {
         durability: Durability::Sync,
         window: 4,
-        checkpoint_slots: 8,
         retained_slots_max: 16,
+        checkpoint_slots: 3,
         ..Config::default()
     };
     let me = choices.below(4);
@@ -33,6 +33,14 @@ pub fn records(bytes: &[u8]) {
             break;
         }
         let Some(record) = draw(&mut choices, &core) else { continue };
+        if let Some(slot) = core.snapshot_before(&record) {
+            if slot < core.decided() || core.head() > core.decided() {
+                return;
+            }
+            let digest = Digest([choices.byte(); 32]);
+            core.restore(&CoreSnapshot { slot, digest, timestamp: 0, position: slot.0, sessions: Vec::new() });
+            delivered = slot;
+        }
         if core.replay(&record, &mut effects).is_err() {
             return;
         }
@@ -61,7 +69,8 @@ fn draw(choices: &mut Choices<'_>, core: &Core) -> Option<Record> {
     let head = core.head().0;
     Some(match choices.below(16) {
         0 => {
-            let bytes = choices.bytes(80);
+            let length = choices.below(256);
+            let bytes = choices.bytes(length);
             let record = Record::decode(Bytes::copy_from_slice(bytes)).ok()?;
             let mut again = Vec::new();
             if let Some(tail) = record.encode(&mut again) {
@@ -83,7 +92,8 @@ fn draw(choices: &mut Choices<'_>, core: &Core) -> Option<Record> {
             let batch = Batch::new(choices.number(), requests(choices));
             Record::Slot { slot: Slot(choices.near(head + 1)), proposed: choices.flag(), batch }
         }
-        10 | 11 => Record::Wrote(Slot(choices.near(head))),
+        10 => Record::Installed(Slot(choices.near(core.decided().0))),
+        11 => Record::Wrote(Slot(choices.near(head))),
         12 | 13 => {
             let slot = Slot(choices.near(head));
             let digest = if choices.flag() { core.status().digest } else { Digest([choices.byte(); 32]) };

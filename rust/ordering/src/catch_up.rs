@@ -354,7 +354,7 @@ impl Core {
     }
 
     /// What is on the chain up to `slot` is decided, by the word of k replicas.
-    fn decide_fetched(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
+    pub(crate) fn decide_fetched(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
         while self.chain.decided() < slot {
             self.deliver_next(effects);
         }

@@ -250,10 +250,17 @@ impl Core {
             return;
         };
         assert_eq!(proof.checkpoint.digest, snapshot.digest, "the host has verified the snapshot");
+        // The chain got there meanwhile, with a view's base, say. It stays: this replica may have voted or proposed above.
+        if self.chain.digest_at(slot) == Some(snapshot.digest) {
+            self.decide_fetched(slot, effects);
+            self.settle(proof, effects);
+            return;
+        }
         effects.push(Effect::Install(slot));
         self.cut_back(self.chain.decided(), effects);
         self.restore(snapshot);
         self.persist(|| Record::Installed(slot), effects);
+        self.catch_up.learned_in(self.view);
         self.checkpoints.due_images.push(slot);
         self.writeset.decided(slot, None);
         self.tidy_shelf();

@@ -123,6 +123,7 @@ impl Core {
             Record::Installed(slot) => {
                 check(*slot == decided && self.chain.oldest() == slot.next(), "the snapshot was not restored")?;
                 self.writeset.decided(*slot, None);
+                self.catch_up.learned_in(self.view);
                 self.tidy_shelf();
             }
         }

@@ -153,6 +153,14 @@ mod tests {
     }
 
     #[test]
+    fn votes_for_what_was_cut_off_count_no_more() {
+        let mut votes = VoteSet::new(4, 4);
+        (0..3).for_each(|from| seen(&mut votes, from, 0, 5));
+        votes.truncated(Slot(3));
+        assert_eq!(votes.slot_with(3), Slot(3), "another chain may grow from there");
+    }
+
+    #[test]
     fn an_early_vote_counts_when_the_chain_gets_there() {
         let mut votes = VoteSet::new(4, 4);
         assert!(votes.record(ReplicaId(0), &vote(0, 3), None));

@@ -40,11 +40,13 @@ pub struct Tally {
     pub seen: u64,
     /// Slots that were decided before all could hear all.
     pub early: u64,
+    /// Checkpoints that became stable at a node.
+    pub checkpoints: u64,
 }
 
 impl Tally {
     /// All that is counted, by name.
-    pub fn all(&self) -> [(&'static str, u64); 10] {
+    pub fn all(&self) -> [(&'static str, u64); 11] {
         [
             ("scenarios", self.scenarios),
             ("messages", self.messages),
@@ -56,6 +58,7 @@ impl Tally {
             ("bases above the genesis", self.chains),
             ("misbehaviour seen", self.seen),
             ("slots decided before healing", self.early),
+            ("checkpoints stable", self.checkpoints),
         ]
     }
 
@@ -71,6 +74,7 @@ impl Tally {
         self.chains += other.chains;
         self.seen += other.seen;
         self.early += other.early;
+        self.checkpoints += other.checkpoints;
     }
 
     /// What never happened.

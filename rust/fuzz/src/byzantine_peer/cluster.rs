@@ -1,13 +1,13 @@
 //! The three correct replicas, the links between them, and what must hold of them.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pssmr_ordering::{Config, Core, Delivery, Durability, Effect, Input, Now, Promise, Record};
+use pssmr_ordering::{Config, Core, CoreSnapshot, Delivery, Durability, Effect, Input, Now, Promise, Record};
 use pssmr_types::{
-    BatchLimits, Checkpoint, Digest, FaultModel, Membership, PeerMessage, ReplicaId, Request, SecretKey, Slot, View,
-    chain_digest, genesis,
+    BatchLimits, Certificate, Checkpoint, Digest, FaultModel, Membership, PeerMessage, ReplicaId, Request, SecretKey,
+    Slot, View, chain_digest, genesis,
 };
 
 use super::request;
@@ -25,6 +25,9 @@ struct Host {
     at_start: usize,
     promise: Promise,
     delivered: Vec<Delivery>,
+    /// Its snapshots, with what was delivered until then.
+    snapshots: BTreeMap<Slot, (CoreSnapshot, Vec<Delivery>)>,
+    stable: Option<Certificate>,
 }
 
 pub(super) struct Cluster {
@@ -52,14 +55,17 @@ impl Cluster {
     pub(super) fn new(choices: &mut Choices<'_>) -> Self {
         let membership = membership(FaultModel::Byzantine);
         let kind = choices.byte();
+        let window = [1, 2, 4, 16][usize::from(kind >> 3 & 3)];
         let config = Config {
             durability: if kind & 4 == 0 { Durability::Memory } else { Durability::Sync },
-            window: [1, 2, 4, 16][usize::from(kind >> 3 & 3)],
+            window,
             limits: BatchLimits { requests_max: 1 + usize::from(kind >> 5 & 3), bytes_max: 4096 },
             pending_bytes_max: 8192,
             request_timeout: Duration::from_millis(100),
             heartbeat_interval: Duration::from_millis(40),
             retransmit_interval: Duration::from_millis(20),
+            checkpoint_slots: 2,
+            retained_slots_max: (2 * window).max(4),
             sessions_per_client_max: if kind & 0x80 == 0 { 4 } else { 1 },
             ..Config::default()
         };
@@ -81,7 +87,15 @@ impl Cluster {
             let host = (id != liar).then(|| {
                 let mut core = cluster.new_core(id);
                 core.set_promise(promise);
-                Host { core, log: Vec::new(), at_start: 0, promise, delivered: Vec::new() }
+                Host {
+                    core,
+                    log: Vec::new(),
+                    at_start: 0,
+                    promise,
+                    delivered: Vec::new(),
+                    snapshots: BTreeMap::new(),
+                    stable: None,
+                }
             });
             cluster.hosts.push(host);
         }
@@ -129,7 +143,7 @@ impl Cluster {
             let host = self.hosts[id.index()].as_mut().expect("it is correct");
             let mut effects = Vec::new();
             host.core.step(now, std::mem::take(&mut inputs), &mut effects);
-            let (mut to_persist, mut last) = (false, None);
+            let (mut to_persist, mut last, mut wanted) = (false, None, None);
             for effect in effects {
                 match effect {
                     Effect::Promise(promise) => {
@@ -151,23 +165,40 @@ impl Cluster {
                         host.delivered.push(delivery);
                     }
                     Effect::Checkpoint(snapshot) => {
-                        let (slot, digest) = (snapshot.slot, snapshot.digest);
-                        let root = Digest::of("pssmr fuzz snapshot 1", &snapshot.encode());
+                        let (slot, digest, root) =
+                            (snapshot.slot, snapshot.digest, root_of(&snapshot, &host.delivered));
+                        host.snapshots.insert(slot, ((*snapshot).clone(), host.delivered.clone()));
                         inputs.push(Input::CheckpointTaken(Checkpoint { slot, digest, root }));
                     }
-                    // Nobody lags so far that only a snapshot helps, whatever the liar says.
-                    Effect::Transfer(certificate) => panic!("{id} wants the snapshot of {certificate:?}"),
-                    Effect::Install(slot) => panic!("{id} goes on from a snapshot of {slot}"),
+                    Effect::Stable(certificate) => host.stable = Some(certificate),
+                    Effect::Transfer(certificate) => wanted = Some(certificate.checkpoint),
+                    Effect::Install(slot) => host.delivered.clone_from(&host.snapshots[&slot].1),
                     Effect::Halt(why) => panic!("{id} halts: {why}"),
-                    Effect::Reply { .. } | Effect::SessionEvicted(_) | Effect::Event(_) | Effect::Stable(_) => {}
+                    Effect::Reply { .. } | Effect::SessionEvicted(_) | Effect::Event(_) => {}
                 }
             }
             inputs.extend(last.map(Input::Executed));
+            inputs.extend(wanted.map(|wanted| self.hand_over(id, wanted)));
             if to_persist {
+                let host = self.hosts[id.index()].as_ref().expect("it is correct");
                 inputs.push(Input::Durable((host.log.len() - host.at_start) as u64));
             }
         }
         self.learn();
+    }
+
+    /// A replica wants a snapshot: a correct one has it, since more than one replica signed for it.
+    fn hand_over(&mut self, id: ReplicaId, wanted: Checkpoint) -> Input {
+        let mut found = None;
+        for (snapshot, delivered) in self.hosts.iter().flatten().filter_map(|host| host.snapshots.get(&wanted.slot)) {
+            if root_of(snapshot, delivered) == wanted.root {
+                found = Some((snapshot.clone(), delivered.clone()));
+            }
+        }
+        let (snapshot, delivered) = found.expect("a stable checkpoint is a correct replica's");
+        let host = self.hosts[id.index()].as_mut().expect("it is correct");
+        host.snapshots.insert(wanted.slot, (snapshot.clone(), delivered));
+        Input::Transferred(Box::new(snapshot))
     }
 
     /// The liar notes the digests of what it heard.
@@ -262,14 +293,24 @@ impl Cluster {
         let mut core = self.new_core(id);
         let host = self.hosts[id.index()].as_mut().expect("it is correct");
         let mut effects = Vec::new();
+        let mut delivered = Vec::new();
         for record in &host.log {
+            if let Some(slot) = core.snapshot_before(record) {
+                let (snapshot, until) = &host.snapshots[&slot];
+                core.restore(snapshot);
+                delivered.clone_from(until);
+            }
             core.replay(record, &mut effects).expect("a replica's own log can be replayed");
+            for effect in effects.drain(..) {
+                if let Effect::Deliver(delivery) = effect {
+                    delivered.push(delivery);
+                }
+            }
         }
-        let again: Vec<_> = effects
-            .drain(..)
-            .filter_map(|effect| if let Effect::Deliver(delivery) = effect { Some(delivery) } else { None })
-            .collect();
-        assert_eq!(again, host.delivered, "a replay delivers what was delivered");
+        assert_eq!(delivered, host.delivered, "a replay delivers what was delivered");
+        if let Some(certificate) = host.stable.clone() {
+            core.set_stable(certificate);
+        }
         core.set_promise(host.promise);
         core.resume(&mut effects);
         host.core = core;
@@ -327,6 +368,12 @@ impl Cluster {
             }
         }
     }
+}
+
+/// The root of a snapshot, and of all that was executed until then.
+fn root_of(snapshot: &CoreSnapshot, delivered: &[Delivery]) -> Digest {
+    let digests: Vec<u8> = delivered.iter().flat_map(|delivery| delivery.digest.0).collect();
+    Digest::of("pssmr fuzz 1", &[snapshot.encode(), digests].concat())
 }
 
 fn content(request: &Request) -> (u64, u64, u64, Vec<u8>) {

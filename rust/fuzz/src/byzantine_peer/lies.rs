@@ -1,8 +1,8 @@
 //! What the liar can say: every kind of message, made of what it knows.
 
 use pssmr_types::{
-    Batch, Digest, Entry, Lock, PeerMessage, Propose, ReplicaId, Slot, Status, StopData, Sync, View, Vote, Written,
-    chain_digest,
+    Batch, Certificate, Checkpoint, CheckpointVote, Digest, Entry, Lock, PeerMessage, Propose, ReplicaId, Slot, Status,
+    StopData, Sync, View, Vote, Written, chain_digest,
 };
 
 use super::cluster::Cluster;
@@ -70,7 +70,15 @@ impl Cluster {
                 let slot = Slot(choices.near(decided.0 + 1));
                 PeerMessage::Entry(Entry { slot, parent: self.digest(choices), batch: self.batch(choices) })
             }
-            14 => match choices.below(3) {
+            14 => match choices.below(6) {
+                4 => PeerMessage::Checkpoint(self.checkpoint(decided, choices)),
+                5 => {
+                    let vote = self.checkpoint(decided, choices);
+                    let mut signatures = vec![(self.liar, vote.signature)];
+                    signatures.extend((0..choices.below(3)).map(|of| (ReplicaId(of as u16), vote.signature)));
+                    signatures.sort_unstable_by_key(|(replica, _)| *replica);
+                    PeerMessage::Certificate(Certificate { checkpoint: vote.checkpoint, signatures })
+                }
                 0 => PeerMessage::Truncated { oldest: Slot(choices.near(decided.0)) },
                 _ => PeerMessage::DigestRequest(Slot(choices.near(decided.0))),
             },
@@ -81,6 +89,11 @@ impl Cluster {
     fn batch(&self, choices: &mut Choices<'_>) -> Batch {
         let timestamp = if choices.below(8) == 0 { choices.number() } else { self.wall() };
         Batch::new(timestamp, requests(choices))
+    }
+
+    fn checkpoint(&self, decided: Slot, choices: &mut Choices<'_>) -> CheckpointVote {
+        let (slot, digest) = (Slot(choices.near(decided.0).max(1)), self.digest(choices));
+        CheckpointVote::sign(CLUSTER, EPOCH, Checkpoint { slot, digest, root: self.digest(choices) }, &self.secret())
     }
 
     fn vote(&self, view: View, head: Slot, choices: &mut Choices<'_>) -> Vote {

@@ -3,7 +3,9 @@
 use std::sync::OnceLock;
 
 use pssmr_ordering::{Config, Core, Delivery, Effect, Event, Input, Now};
-use pssmr_types::{ClientId, ClusterId, Epoch, FaultModel, Membership, PeerMessage, ReplicaId, SecretKey, Slot};
+use pssmr_types::{
+    Checkpoint, ClientId, ClusterId, Digest, Epoch, FaultModel, Membership, PeerMessage, ReplicaId, SecretKey, Slot,
+};
 
 pub(super) const EPOCH: Epoch = Epoch(1);
 const CLUSTER: ClusterId = ClusterId(*b"twins of pssmr!!");
@@ -30,6 +32,8 @@ pub(super) enum Said {
     Send(Option<ReplicaId>, PeerMessage),
     Deliver(Delivery),
     Event(Event),
+    /// A checkpoint of its own is stable.
+    Stable,
     Halt(String),
 }
 
@@ -61,16 +65,21 @@ impl Node {
         let mut inputs = std::mem::take(&mut self.inbox);
         let mut effects = Vec::new();
         loop {
-            let mut executed = None;
             self.core.step(now, inputs.drain(..), &mut effects);
             for effect in effects.drain(..) {
                 match effect {
                     Effect::Send { to, message } => said.push(Said::Send(Some(to), message)),
                     Effect::Broadcast(message) => said.push(Said::Send(None, message)),
                     Effect::Deliver(delivery) => {
-                        executed = Some(delivery.slot);
+                        inputs.push(Input::Executed(delivery.slot));
                         said.push(Said::Deliver(delivery));
                     }
+                    Effect::Checkpoint(snapshot) => {
+                        let root = Digest::of("pssmr simulation 1", &snapshot.encode());
+                        let checkpoint = Checkpoint { slot: snapshot.slot, digest: snapshot.digest, root };
+                        inputs.push(Input::CheckpointTaken(checkpoint));
+                    }
+                    Effect::Stable(_) => said.push(Said::Stable),
                     // Openings of sessions are all that clients ask for here, and this is what tells of one.
                     Effect::Reply { client, sequence, .. } => {
                         if !self.known.contains(&(client, sequence)) {
@@ -81,15 +90,13 @@ impl Node {
                     Effect::Event(event) => said.push(Said::Event(event)),
                     Effect::Halt(why) => said.push(Said::Halt(why)),
                     Effect::SessionEvicted(_) => {}
-                    // Scenarios end long before a checkpoint.
-                    Effect::Checkpoint(_) | Effect::Stable(_) | Effect::Transfer(_) | Effect::Install(_) => {
-                        unreachable!("there is no checkpoint")
-                    }
                     Effect::Promise(_) | Effect::Persist(_) => unreachable!("nothing is kept"),
+                    Effect::Transfer(_) | Effect::Install(_) => unreachable!("nothing is forgotten"),
                 }
             }
-            let Some(slot) = executed else { break };
-            inputs.push(Input::Executed(slot));
+            if inputs.is_empty() {
+                break;
+            }
         }
         self.inbox = inputs;
     }

@@ -80,6 +80,7 @@ impl Scenario {
             request_timeout_max: Duration::from_nanos(8 * TIMEOUT),
             heartbeat_interval: Duration::from_nanos(TIMEOUT / 2),
             retransmit_interval: Duration::from_nanos(TIMEOUT / 4),
+            checkpoint_slots: if random.chance(1, 8) { random.between(2, 5) } else { 50_000 },
             ..Config::default()
         };
         let mut liars: Vec<u16> = (0..size.replicas() as u16).collect();
@@ -217,6 +218,7 @@ impl Scenario {
                 Said::Send(to, message) => self.send(node, to, &message),
                 Said::Deliver(delivery) if is_correct => self.on_delivered(node, delivery)?,
                 Said::Event(event) if is_correct => self.on_event(node, &event)?,
+                Said::Stable => self.tally.checkpoints += 1,
                 Said::Halt(why) if is_correct => return Err(format!("{} halts: {why}", self.name(node))),
                 Said::Deliver(_) | Said::Event(_) | Said::Halt(_) => {}
             }
