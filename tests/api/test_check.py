@@ -180,6 +180,31 @@ def test_drawn_values_are_of_their_type(annotation: Any) -> None:
     assert annotation is None or len({repr(value) for value in values}) > 1
 
 
+@dataclasses.dataclass(frozen=True)
+class Even:
+    number: int
+
+    def __post_init__(self) -> None:
+        if self.number % 2:
+            raise ValueError("odd")
+
+
+@dataclasses.dataclass(frozen=True)
+class Never:
+    number: int
+
+    def __post_init__(self) -> None:
+        raise ValueError("never")
+
+
+def test_types_with_rules_of_their_own_are_drawn_until_one_is_right() -> None:
+    source = random.Random(1)
+    assert {draw(Even, source).number for _ in range(50)} == {0, 2, 100}
+    for attempt in (lambda: draw(Never, source), lambda: simplest(Even)):
+        with pytest.raises(pssmr.Error, match=r"can be drawn: it raises ValueError\(.*give calls to draw from"):
+            attempt()
+
+
 def test_orders_keep_what_conflicts_and_turn_the_rest_around() -> None:
     conflicts: list[list[int]] = [[], [], [0], [1], [2, 3]]
     assert latest_first(conflicts) == [1, 3, 0, 2, 4]

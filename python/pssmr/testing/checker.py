@@ -86,6 +86,7 @@ def check(
     Raises:
         CheckFailed: If something is wrong; `finding` and the message have the shortest run that shows it.
         ConfigError: If another process can't find the class.
+        Error: If no simple value of some argument's type can be made; give `calls`.
     """
     return Checker(service, Generator(service, calls, seed)).check(runs, length, other_processes=other_processes)
 
