@@ -50,6 +50,7 @@ def test_a_right_service_passes_and_says_what_was_tried(caplog: pytest.LogCaptur
         (wrong.UndeclaredAccess, "undeclared access", 1),
         (wrong.Clock, "nondeterminism", 1),
         (wrong.LostState, "restore", 2),
+        (wrong.Pickled, "restore", 1),
         (wrong.Exit, "stops", 1),
     ],
 )
@@ -119,6 +120,11 @@ def test_state_that_can_not_be_compared_is_noted() -> None:
     report = check(wrong.Uncovered, runs=2, other_processes=False)
     (note,) = report.notes
     assert note.startswith("not compared, and not restored: Uncovered keeps state that no snapshot would have")
+
+
+def test_commands_that_are_refused_before_they_run_are_counted() -> None:
+    report = check(wrong.Choosy, runs=10, other_processes=False)
+    assert 0 < report.failed["put: CommandError"] < report.executed["put"]
 
 
 def test_given_commands_are_drawn_from() -> None:
