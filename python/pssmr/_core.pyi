@@ -34,6 +34,8 @@ __all__ = [
     "generate_key",
     "next_logs",
     "public_key",
+    "set_log_level",
+    "status_schema",
 ]
 
 @final

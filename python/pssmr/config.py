@@ -345,6 +345,9 @@ class ClusterConfig:
             for each in self.replicas
             if each.admin and not cluster_fields.is_loopback(each.admin)
         ]
+        workers = self.settings.workers
+        if self.plan is not None and self.plan.lanes > workers:
+            notes.append(f"the plan has {self.plan.lanes} lanes for {workers} workers: so many commands run at once")
         return tuple(notes)
 
     @classmethod

@@ -50,6 +50,7 @@ def test_a_right_service_passes_and_says_what_was_tried(caplog: pytest.LogCaptur
         (wrong.UndeclaredAccess, "undeclared access", 1),
         (wrong.Clock, "nondeterminism", 1),
         (wrong.LostState, "restore", 2),
+        (wrong.Pickled, "restore", 1),
         (wrong.Exit, "stops", 1),
     ],
 )
@@ -121,6 +122,11 @@ def test_state_that_can_not_be_compared_is_noted() -> None:
     assert note.startswith("not compared, and not restored: Uncovered keeps state that no snapshot would have")
 
 
+def test_commands_that_are_refused_before_they_run_are_counted() -> None:
+    report = check(wrong.Choosy, runs=10, other_processes=False)
+    assert 0 < report.failed["put: CommandError"] < report.executed["put"]
+
+
 def test_given_commands_are_drawn_from() -> None:
     calls = [wrong.Exit.add.bind("tea", 1), wrong.Exit.items.bind(least=3)]
     report = check(wrong.Exit, calls=calls, runs=5, other_processes=False)
@@ -178,6 +184,31 @@ def test_drawn_values_are_of_their_type(annotation: Any) -> None:
     for value in [*values, simplest(annotation)]:
         assert pssmr.decode(annotation, pssmr.encode(annotation, value)) == value
     assert annotation is None or len({repr(value) for value in values}) > 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Even:
+    number: int
+
+    def __post_init__(self) -> None:
+        if self.number % 2:
+            raise ValueError("odd")
+
+
+@dataclasses.dataclass(frozen=True)
+class Never:
+    number: int
+
+    def __post_init__(self) -> None:
+        raise ValueError("never")
+
+
+def test_types_with_rules_of_their_own_are_drawn_until_one_is_right() -> None:
+    source = random.Random(1)
+    assert {draw(Even, source).number for _ in range(50)} == {0, 2, 100}
+    for attempt in (lambda: draw(Never, source), lambda: simplest(Even)):
+        with pytest.raises(pssmr.Error, match=r"can be drawn: it raises ValueError\(.*give calls to draw from"):
+            attempt()
 
 
 def test_orders_keep_what_conflicts_and_turn_the_rest_around() -> None:

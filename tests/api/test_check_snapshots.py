@@ -108,7 +108,7 @@ def test_right_services_pass(service: type[pssmr.Service], calls: list[pssmr.Cal
 @pytest.mark.parametrize(
     ("service", "message"),
     [
-        (Pickled, "Pickled.snapshot gives a pickle, whose bytes differ between equal states"),
+        (Pickled, "Pickled.snapshot gives a pickle: its bytes differ between equal states"),
         (Clocked, "Clocked: two snapshots of one state differ, from byte"),
         (Forgetful, "that of another that was restored from it differ"),
         (InOrderOfFilling, "the same commands in another order that their declarations allow differ"),

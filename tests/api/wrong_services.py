@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import pickle
 import random
 import sys
 import threading
@@ -204,6 +205,24 @@ class Calendar(Right):
 class LostState(Right):
     def restore(self, state: bytes) -> None:
         self.seen = {}
+
+
+class Pickled(Right):
+    def snapshot(self) -> bytes:
+        return pickle.dumps(sorted(self.seen.items()))
+
+    def restore(self, state: bytes) -> None:
+        self.seen = dict(pickle.loads(state))
+
+
+class Choosy(pssmr.Service):
+    """Right, and refuses some commands before they run."""
+
+    stock = pssmr.Map[int, int]()
+
+    @pssmr.command(conflicts=lambda shop, item: [shop.stock.write[100 // item]])
+    def put(self, item: int) -> None:
+        self.stock[100 // item] = 1
 
 
 class Exit(Right):

@@ -24,6 +24,21 @@ def test_it_shows_classes_lanes_and_the_speed_up(pssmr: Pssmr) -> None:
     assert "found by a greedy search" in done.stdout
 
 
+def test_auto_takes_the_division_that_there_is_a_plan_for(pssmr: Pssmr, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "import pssmr\n"
+        "class Reader(pssmr.Service):\n"
+        "    things = pssmr.Map[int, int]()\n"
+        "    @pssmr.query\n"
+        "    def all(self) -> int: ...\n"
+    )
+    told = json.loads(pssmr("plan", "app.py", *GREEDY, "--json").stdout)
+    assert (told["tables"], told["key_partitions"]) == ([], 3)
+    done = pssmr("plan", "app.py", *GREEDY, "--by", "tables")
+    assert done.returncode == 1
+    assert "every command of Reader may touch anything" in done.stderr
+
+
 def test_json_has_the_same(pssmr: Pssmr, tmp_path: Path) -> None:
     (tmp_path / "weights.toml").write_text("balance = 90\ntransfer = 10\n")
     done = pssmr("plan", f"{BANK}:Bank", *GREEDY, "--by", "tables", "--weights", "weights.toml", "--json")

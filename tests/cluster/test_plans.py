@@ -48,6 +48,14 @@ def test_a_plan_beside_the_configuration_is_taken(tmp_path: Path) -> None:
     assert pssmr.ClusterConfig.load(directory).plan == PLAN
 
 
+def test_lanes_without_workers_are_noted(tmp_path: Path) -> None:
+    for workers, noted in [(1, True), (2, False)]:
+        directory = cluster(tmp_path / str(workers), scheduler="early", workers=workers)
+        (directory / "plan.toml").write_text(render_plan(PLAN))
+        notes = pssmr.ClusterConfig.load(directory).notes
+        assert any("2 lanes for 1 workers" in note for note in notes) is noted
+
+
 def test_a_plan_that_another_scheduler_does_not_ask_for_is_left_alone(tmp_path: Path) -> None:
     directory = cluster(tmp_path / "c")
     (directory / "plan.toml").write_text(render_plan(PLAN))

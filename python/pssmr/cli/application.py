@@ -308,7 +308,7 @@ def plan(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="How often each command comes: a line `transfer = 70` each. Equally often by default.",
+            help="How much of the work each command is: a line `transfer = 70` each. All the same by default.",
             show_default=False,
         ),
     ] = None,

@@ -17,6 +17,7 @@ from pssmr.cli.services import load_service_class
 from pssmr.config import default_workers
 from pssmr.early_plan_files import FILE_NAME, render_plan
 from pssmr.errors import ConfigError
+from pssmr.planning.classes import PlanningError
 from pssmr.planning.picture import draw
 from pssmr.planning.planner import Method
 from pssmr.planning.service_plan import ServicePlan, plan_service
@@ -48,16 +49,16 @@ def make_plan(
     lanes = lanes or default_workers()
     shares_of = _counted(service, commands) if commands is not None else _declared(service, weights)
     divisions: list[Division] = ["tables", "keys"] if by == "auto" else [by]
-    plans = [
-        plan_service(
-            service,
-            shares_of(division, (partitions or lanes) if division == "keys" else len(service._tables)),
-            lanes,
-            method=method,
-            time_limit_s=time_limit / len(divisions),
-        )
-        for division in divisions
-    ]
+    plans, problems = list[ServicePlan](), list[PlanningError]()
+    for division in divisions:
+        parts = (partitions or lanes) if division == "keys" else len(service._tables)
+        try:
+            shares = shares_of(division, parts)
+            plans.append(plan_service(service, shares, lanes, method=method, time_limit_s=time_limit / len(divisions)))
+        except PlanningError as error:
+            problems.append(error)
+    if not plans:
+        raise problems[0]
     best = max(plans, key=lambda each: each.speed_up)
     if write is not None:
         file = write / FILE_NAME if write.is_dir() else write

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pssmr._core import Stepper
-from pssmr.errors import ApplicationError, HandlerFailed, ReplicaStopped, SnapshotError
+from pssmr.errors import ApplicationError, CommandError, HandlerFailed, ReplicaStopped, SnapshotError
 from pssmr.service import Call, Service
 from pssmr.snapshots import snapshot_obstacle
 from pssmr.testing.findings import CheckFailed, Finding, Kind, answers
@@ -18,6 +18,7 @@ from pssmr.testing.histories import Elsewhere, allowed_order, execute, latest_fi
 from pssmr.testing.local_cluster import application_of
 from pssmr.testing.quiet import handlers_quiet
 from pssmr.testing.races import Used, Watch, race
+from pssmr.testing.snapshots import PICKLE_REMEDY, is_pickle
 from pssmr.testing.steps import Generator, History, shortened
 
 _ELSEWHERE = (Elsewhere(hash_seed=1), Elsewhere(hash_seed=2), Elsewhere(hash_seed=1, clock_days=400))
@@ -39,7 +40,8 @@ class Report:
         runs: How many runs of commands.
         executed: For each command, how often it was executed in the agreed order of a run.
         refused: How often it answered with an `ApplicationError`.
-        failed: How often it failed with another exception: with which, if in doubt, says the command itself.
+        failed: How often it failed with another exception, by command and exception: `"add: KeyError"`. `CommandError`
+            is a command that was refused before it ran.
         notes: What was not tried, and why.
     """
 
@@ -86,6 +88,7 @@ def check(
     Raises:
         CheckFailed: If something is wrong; `finding` and the message have the shortest run that shows it.
         ConfigError: If another process can't find the class.
+        Error: If no simple value of some argument's type can be made; give `calls`.
     """
     return Checker(service, Generator(service, calls, seed)).check(runs, length, other_processes=other_processes)
 
@@ -220,6 +223,8 @@ class Checker:
         first, restored = Stepper(self._service()), Stepper(self._service())
         payloads = [step.payload for step in history]
         replies = execute(first, payloads[:half], range(half))
+        if is_pickle(first.own_state() or b""):
+            return Finding("restore", history, f"{self._service.__name__}.snapshot gives a pickle", (), PICKLE_REMEDY)
         try:
             restored.restore(first.snapshot())
         except SnapshotError as error:
@@ -318,6 +323,8 @@ class Checker:
                 report.refused[step.command.name] += 1
             except HandlerFailed as error:
                 report.failed[f"{step.command.name}: {error.exception}"] += 1
+            except CommandError as error:
+                report.failed[f"{step.command.name}: {type(error).__name__}"] += 1
 
 
 Finder = Callable[[History], Finding | None]

@@ -15,7 +15,14 @@ from pssmr.testing.local_cluster import application_of
 HASH_SEEDS = (1, 2)
 """What `PYTHONHASHSEED` is in the other processes."""
 
-_PICKLE_PROTOCOLS = (2, 3, 4, 5)
+_PICKLE_PROTOCOLS = (b"\x02", b"\x03", b"\x04", b"\x05")
+
+PICKLE_REMEDY = (
+    "its bytes differ between equal states, because they depend on which objects are shared, and on the version of "
+    "Python; use pssmr.encode"
+)
+"""What is wrong with it, and what to do."""
+
 _SHOWN_BYTES = 16
 
 
@@ -44,7 +51,8 @@ def check_snapshots(service: type[Service], calls: Iterable[Call[Any]], *, other
     payloads = [call.payload for call in calls]
     first, restored = Stepper(_new(service)), Stepper(_new(service))
     execute(first, payloads, range(len(payloads)))
-    _refuse_pickle(service, first.own_state())
+    if is_pickle(first.own_state() or b""):
+        raise CheckFailed(f"{service.__name__}.snapshot gives a pickle: {PICKLE_REMEDY}")
     snapshot = first.snapshot()
     _compare(
         service,
@@ -127,9 +135,6 @@ def _compare_answers(service: type[Service], first: Stepper, restored: Stepper, 
     )
 
 
-def _refuse_pickle(service: type[Service], own: bytes | None) -> None:
-    if own and own[0] == 0x80 and own[1:2] and own[1] in _PICKLE_PROTOCOLS and own[-1:] == b".":
-        raise CheckFailed(
-            f"{service.__name__}.snapshot gives a pickle, whose bytes differ between equal states: they depend on "
-            "which objects are shared, and on the version of Python; use pssmr.encode"
-        )
+def is_pickle(state: bytes) -> bool:
+    """Whether the bytes begin and end as pickle's do."""
+    return state[:1] == b"\x80" and state[1:2] in _PICKLE_PROTOCOLS and state[-1:] == b"."

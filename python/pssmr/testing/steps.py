@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pssmr.errors import ArgumentError
 from pssmr.service import Call, Command, Service
 from pssmr.signatures import commands_of, parameters_of
-from pssmr.testing.values import draw, simplest
+from pssmr.testing.values import Undrawable, draw, simplest
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,10 @@ class Generator:
         parameters, hints = self._signatures[step.command]
         values = dict(zip((each.name for each in parameters), [*step.arguments, *step.keywords.values()], strict=True))
         for name, value in values.items():
-            simple = simplest(hints[name])
+            try:
+                simple = simplest(hints[name])
+            except Undrawable:
+                continue
             if value != simple:
                 yield _step_with(step.command, parameters, {**values, name: simple})
 
@@ -101,16 +103,9 @@ def shortened(history: History, shows: Callable[[History], bool], generator: Gen
     while changed:
         changed = False
         for index, step in enumerate(history):
-            for simple in _encodable(generator.simpler(step)):
+            for simple in generator.simpler(step):
                 candidate = (*history[:index], simple, *history[index + 1 :])
                 if shows(candidate):
                     history, changed = candidate, True
                     break
     return history
-
-
-def _encodable(steps: Iterator[Step]) -> Iterator[Step]:
-    try:
-        yield from steps
-    except ArgumentError:
-        return

@@ -9,6 +9,8 @@ import types
 import typing
 from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 
+from pssmr.errors import Error
+
 SCALARS: dict[object, tuple[object, ...]] = {
     None: (None,),
     type(None): (None,),
@@ -21,6 +23,13 @@ SCALARS: dict[object, tuple[object, ...]] = {
 """The simplest first: it comes up as often as all others."""
 
 _ELEMENTS_MAX = 3
+
+_TRIES = 50
+"""How often a dataclass that refuses its fields is tried."""
+
+
+class Undrawable(Error):
+    """There is no simple value of a type: its constructor refuses all."""
 
 
 def draw(annotation: Any, random: random.Random) -> Any:
@@ -40,10 +49,19 @@ def draw(annotation: Any, random: random.Random) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         return random.choice(list(annotation))
     if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-        hints = typing.get_type_hints(annotation, include_extras=True)
-        fields = (field.name for field in dataclasses.fields(annotation) if field.init)
-        return annotation(**{name: draw(hints[name], random) for name in fields})
+        return _draw_dataclass(annotation, random)
     return _draw_container(origin or annotation, arguments, random)
+
+
+def _draw_dataclass(kind: type, random: random.Random) -> Any:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    fields = [field.name for field in dataclasses.fields(kind) if field.init]
+    for _ in range(_TRIES):
+        try:
+            return kind(**{name: draw(hints[name], random) for name in fields})
+        except Exception as error:
+            refusal = error  # It has rules of its own for what its fields may be.
+    raise Undrawable(f"no {kind.__name__} can be drawn: it raises {refusal!r}; give calls to draw from") from refusal
 
 
 def _draw_container(kind: Any, arguments: tuple[Any, ...], random: random.Random) -> Any:
