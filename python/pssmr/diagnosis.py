@@ -254,6 +254,10 @@ def _of_status(config: ClusterConfig, replica: int, status: Mapping[str, Any]) -
     if status["lag"] > config.settings.unexecuted_slots_max:
         well = False
         yield Finding("warning", what, f"is {status['lag']:,} slots behind", "look again in a minute")
+    if transfer := status["transfer"]:
+        well = False
+        done, size = transfer["bytes_done"] / 1e6, transfer["bytes"] / 1e6
+        yield Finding("note", what, f"fetches a snapshot from the others: {done:,.1f} of {size:,.1f} MB")
     for peer in status["peers"]:
         if not peer["up"]:
             well = False

@@ -27,6 +27,7 @@ _STYLES = {
     "beyond_retention": "red",
     "peer_down": "yellow",
     "leader_suspected": "yellow",
+    "snapshot_failed": "yellow",
 }
 
 
