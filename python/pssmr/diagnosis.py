@@ -29,6 +29,7 @@ DESCRIPTORS_MIN = 4096
 
 FREE_BYTES_MIN = 1 << 30
 SYNC_SECONDS_MAX = 0.02
+SKEW_SECONDS_SHOWN = 0.1
 SKEW_SECONDS_NOTED = 1.0
 
 
@@ -275,7 +276,7 @@ def _clock(config: ClusterConfig, replica: int, status: Mapping[str, Any], asked
     skew = max(0.0, before - theirs, theirs - after)
     most = config.settings.clock_skew_max_ms / 1000
     ahead = "ahead of" if theirs > after else "behind"
-    says = f"{skew:.1f} s {ahead} this machine's" if skew else "agrees with this machine's"
+    says = f"{skew:.1f} s {ahead} this machine's" if skew >= SKEW_SECONDS_SHOWN else "agrees with this machine's"
     if skew > most / 2:
         return Finding("error", what, f"{says}; {most:g} s is the most that replicas put up with", "run an NTP client")
     if skew > SKEW_SECONDS_NOTED:

@@ -114,6 +114,7 @@ def test_events_are_printed_and_followed(directory: Path, pssmr: Pssmr) -> None:
         following.wait_for("workers=3")
         assert admin.act("/actions/resize-workers", {"workers": 4}).status == 200
         following.wait_for("workers=4")
+        assert following.printed.count("workers=3") == 1
         assert following.end(signal.SIGINT) == 0
     gone = pssmr("events", "--cluster", directory)
     assert gone.returncode == ExitCode.UNREACHABLE
@@ -214,6 +215,20 @@ def test_the_doctor_finds_what_replicas_say(running: Any, change: dict[str, Any]
     assert findings(examine_running(config, [{**status, "time_ms": now * 1000}], asked)) == {}
     changed = {**status, **change, "time_ms": now * 1000 + change.get("time_ms", 0)}
     assert findings(examine_running(config, [changed], asked))[what].level == level
+
+
+def test_a_clock_is_judged_by_more_than_the_answer_took(running: Replica) -> None:
+    config, status, now = running.config, running.status(), 1_700_000_000.0
+    for theirs, says in (
+        (now - 0.05, "agrees"),
+        (now + 0.3, "agrees"),
+        (now - 0.6, "0.6 s behind"),
+        (now + 1.3, "0.9 s ahead"),
+    ):
+        found = examine_running(config, [{**status, "time_ms": theirs * 1000}], [(now, now + 0.4)])
+        (clock,) = [each for each in found if each.what == "clock of replica 0"]
+        assert says in clock.says
+        assert clock.level == "ok"
 
 
 def test_the_doctor_says_why_a_replica_does_not_answer(directory: Path) -> None:
