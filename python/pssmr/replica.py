@@ -105,7 +105,11 @@ class Replica:
         self._feed = EventFeed(self._core.events)
         if admin is not None:
             self._admin = admin
-            _serve_admin(admin, self._id, config, self._core, self._feed, token)
+            try:
+                _serve_admin(admin, self._id, config, self._core, self._feed, token)
+            except BaseException:
+                self.stop()
+                raise
         return self
 
     def stop(self) -> None:

@@ -43,9 +43,6 @@ class Counters(pssmr.Service):
     def stop(self) -> None:
         raise MemoryError
 
-    def snapshot(self) -> bytes:
-        return b""
-
 
 @dataclass
 class Answer:

@@ -92,6 +92,7 @@ def test_it_fits_a_phone_in_the_colours_that_it_asks_for(shared: Admin, browser:
     [
         ({"lag": 5000}, "5,000 slots behind"),
         ({"role": "learner"}, "does not remember its votes"),
+        ({"transfer": {"slot": 7, "bytes": 4_000_000, "bytes_done": 1_000_000}}, "1.00 MB of 4.00 MB"),
         ({"log_error": "No space left on device"}, "No space left on device"),
         ({"halted": "agreement is broken", "role": "halted"}, "stopped for good: agreement is broken"),
         ({"active": False, "view": 8}, "view change is going on, to view 8"),

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pssmr.admin.metrics import FAMILIES, label_name
+from pssmr.admin.metrics import FAMILIES, _buckets, label_name
 from pssmr.admin.openapi import status_schema
 from tests.admin.conftest import Admin, Counters, eventually
 
@@ -112,6 +112,15 @@ def test_metrics_are_what_the_status_says(shared: Admin) -> None:
     for bound in (1.024e-06, 0.001048576):
         exact = sum(count for upper, count in add["buckets"] if upper <= round(bound * 1e9))
         assert next(s.value for s in samples if s.labels.get("le") == str(bound)) == exact
+
+
+def test_a_bound_counts_all_that_is_not_above_it() -> None:
+    reading = {"count": 7, "sum": 3000, "buckets": [[1024, 2], [1280, 1], [2048, 3], [1 << 40, 1]]}
+    buckets, total = _buckets(reading, "seconds")
+    assert total == pytest.approx(3e-6)
+    assert buckets[:3] == [("1.024e-06", 2), ("2.048e-06", 6), ("4.096e-06", 6)]
+    assert buckets[-2:] == [("34.3597384", 6), ("+Inf", 7)]
+    assert _buckets({**reading, "buckets": [[1, 5]]}, "sizes")[0][0] == ("1.0", 5)
 
 
 def test_each_metric_finds_its_place_in_a_status() -> None:

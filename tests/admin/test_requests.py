@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import pssmr
-from pssmr.admin import application, connections
+from pssmr.admin import application, connections, server
 from pssmr.admin.limits import RateLimit
 from pssmr.errors import ConfigError
 from tests.admin.conftest import Admin, Counters, admin_of, eventually
@@ -215,12 +216,29 @@ def test_connections_are_bounded(cluster: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_who_says_nothing_is_sent_away(cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "FIRST_REQUEST_SECONDS", 0.01)
+    monkeypatch.setattr(server, "_KEEP_ALIVE_SECONDS", 1000.0)
     with pssmr.Replica(Counters(), cluster, id=0) as replica:
         admin = admin_of(replica, cluster)
         for words in (b"", b"GET /status HTTP/1.1\r\nHost: loc"):
             with socket.create_connection(admin.address, timeout=60) as silent:
                 silent.sendall(words)
                 assert silent.recv(1) == b""
+
+
+def test_who_has_asked_once_may_stay(cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "FIRST_REQUEST_SECONDS", 0.2)
+    with pssmr.Replica(Counters(), cluster, id=0) as replica:
+        admin = admin_of(replica, cluster)
+        kept = http.client.HTTPConnection(*admin.address, timeout=60)
+        kept.request("GET", "/livez")
+        kept.getresponse().read()
+        with socket.create_connection(admin.address, timeout=60) as silent:
+            assert silent.recv(1) == b""
+        held = kept.sock
+        kept.request("GET", "/livez")
+        assert kept.getresponse().status == 200
+        assert kept.sock is held, "on the same connection"
+        kept.close()
 
 
 def test_a_malformed_request_closes_its_connection_only(shared: Admin) -> None:

@@ -78,6 +78,10 @@ def test_keygen_prints_the_public_half_and_never_the_private_one(pssmr: Pssmr, t
     assert stat.S_IMODE((tmp_path / "me.pem").stat().st_mode) == 0o600
     assert pssmr("keygen", "--public", "me.pem").stdout == made.stdout
     assert "PRIVATE" not in made.stdout + made.stderr
+    token = pssmr("keygen", "--token", "admin-0.token")
+    assert token.returncode == 0
+    assert stat.S_IMODE((tmp_path / "admin-0.token").stat().st_mode) == 0o600
+    assert (tmp_path / "admin-0.token").read_text().strip() not in token.stdout + token.stderr
     again = pssmr("keygen", "me.pem")
     assert again.returncode == ExitCode.CONFIG
     assert "never overwritten" in again.stderr
@@ -94,7 +98,7 @@ def test_keygen_of_what_is_no_key_says_so(pssmr: Pssmr, tmp_path: Path) -> None:
 
 def test_help_teaches_and_version_is_told(pssmr: Pssmr) -> None:
     assert "pssmr up bank.py:Bank" in pssmr("--help").stdout
-    for command in ("init", "keygen", "replica", "up", "call", "status", "bench"):
+    for command in ("init", "keygen", "replica", "up", "call", "status", "top", "events", "doctor", "bench"):
         shown = pssmr(command, "--help")
         assert shown.returncode == 0
         assert f"Example: pssmr {command}" in shown.stdout

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -120,6 +121,9 @@ def test_up_runs_a_cluster_that_call_and_status_reach_and_leaves_nothing(
     running = up(f"{BANK}:Bank", "--replicas", 4)
     directory = running.wait_for(r"Clients find them in (\S+)")[1]
     assert "Try: pssmr call" in running.printed
+    dashboard = running.wait_for(r"Dashboards: (\S+)")[1]
+    with urllib.request.urlopen(dashboard, timeout=60) as page:
+        assert b"pssmr" in page.read()
     replicas = children(running.process.pid)
     assert len(replicas) == 4
 
@@ -192,7 +196,7 @@ def test_up_ends_when_no_replica_is_left(up: Callable[..., Running]) -> None:
 def test_up_goes_on_with_a_cluster_that_init_made_or_starts_it_afresh(
     up: Callable[..., Running], pssmr: Pssmr, tmp_path: Path
 ) -> None:
-    base_port = consecutive_ports(8)
+    base_port = consecutive_ports(12)
     assert pssmr("init", "bank", "--base-port", base_port).returncode == 0
     directory = tmp_path / "bank"
 
@@ -220,7 +224,7 @@ def test_up_goes_on_with_a_cluster_that_init_made_or_starts_it_afresh(
 def test_up_does_not_wait_for_replicas_that_kept_nothing(
     up: Callable[..., Running], pssmr: Pssmr, tmp_path: Path
 ) -> None:
-    assert pssmr("init", "bank", "--base-port", consecutive_ports(8)).returncode == 0
+    assert pssmr("init", "bank", "--base-port", consecutive_ports(12)).returncode == 0
     toml = tmp_path / "bank" / "cluster.toml"
     toml.write_text(toml.read_text().replace('# durability = "sync"', 'durability = "memory"'))
     first = up(f"{BANK}:Bank", "--cluster", tmp_path / "bank")
@@ -232,7 +236,7 @@ def test_up_does_not_wait_for_replicas_that_kept_nothing(
 
 
 def test_a_replica_stops_when_asked_and_says_when_its_address_is_taken(pssmr: Pssmr, tmp_path: Path) -> None:
-    base_port = consecutive_ports(8)
+    base_port = consecutive_ports(12)
     assert pssmr("init", "one", "-n", 1, "--base-port", base_port).returncode == 0
     first = Running("replica", f"{BANK}:Bank", "--cluster", tmp_path / "one", "--id", 0)
     first.wait_for("pssmr: listening")

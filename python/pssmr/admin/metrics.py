@@ -43,7 +43,7 @@ class Family:
     kind: Literal["counter", "gauge", "seconds", "sizes"]
     help: str
     path: str
-    """Where the value is: names with dots between. `*` stands for each item of a list."""
+    """Where the value is: names with dots between. `*` stands for each item of a list. `null` has no values."""
     labels: tuple[str, ...] = ()
     """The fields that tell the items of the list apart; `#` is an item's place."""
     scale: float = 1
@@ -68,6 +68,16 @@ FAMILIES: tuple[Family, ...] = (
     Family("pssmr_head_slot", "gauge", "The last slot of the replica's chain.", "head"),
     Family("pssmr_oldest_kept_slot", "gauge", "The oldest slot kept for others.", "oldest_kept"),
     Family("pssmr_lag_slots", "gauge", "Slots to execute to be where one correct replica, at least, is.", "lag"),
+    Family("pssmr_checkpoint_slot", "gauge", "The slot of the last stable checkpoint.", "checkpoint"),
+    Family("pssmr_snapshots_written", "counter", "Snapshots written.", "snapshots.written"),
+    Family("pssmr_snapshot_bytes", "gauge", "Bytes of the last snapshot written.", "snapshots.last_bytes"),
+    Family(
+        "pssmr_snapshot_seconds", "gauge", "How long writing the last snapshot took.", "snapshots.last_ms", scale=1e-3
+    ),
+    Family(
+        "pssmr_transfer_bytes", "gauge", "Bytes of the snapshot that is being fetched, if one is.", "transfer.bytes"
+    ),
+    Family("pssmr_transfer_done_bytes", "gauge", "Bytes of it that are here.", "transfer.bytes_done"),
     Family("pssmr_slots", "counter", "Slots decided.", "counters.slots"),
     Family("pssmr_commands", "counter", "Commands decided.", "counters.commands"),
     Family("pssmr_slot_commands", "sizes", "Commands per decided slot.", "slot_commands"),
@@ -208,7 +218,7 @@ def _samples(family: Family, status: Status) -> Samples:
 
 def _at(value: Any, path: str) -> Any:
     for name in path.split("."):
-        value = value[name]
+        value = None if value is None else value[name]
     return value
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pssmr.cli.output import messages, results
 from pssmr.client import Client
@@ -32,7 +33,7 @@ def show_status(cluster: Path, *, key: str | None, as_json: bool, timeout: float
         console.print(status_table(config, statuses))
         for line in remarks(config, statuses):
             messages.print(line, markup=False)
-    return ExitCode.OK if _votes(config, statuses) >= config.quorum else ExitCode.UNREACHABLE
+    return ExitCode.OK if votes_of(statuses) >= config.quorum else ExitCode.UNREACHABLE
 
 
 def status_table(config: ClusterConfig, statuses: Statuses) -> Table:
@@ -59,12 +60,10 @@ def status_table(config: ClusterConfig, statuses: Statuses) -> Table:
         if status is None:
             table.add_row(str(replica.id), f"[red]unreachable[/red] at {replica.clients}")
             continue
-        role = status["role"] if status["active"] or status["role"] == "halted" else f"{status['role']}, changing view"
-        style = {"leader": "green", "halted": "red", "learner": "yellow"}.get(status["role"], "default")
         linked = sum(peer["up"] for peer in status["peers"])
         table.add_row(
             str(replica.id),
-            f"[{style}]{role}[/{style}]",
+            role_of(status),
             str(status["view"]),
             f"{status['decided']:,}",
             f"{status['checkpoint']:,}",
@@ -77,6 +76,12 @@ def status_table(config: ClusterConfig, statuses: Statuses) -> Table:
             duration(status["uptime_ms"] / 1000),
         )
     return table
+
+
+def role_of(status: Mapping[str, Any]) -> Text:
+    """What a replica does, in its colour."""
+    role = status["role"] if status["active"] or status["role"] == "halted" else f"{status['role']}, changing view"
+    return Text(role, style={"leader": "green", "halted": "red", "learner": "yellow"}.get(status["role"], ""))
 
 
 def remarks(config: ClusterConfig, statuses: Statuses) -> list[str]:
@@ -101,7 +106,7 @@ def remarks(config: ClusterConfig, statuses: Statuses) -> list[str]:
             )
         if status["log_error"]:
             lines.append(f"replica {i} does not vote until it can write its log: {status['log_error']}")
-    votes, quorum = _votes(config, statuses), config.quorum
+    votes, quorum = votes_of(statuses), config.quorum
     if votes < quorum:
         lines.append(f"no quorum: {votes} replicas can vote, {quorum} are needed; commands wait")
     elif votes < len(config.replicas):
@@ -120,6 +125,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {whole % 60} s" if minutes else f"{seconds:.1f} s"
 
 
-def _votes(config: ClusterConfig, statuses: Statuses) -> int:
+def votes_of(statuses: Statuses) -> int:
     """How many replicas can vote, as far as this side sees."""
     return sum(each is not None and each["role"] in ("leader", "follower") for each in statuses)

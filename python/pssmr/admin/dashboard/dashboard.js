@@ -183,7 +183,9 @@ function showTotals(status) {
     ["connections refused", number.format(links.handshakes_refused + links.handshakes_timed_out + links.links_refused)],
     ["messages dropped", number.format(counters.messages_dropped)],
     ["bad frames", number.format(counters.bad_frames)],
-    ["log", bytes(log.bytes)],
+    ["log written", bytes(log.bytes)],
+    ["checkpoint", number.format(status.checkpoint)],
+    ["last snapshot", bytes(status.snapshots.last_bytes)],
   ];
   find("totals").replaceChildren(...totals.map(([name, value]) => make("div", "", make("dt", "", name), make("dd", "", value))));
 }
@@ -206,6 +208,7 @@ function remarks(status) {
   if (status.halted) found.push(["bad", `This replica has stopped for good: ${status.halted}`]);
   if (status.log_error) found.push(["bad", `It does not vote until it can write its log: ${status.log_error}. Make room; it goes on by itself.`]);
   if (linked < config.quorum) found.push(["bad", `It reaches ${linked} of ${status.replicas} replicas, itself included; ${config.quorum} are a quorum. What it shows of the others is what they said last.`]);
+  if (status.transfer) found.push(["warn", `It fetches a snapshot from the others: ${bytes(status.transfer.bytes_done)} of ${bytes(status.transfer.bytes)}.`]);
   if (status.lag > config.settings.unexecuted_slots_max) found.push(["warn", `This replica is ${number.format(status.lag)} slots behind and catches up: the others are ahead of what its charts show.`]);
   if (status.role === "learner") found.push(["warn", "It does not remember its votes: it follows, and votes again when they no longer matter. Nothing to do."]);
   if (!status.active && !status.halted) found.push(["warn", `A view change is going on, to view ${status.view}.`]);
@@ -218,6 +221,10 @@ const sentences = {
   view_active: (e) => `ordering goes on in view ${e.view}, led by ${e.leader}`,
   catching_up: (e) => `catches up from slot ${e.decided} to ${e.target}`,
   beyond_retention: (e) => `too far behind: has ${e.decided}, the others keep from ${e.oldest} on`,
+  checkpoint_stable: (e) => `checkpoint at slot ${e.slot}`,
+  snapshot_failed: (e) => `the snapshot at slot ${e.slot} could not be written: ${e.reason}`,
+  transferring: (e) => `fetches a snapshot of slot ${e.slot} from the others`,
+  installed: (e) => `goes on from a snapshot of slot ${e.slot}`,
   rejoined: (e) => `votes again, from slot ${e.slot} on`,
   misbehaviour: (e) => `replica ${e.replica} broke the protocol: ${e.what}`,
   peer_up: (e) => `link to replica ${e.replica} up`,
@@ -227,7 +234,9 @@ const sentences = {
   workers_resized: (e) => `${e.workers} workers from now on`,
   halted: (e) => `stopped for good: ${e.reason}`,
 };
-const tones = { misbehaviour: "bad", disk_full: "bad", halted: "bad", beyond_retention: "bad", peer_down: "warn", leader_suspected: "warn" };
+const tones = { misbehaviour: "bad", disk_full: "bad", halted: "bad", beyond_retention: "bad", peer_down: "warn", leader_suspected: "warn", snapshot_failed: "warn" };
+
+const repeated = new Set(["catching_up", "checkpoint_stable"]);
 
 function told(event) {
   const { event: kind, number: _, time, ...details } = event;
@@ -238,8 +247,8 @@ function told(event) {
   const list = find("events");
   const line = make("li", "", when, make("span", tones[kind] ?? "", sentence));
   line.dataset.kind = kind;
-  // A replica that catches up says so at every step: the latest is enough.
-  if (kind === "catching_up" && list.firstChild?.dataset.kind === kind) list.firstChild.remove();
+  // What happens again and again says it once.
+  if (repeated.has(kind) && list.firstChild?.dataset.kind === kind) list.firstChild.remove();
   list.prepend(line);
   while (list.children.length > EVENTS_MAX) list.lastChild.remove();
 }

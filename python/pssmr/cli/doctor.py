@@ -1,0 +1,81 @@
+"""`pssmr doctor`: what is wrong, and what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from rich.text import Text
+
+from pssmr.cli.output import results
+from pssmr.cli.services import new_service
+from pssmr.config import ClusterConfig, ReplicaConfig
+from pssmr.diagnosis import Finding, ask, examine_here, examine_running
+from pssmr.errors import ConfigError, Error
+from pssmr.exit_codes import ExitCode
+
+_MARKS = {
+    "ok": ("ok     ", "green"),
+    "note": ("note   ", ""),
+    "warning": ("warning", "yellow"),
+    "error": ("error  ", "red"),
+}
+
+
+def examine(
+    cluster: Path, *, replica_id: int | None, application: str | None, as_json: bool, timeout: float
+) -> ExitCode:
+    """Looks at everything, and prints what it found."""
+    config = ClusterConfig.load(cluster)
+    here = _here(config, replica_id)
+    statuses, times, why_not = ask(config, timeout)
+    answering = {each["id"] for each in statuses if each is not None}
+    findings = [Finding("ok", "configuration", f"{config.name}: {len(config.replicas)} replicas, {config.fault_model}")]
+    findings += examine_here(config, here, answering)
+    if why_not:
+        remedy = "a client's key is needed to ask the replicas how they are"
+        findings.append(Finding("note", "replicas", f"not asked: {why_not}", remedy))
+    elif not answering:
+        findings.append(Finding("note", "replicas", "none answers: the cluster does not run", "start them"))
+    else:
+        findings += examine_running(config, statuses, times)
+    if application is not None:
+        findings.append(_service(application))
+    if as_json:
+        results.print(json.dumps([dataclasses.asdict(each) for each in findings], indent=2))
+    else:
+        _print(findings)
+    return ExitCode.FAILED if any(each.level == "error" for each in findings) else ExitCode.OK
+
+
+def _here(config: ClusterConfig, replica_id: int | None) -> list[ReplicaConfig]:
+    if replica_id is None:
+        return list(config.replicas)
+    if not 0 <= replica_id < len(config.replicas):
+        raise ConfigError(
+            f"there is no replica {replica_id}", field="--id", remedy=f"the ids are 0 to {len(config.replicas) - 1}"
+        )
+    return [config.replicas[replica_id]]
+
+
+def _service(application: str) -> Finding:
+    try:
+        service = new_service(application)
+    except Error as error:
+        remedy = error.remedy if isinstance(error, ConfigError) else "correct the class"
+        return Finding("error", "service", error.problem if isinstance(error, ConfigError) else str(error), remedy)
+    except Exception as error:
+        return Finding("error", "service", f"{application} raised {type(error).__name__}: {error}", "correct it")
+    return Finding("ok", "service", f"{type(service).__name__} can be made")
+
+
+def _print(findings: list[Finding]) -> None:
+    for each in findings:
+        mark, style = _MARKS[each.level]
+        results.print(Text.assemble((mark, style), f" {each.what}: {each.says}"))
+        if each.remedy and each.level != "ok":
+            results.print(f"        -> {each.remedy}")
+    count = {level: sum(each.level == level for each in findings) for level in _MARKS}
+    summary = f"{count['error']} errors, {count['warning']} warnings, {count['note']} notes, {count['ok']} ok"
+    results.print(Text(summary, style="red" if count["error"] else "yellow" if count["warning"] else "green"))

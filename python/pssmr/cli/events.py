@@ -1,0 +1,130 @@
+"""`pssmr events`: what has happened at replicas, and what happens."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import queue
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from rich.text import Text
+
+from pssmr.cli.output import messages, results
+from pssmr.cluster_fields import split_address
+from pssmr.config import ClusterConfig, ReplicaConfig
+from pssmr.errors import ConfigError
+from pssmr.event_feed import Event
+from pssmr.exit_codes import ExitCode
+
+_STYLES = {
+    "misbehaviour": "red",
+    "disk_full": "red",
+    "halted": "red",
+    "beyond_retention": "red",
+    "peer_down": "yellow",
+    "leader_suspected": "yellow",
+    "snapshot_failed": "yellow",
+}
+
+
+def show_events(cluster: Path, *, replica_id: int | None, follow: bool, as_json: bool, timeout: float) -> ExitCode:
+    """Prints the latest events of one replica or of all, the oldest first; with `follow`, also what comes, for ever."""
+    asked = _asked(ClusterConfig.load(cluster), replica_id)
+    told: list[tuple[Event, int]] = []
+    reached: list[ReplicaConfig] = []
+    for replica in asked:
+        try:
+            told += [(event, replica.id) for event in _latest(replica, timeout)]
+            reached.append(replica)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            messages.print(f"replica {replica.id} does not answer at {replica.admin}: {error}", markup=False)
+    for event, replica_of in sorted(told, key=lambda each: each[0]["time"]):
+        _print(replica_of, event, as_json)
+    if follow and reached:
+        last = {each.id: max((e["number"] for e, of in told if of == each.id), default=0) for each in reached}
+        try:
+            _follow(reached, last, as_json)
+        except KeyboardInterrupt:
+            return ExitCode.OK
+    return ExitCode.OK if reached else ExitCode.UNREACHABLE
+
+
+def _asked(config: ClusterConfig, replica_id: int | None) -> list[ReplicaConfig]:
+    if replica_id is not None and not 0 <= replica_id < len(config.replicas):
+        raise ConfigError(
+            f"there is no replica {replica_id}", field="--id", remedy=f"the ids are 0 to {len(config.replicas) - 1}"
+        )
+    asked = [each for each in config.replicas if replica_id in (None, each.id) and each.admin]
+    if not asked:
+        raise ConfigError(
+            "no such replica serves HTTP",
+            field="replicas.admin",
+            remedy='add admin = "127.0.0.1:7108", and start it again',
+        )
+    return asked
+
+
+def _latest(replica: ReplicaConfig, timeout: float) -> list[Event]:
+    with closing(_connection(replica, timeout)) as connection:
+        connection.request("GET", "/events", headers={"Accept": "application/json"})
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status != 200:
+            raise ValueError(f"it answers with status {answer.status}")
+        events: list[Event] = json.loads(body)
+        return events
+
+
+def _connection(replica: ReplicaConfig, timeout: float) -> http.client.HTTPConnection:
+    host, port = split_address(replica.admin)
+    return http.client.HTTPConnection(host, int(port), timeout=timeout)
+
+
+def _follow(replicas: Sequence[ReplicaConfig], last: dict[int, int], as_json: bool) -> None:
+    """Prints what happens from now on, until all replicas are gone."""
+    told: queue.SimpleQueue[tuple[int, Event | None]] = queue.SimpleQueue()
+
+    def listen(replica: ReplicaConfig) -> None:
+        try:
+            for event in _stream(replica):
+                told.put((replica.id, event))
+        except (OSError, ValueError, http.client.HTTPException):
+            pass
+        told.put((replica.id, None))
+
+    for replica in replicas:
+        threading.Thread(target=listen, args=(replica,), daemon=True).start()
+    left = len(replicas)
+    while left:
+        replica_id, event = told.get()
+        if event is None:
+            left -= 1
+            messages.print(f"replica {replica_id} has ended", markup=False)
+        elif event["number"] > last[replica_id]:
+            _print(replica_id, event, as_json)
+
+
+def _stream(replica: ReplicaConfig) -> Iterator[Event]:
+    # A stream says something every 15 s.
+    with closing(_connection(replica, 60.0)) as connection:
+        connection.request("GET", "/events")
+        answer = connection.getresponse()
+        while line := answer.readline():
+            if line.startswith(b"data: "):
+                yield json.loads(line.removeprefix(b"data: "))
+
+
+def _print(replica_id: int, event: Event, as_json: bool) -> None:
+    if as_json:
+        results.print(json.dumps({"at": replica_id, **event}))
+        return
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["time"]))
+    details = " ".join(f"{k}={v}" for k, v in event.items() if k not in ("event", "number", "time"))
+    style = _STYLES.get(event["event"], "")
+    results.print(
+        Text.assemble(f"{clock} replica {replica_id} ", (event["event"].replace("_", " "), style), f" {details}")
+    )
