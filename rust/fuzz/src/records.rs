@@ -38,7 +38,14 @@ pub fn records(bytes: &[u8]) {
                 return;
             }
             let digest = Digest([choices.byte(); 32]);
-            core.restore(&CoreSnapshot { slot, digest, timestamp: 0, position: slot.0, sessions: Vec::new() });
+            core.restore(&CoreSnapshot {
+                slot,
+                digest,
+                timestamp: 0,
+                position: slot.0,
+                number: 1,
+                sessions: Vec::new(),
+            });
             delivered = slot;
         }
         if core.replay(&record, &mut effects).is_err() {
@@ -50,7 +57,7 @@ pub fn records(bytes: &[u8]) {
                     assert_eq!(delivery.slot, delivered.next(), "slots are delivered in order");
                     delivered = delivery.slot;
                 }
-                Effect::SessionEvicted(_) | Effect::Checkpoint(_) => {}
+                Effect::SessionEvicted(_) | Effect::Checkpoint { .. } => {}
                 other => panic!("a replay has nothing to say: {other:?}"),
             }
         }

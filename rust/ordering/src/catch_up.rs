@@ -365,7 +365,7 @@ impl Core {
         self.tidy_shelf();
         self.rebase(effects);
         self.put_images(effects);
-        self.chain.forget(self.config.retained_slots_max, self.config.retained_bytes_max);
+        self.forget_old();
         self.change.caught_up(self.me, self.view);
         if self.leader() == self.me && self.phase == Phase::Active {
             self.requeue();

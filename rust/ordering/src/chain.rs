@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use pssmr_types::{Batch, BatchLimits, Digest, Slot};
 
+/// A replica that is given the last stable snapshot needs all that was decided since, also if it is long ago.
+const ABOVE_STABLE: usize = 8;
+
 /// One undecided slot of the chain.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
@@ -157,9 +160,17 @@ impl Chain {
         link
     }
 
-    /// Forgets the oldest decided slots beyond the bounds, but never the last one.
-    pub(crate) fn forget(&mut self, slots_max: usize, bytes_max: usize) {
-        while self.kept.len() > 1 && (self.kept.len() > slots_max || self.kept_bytes > bytes_max) {
+    /// Forgets the oldest decided slots beyond the bounds, but never the last one; those above the last stable checkpoint,
+    /// if there is one, only beyond [`ABOVE_STABLE`] times the bounds.
+    pub(crate) fn forget(&mut self, slots_max: usize, bytes_max: usize, stable: Slot) {
+        let is_beyond = |chain: &Self| {
+            if chain.root.0 < stable || stable == Slot(0) {
+                return chain.kept.len() > slots_max || chain.kept_bytes > bytes_max;
+            }
+            chain.kept_bytes > bytes_max.saturating_mul(ABOVE_STABLE)
+                || chain.kept.len() > slots_max.saturating_mul(ABOVE_STABLE)
+        };
+        while self.kept.len() > 1 && is_beyond(self) {
             let oldest = self.kept.pop_front().expect("more than one is kept");
             self.kept_bytes -= oldest.batch.len();
             self.root = (self.root.0.next(), oldest.digest);
@@ -185,7 +196,7 @@ mod tests {
         for _ in 0..4 {
             chain.decide_next();
         }
-        chain.forget(2, usize::MAX);
+        chain.forget(2, usize::MAX, Slot(9));
         assert_eq!(chain.oldest(), Slot(3));
         assert_eq!(chain.digest_at(Slot(1)), None);
         assert_eq!(chain.digest_at(Slot(2)), Some(Digest([2; 32])), "the digest before the oldest slot is known");
@@ -195,6 +206,19 @@ mod tests {
         assert_eq!(chain.batch_bytes(Slot(2)), None);
         assert!(chain.batch_bytes(Slot(3)).is_some() && chain.batch_bytes(Slot(5)).is_some());
         assert!(chain.get(Slot(4)).is_none() && chain.get(Slot(5)).is_some(), "only undecided slots have links");
+    }
+
+    #[test]
+    fn what_was_decided_since_the_last_stable_checkpoint_is_kept_longer() {
+        let mut chain = Chain::new(Digest([0; 32]));
+        for letter in 1..=40 {
+            chain.push(link(letter));
+            chain.decide_next();
+        }
+        chain.forget(4, usize::MAX, Slot(20));
+        assert_eq!(chain.oldest(), Slot(21));
+        chain.forget(2, usize::MAX, Slot(20));
+        assert_eq!(chain.oldest(), Slot(25), "not without bounds");
     }
 
     #[test]

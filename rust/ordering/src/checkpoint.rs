@@ -28,6 +28,8 @@ pub(crate) struct Checkpoints {
     /// state.
     bytes: u64,
     taken_at: u64,
+    /// How many were due.
+    number: u64,
     /// By replica, what it said of slots above the stable one; the newest last.
     votes: Vec<VecDeque<CheckpointVote>>,
     stable: Option<Certificate>,
@@ -44,6 +46,7 @@ impl Checkpoints {
         Self {
             bytes: 0,
             taken_at: 0,
+            number: 0,
             votes: vec![VecDeque::new(); replicas],
             stable: None,
             due_images: Vec::new(),
@@ -82,14 +85,18 @@ impl Core {
             return;
         }
         (checkpoints.bytes, checkpoints.taken_at) = (0, timestamp);
+        checkpoints.number += 1;
         checkpoints.due_images.push(slot);
-        effects.push(Effect::Checkpoint(Arc::new(CoreSnapshot {
+        let number = checkpoints.number;
+        let snapshot = Arc::new(CoreSnapshot {
             slot,
             digest: self.chain.decided_digest(),
             timestamp,
             position: self.sessions.position(),
+            number,
             sessions: self.sessions.snapshot(),
-        })));
+        });
+        effects.push(Effect::Checkpoint { snapshot, is_asked });
     }
 
     /// The snapshot of an [`Effect::Checkpoint`] is durable.
@@ -261,6 +268,10 @@ impl Core {
         self.restore(snapshot);
         self.persist(|| Record::Installed(slot), effects);
         self.catch_up.learned_in(self.view);
+        // What it proposed in this view may be cut off: it must not propose for the same slots again.
+        if self.leader() == self.me {
+            self.restarted_in = Some(self.view);
+        }
         self.checkpoints.due_images.push(slot);
         self.writeset.decided(slot, None);
         self.tidy_shelf();
@@ -288,6 +299,7 @@ impl Core {
         });
         self.catch_up.give_up();
         (self.checkpoints.bytes, self.checkpoints.taken_at) = (0, timestamp);
+        self.checkpoints.number = snapshot.number;
         self.checkpoints.due_images.clear();
         self.executed = self.executed.max(slot);
         self.decided_at_retransmit = slot;
@@ -343,6 +355,12 @@ impl Core {
                 self.persist(|| Record::OfImage(Box::new(record)), effects);
             }
         }
+    }
+
+    /// Forgets decided slots that need not be kept for others any more.
+    pub(crate) fn forget_old(&mut self) {
+        let stable = self.checkpoints.stable_slot();
+        self.chain.forget(self.config.retained_slots_max, self.config.retained_bytes_max, stable);
     }
 
     /// Takes over what an image says, at the beginning of a log.

@@ -283,8 +283,14 @@ pub enum Effect {
     /// The session is gone: its cached replies can go too.
     SessionEvicted(ClientId),
     /// Take a snapshot of the state after exactly this slot, the one delivered last, make it durable, and answer with
-    /// [`Input::CheckpointTaken`]. A host that can't take one leaves it.
-    Checkpoint(Arc<CoreSnapshot>),
+    /// [`Input::CheckpointTaken`]. A host that can't take one leaves it; one that can't take all takes those whose number
+    /// is a multiple of a power of two, so that hosts that can take different shares still have some in common.
+    Checkpoint {
+        /// Ordering's part of it.
+        snapshot: Arc<CoreSnapshot>,
+        /// A client has asked for it.
+        is_asked: bool,
+    },
     /// The checkpoint is stable, and its snapshot is this replica's own: the log before its [`Record::Image`] can go, and
     /// older snapshots once it has gone.
     Stable(Certificate),

@@ -283,7 +283,7 @@ impl Core {
         self.try_rejoin(slot, effects);
         self.tidy_shelf();
         self.put_images(effects);
-        self.chain.forget(self.config.retained_slots_max, self.config.retained_bytes_max);
+        self.forget_old();
         self.change.progressed(self.me, self.view);
         true
     }

@@ -50,7 +50,7 @@ impl Core {
         // The rest was said when the record was written.
         effects.extend(
             all.into_iter()
-                .filter(|e| matches!(e, Effect::Deliver(_) | Effect::SessionEvicted(_) | Effect::Checkpoint(_))),
+                .filter(|e| matches!(e, Effect::Deliver(_) | Effect::SessionEvicted(_) | Effect::Checkpoint { .. })),
         );
         self.gate.is_replaying = false;
         replayed.map_err(|why| ReplayError { record: describe(record), why })
@@ -106,7 +106,7 @@ impl Core {
                 }
                 self.tidy_shelf();
                 self.put_images(effects);
-                self.chain.forget(self.config.retained_slots_max, self.config.retained_bytes_max);
+                self.forget_old();
             }
             Record::Image(image) if self.gate.replayed == 0 => {
                 check(image.slot == decided && decided > Slot(0), "its snapshot was not restored")?;

@@ -262,6 +262,7 @@ mod tests {
             digest: pssmr_types::Digest([3; 32]),
             timestamp: 77,
             position: sessions.position(),
+            number: 5,
             sessions: sessions.snapshot(),
         };
         let decoded = CoreSnapshot::decode(snapshot.encode().into()).unwrap();

@@ -24,6 +24,8 @@ pub struct CoreSnapshot {
     pub timestamp: u64,
     /// The position of the last command delivered.
     pub position: u64,
+    /// Counts the checkpoints: this is the so-manieth that was due.
+    pub number: u64,
     /// The open sessions, ascending by client.
     pub sessions: Vec<SessionSnapshot>,
 }
@@ -59,6 +61,7 @@ impl CoreSnapshot {
         out.put_digest(&self.digest);
         out.put_u64(self.timestamp);
         out.put_u64(self.position);
+        out.put_u64(self.number);
         out.put_count(self.sessions.len());
         for session in &self.sessions {
             out.put_client(session.client);
@@ -84,6 +87,7 @@ impl CoreSnapshot {
         }
         let (slot, digest) = (reader.slot("slot of a snapshot")?, reader.digest("digest of a snapshot")?);
         let (timestamp, position) = (reader.u64("timestamp")?, reader.u64("position")?);
+        let number = reader.u64("number of the checkpoint")?;
         let count = reader.count("sessions", reader.rest().len() / SESSION_BYTES_MIN)?;
         let mut sessions: Vec<SessionSnapshot> = Vec::with_capacity(count);
         for _ in 0..count {
@@ -102,6 +106,6 @@ impl CoreSnapshot {
             sessions.push(SessionSnapshot { client, low, last_active, executed });
         }
         reader.finish()?;
-        Ok(Self { slot, digest, timestamp, position, sessions })
+        Ok(Self { slot, digest, timestamp, position, number, sessions })
     }
 }

@@ -42,6 +42,11 @@ impl SnapshotMeters {
         self.last_ms.store(duration.as_millis() as u64, Relaxed);
     }
 
+    /// How long writing the last one took.
+    pub(crate) fn time_of_last(&self) -> Duration {
+        Duration::from_millis(self.last_ms.load(Relaxed))
+    }
+
     pub(crate) fn status(&self) -> SnapshotStatus {
         SnapshotStatus {
             begun: self.begun.load(Relaxed),

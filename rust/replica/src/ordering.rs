@@ -250,7 +250,7 @@ impl OrderingThread {
             Effect::SessionEvicted(client) => {
                 self.notices.push(Notice::Evicted { client, slot: self.core.decided() });
             }
-            Effect::Checkpoint(core) => self.checkpoint(core),
+            Effect::Checkpoint { snapshot, is_asked } => self.checkpoint(snapshot, is_asked),
             Effect::Stable(certificate) => self.stable(certificate),
             Effect::Transfer(certificate) => self.transfer(certificate),
             Effect::Install(slot) => {

@@ -23,7 +23,7 @@ use crate::log::{LogInbox, LogThread};
 use crate::ordering::{self, Allowance, Checkpointing, OrderingThread, PeerLinks, clocks};
 use crate::past::{Files, recall};
 use crate::sink::Sink;
-use crate::snapshots::{SnapshotInbox, SnapshotThread, WriterInbox, WriterThread, snapshot_options};
+use crate::snapshots::{Pace, SnapshotInbox, SnapshotThread, WriterInbox, WriterThread, snapshot_options};
 use crate::state::{OrderingState, State};
 use crate::status::{Counters, ReplicaStatus};
 
@@ -108,9 +108,11 @@ impl Replica {
         let snapshot_inboxes =
             snapshots.as_ref().map(|_| (Arc::new(SnapshotInbox::new()), Arc::<WriterInbox>::default()));
         let checkpointing =
-            snapshots.as_ref().zip(snapshot_inboxes.as_ref()).map(|(store, (inbox, _))| Checkpointing {
+            snapshots.as_ref().zip(snapshot_inboxes.as_ref()).map(|(store, (inbox, writer))| Checkpointing {
                 store: Arc::clone(store),
                 inbox: Arc::clone(inbox),
+                writer: Arc::clone(writer),
+                pace: Pace::new(origin),
                 is_possible: can_snapshot,
                 cached_bytes_per_session_max: limits.cached_bytes_per_session_max,
                 allowance: Allowance::new(limits.transfer_bytes_per_second as u64, origin),

@@ -4,6 +4,7 @@
 mod content;
 mod download;
 mod fetching;
+mod pace;
 mod serving;
 mod writing;
 
@@ -20,6 +21,7 @@ use pssmr_types::{Certificate, Checkpoint, ReplicaId, Slot, SnapshotMessage};
 
 pub(crate) use self::content::{Content, ContentError};
 use self::fetching::Fetching;
+pub(crate) use self::pace::Pace;
 use self::serving::Serving;
 pub(crate) use self::writing::{Frozen, WriterInbox, WriterThread};
 use crate::inbox::OrderingInbox;

@@ -164,7 +164,7 @@ impl Cluster {
                         last = Some(delivery.slot);
                         host.delivered.push(delivery);
                     }
-                    Effect::Checkpoint(snapshot) => {
+                    Effect::Checkpoint { snapshot, .. } => {
                         let (slot, digest, root) =
                             (snapshot.slot, snapshot.digest, root_of(&snapshot, &host.delivered));
                         host.snapshots.insert(slot, ((*snapshot).clone(), host.delivered.clone()));

@@ -155,8 +155,8 @@ impl Cluster {
                 Effect::Halt(reason) => self.halted[replica] = Some(reason),
                 Effect::Persist(record) => self.logs[replica].push(record),
                 Effect::Promise(promise) => promised = Some(promise),
-                Effect::Checkpoint(_) if self.takes_no_snapshots => {}
-                Effect::Checkpoint(snapshot) => {
+                Effect::Checkpoint { .. } if self.takes_no_snapshots => {}
+                Effect::Checkpoint { snapshot, .. } => {
                     let state = self.delivered[replica].clone();
                     let (slot, digest, root) = (snapshot.slot, snapshot.digest, root_of(&snapshot, &state));
                     self.snapshots[replica].insert(slot, ((*snapshot).clone(), state));
@@ -238,7 +238,7 @@ impl Cluster {
             for effect in effects.drain(..) {
                 match effect {
                     Effect::Deliver(delivery) => self.delivered[replica].push(delivery),
-                    Effect::Checkpoint(snapshot) => {
+                    Effect::Checkpoint { snapshot, .. } => {
                         let state = self.delivered[replica].clone();
                         self.snapshots[replica].insert(snapshot.slot, ((*snapshot).clone(), state));
                     }

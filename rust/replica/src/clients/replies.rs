@@ -123,7 +123,8 @@ mod tests {
 
     fn checkpoint(slot: u64) -> Notice {
         let (slot, digest) = (Slot(slot), Digest::default());
-        Notice::Checkpoint(Arc::new(CoreSnapshot { slot, digest, timestamp: 0, position: 0, sessions: vec![] }))
+        let snapshot = CoreSnapshot { slot, digest, timestamp: 0, position: 0, number: 1, sessions: vec![] };
+        Notice::Checkpoint(Arc::new(snapshot))
     }
 
     fn failed(slot: u64) -> Taken {

@@ -14,7 +14,7 @@ use pssmr_types::{Certificate, Checkpoint, ClientId, PeerMessage, Slot};
 
 use super::OrderingThread;
 use crate::inbox::Notice;
-use crate::snapshots::{Content, SnapshotInbox, certificate_of};
+use crate::snapshots::{Content, Pace, SnapshotInbox, WriterInbox, certificate_of};
 
 /// How long to wait for execution at a time.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -26,6 +26,8 @@ const QUEUED_BYTES_MAX: usize = 512 << 10;
 pub(crate) struct Checkpointing {
     pub(crate) store: Arc<Snapshots>,
     pub(crate) inbox: Arc<SnapshotInbox>,
+    pub(crate) writer: Arc<WriterInbox>,
+    pub(crate) pace: Pace,
     /// The service can take and restore snapshots.
     pub(crate) is_possible: bool,
     pub(crate) cached_bytes_per_session_max: usize,
@@ -74,8 +76,8 @@ pub(crate) enum RestoreFailure {
 
 impl OrderingThread {
     /// The state after the slot that was delivered last goes into a snapshot.
-    pub(super) fn checkpoint(&mut self, core: Arc<CoreSnapshot>) {
-        let Some(checkpointing) = self.checkpointing.as_ref().filter(|checkpointing| checkpointing.is_possible) else {
+    pub(super) fn checkpoint(&mut self, core: Arc<CoreSnapshot>, is_asked: bool) {
+        let Some(checkpointing) = self.checkpointing.as_mut().filter(|checkpointing| checkpointing.is_possible) else {
             return;
         };
         let (slot, position, digest) = (core.slot, core.position, core.digest);
@@ -83,6 +85,12 @@ impl OrderingThread {
         if let Ok(own) = checkpointing.store.open_snapshot(slot) {
             let root = own.manifest().root();
             self.inbox.tell(Input::CheckpointTaken(Checkpoint { slot, digest, root }));
+            return;
+        }
+        let written = self.state.meters.snapshots.time_of_last();
+        let is_busy = !checkpointing.writer.is_idle();
+        if !checkpointing.pace.takes(core.number, is_asked, is_busy, written, Instant::now()) {
+            tracing::debug!(%slot, "no snapshot: writing the last one took too large a part of the time");
             return;
         }
         self.state.meters.snapshots.began();

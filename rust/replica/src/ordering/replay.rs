@@ -32,7 +32,7 @@ impl OrderingThread {
                 Effect::SessionEvicted(client) => {
                     self.notices.push(Notice::Evicted { client, slot: self.core.decided() });
                 }
-                Effect::Checkpoint(core) => self.checkpoint(core),
+                Effect::Checkpoint { snapshot, is_asked } => self.checkpoint(snapshot, is_asked),
                 other => unreachable!("a replay only delivers, not {other:?}"),
             }
         }

@@ -32,6 +32,8 @@ pub(crate) struct Frozen {
 #[derive(Default)]
 struct Waiting {
     frozen: VecDeque<Frozen>,
+    /// One is being written.
+    is_writing: bool,
     stopping: bool,
 }
 
@@ -54,6 +56,12 @@ impl WriterInbox {
         has_room
     }
 
+    /// Whether nothing is being written, nor going to be.
+    pub(crate) fn is_idle(&self) -> bool {
+        let waiting = self.waiting.lock();
+        waiting.frozen.is_empty() && !waiting.is_writing
+    }
+
     /// The thread ends.
     pub(crate) fn stop(&self) {
         self.waiting.lock().stopping = true;
@@ -66,6 +74,7 @@ impl WriterInbox {
             if waiting.stopping {
                 return None;
             }
+            waiting.is_writing = !waiting.frozen.is_empty();
             if let Some(frozen) = waiting.frozen.pop_front() {
                 return Some(frozen);
             }

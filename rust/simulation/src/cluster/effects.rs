@@ -55,7 +55,7 @@ impl World {
                 self.reply(host, client, Reply { session: client.session, sequence, outcome });
             }
             Effect::SessionEvicted(client) => self.hosts[host].work.push_back(Work::Evict(client)),
-            Effect::Checkpoint(snapshot) => self.hosts[host].work.push_back(Work::Checkpoint(snapshot)),
+            Effect::Checkpoint { snapshot, .. } => self.hosts[host].work.push_back(Work::Checkpoint(snapshot)),
             Effect::Stable(certificate) => self.hosts[host].disk.stable(certificate),
             Effect::Transfer(certificate) => self.transfer(host, certificate.checkpoint),
             Effect::Install(slot) => match self.hosts[host].install(slot) {

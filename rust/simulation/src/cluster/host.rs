@@ -126,7 +126,7 @@ impl Host {
                 match effect {
                     Effect::Deliver(delivery) => self.work.push_back(Work::Slot(delivery)),
                     Effect::SessionEvicted(client) => self.work.push_back(Work::Evict(client)),
-                    Effect::Checkpoint(snapshot) => self.work.push_back(Work::Checkpoint(snapshot)),
+                    Effect::Checkpoint { snapshot, .. } => self.work.push_back(Work::Checkpoint(snapshot)),
                     other => return Err(format!("a replay wants {other:?}")),
                 }
             }

@@ -104,7 +104,7 @@ impl World {
             effect,
             Effect::Deliver(_)
                 | Effect::Persist(_)
-                | Effect::Checkpoint(_)
+                | Effect::Checkpoint { .. }
                 | Effect::Stable(_)
                 | Effect::Install(_)
                 | Effect::Broadcast(PeerMessage::Write(_) | PeerMessage::Accept(_) | PeerMessage::Propose(_))

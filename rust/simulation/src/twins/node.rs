@@ -74,7 +74,7 @@ impl Node {
                         inputs.push(Input::Executed(delivery.slot));
                         said.push(Said::Deliver(delivery));
                     }
-                    Effect::Checkpoint(snapshot) => {
+                    Effect::Checkpoint { snapshot, .. } => {
                         let root = Digest::of("pssmr simulation 1", &snapshot.encode());
                         let checkpoint = Checkpoint { slot: snapshot.slot, digest: snapshot.digest, root };
                         inputs.push(Input::CheckpointTaken(checkpoint));
