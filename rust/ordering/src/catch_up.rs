@@ -41,6 +41,13 @@ struct Fetch {
     entries_when_asked: usize,
 }
 
+impl Fetch {
+    /// The highest slot that is wanted.
+    fn last(&self) -> Slot {
+        self.entries.first().map_or(self.next.0, |(_, entry)| entry.slot)
+    }
+}
+
 /// The replica's fetches: at most one at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct CatchUp {
@@ -193,6 +200,13 @@ impl Core {
 
     /// Called at every retransmission: goes on with what is being fetched, or begins if others have decided more.
     pub(crate) fn pursue(&mut self, is_stuck: bool, effects: &mut Vec<Effect>) {
+        // What was decided in another way meanwhile others may not keep any more, and it is not wanted.
+        let decided = self.chain.decided();
+        self.catch_up.fetch.take_if(|fetch| fetch.last() <= decided);
+        if let Some(fetch) = &mut self.catch_up.fetch {
+            fetch.floor = fetch.floor.max(decided);
+        }
+        self.end_fetch_if_complete(effects);
         if let Some(fetch) = &self.catch_up.fetch {
             // Whoever was asked is asked on as long as entries come.
             if fetch.entries.len() > fetch.entries_when_asked { self.ask(effects) } else { self.ask_next(effects) }
@@ -323,9 +337,8 @@ impl Core {
 
     fn end_fetch(&mut self, fetch: Fetch, effects: &mut Vec<Effect>) {
         let decided = self.chain.decided();
-        let ours = self.chain.digest_at(fetch.floor);
-        if ours.is_some_and(|ours| ours != fetch.next.1) {
-            let (slot, theirs) = fetch.next;
+        let (slot, theirs) = fetch.next;
+        if self.chain.digest_at(slot).is_some_and(|ours| ours != theirs) {
             self.halt(format!("agreement is broken: the chain at {slot} is {theirs} elsewhere"), effects);
             return;
         }
