@@ -196,7 +196,9 @@ impl World {
             Event::SnapshotWritten { host, incarnation, slot, snapshot } => {
                 self.on_snapshot_written(host, incarnation, slot, *snapshot);
             }
-            Event::Transferred { host, incarnation, checkpoint } => self.on_transferred(host, incarnation, checkpoint),
+            Event::Transferred { host, incarnation, slot, offer } => {
+                self.on_transferred(host, incarnation, slot, offer);
+            }
             Event::Start { host, incarnation } => {
                 if self.hosts[host].is_down && self.hosts[host].incarnation == incarnation {
                     self.start(host);
