@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("Cargo.toml", "Cargo.lock", "rust", "benches", "tests/house.rs")
-PROFILES = ("cft3", "bft4", "cft5")
+PROFILES = ("twins4", "cft3", "bft4", "cft5")
 
 
 class Tree:
@@ -59,11 +59,11 @@ class Tree:
         built = self.run("cargo", "build", "--release", "--quiet", "-p", "pssmr-simulation")
         if built.returncode != 0:
             raise SystemExit(built.stderr[-3000:])
-        for profile in PROFILES:
-            found = self.run(
-                self._target / "release" / "pssmr-simulation",
-                *("search", "--profile", profile, "--seeds", str(seeds), "--failures", "1"),
-            )
+        simulation = self._target / "release" / "pssmr-simulation"
+        clusters = [("search", "--profile", profile, "--seeds", seeds, "--failures", 1) for profile in PROFILES]
+        models = [("check-model", "all", "--states", 10 * seeds, "--walks", 1)]
+        for arguments in models + clusters:
+            found = self.run(simulation, *(str(argument) for argument in arguments))
             failed = [line for line in found.stdout.splitlines() if line.startswith("FAILED")]
             if failed or found.returncode != 0:
                 return " ".join((failed or ["the simulator ends"])[0].split()[1:12])
@@ -78,6 +78,9 @@ def main() -> int:
     parser.add_argument("--target", type=Path, default=ROOT / "target" / "mutants", help="where to build")
     arguments = parser.parse_args()
     mutants = tomllib.loads((Path(__file__).parent / "mutants.toml").read_text(encoding="utf-8"))["mutant"]
+    for mutant in (each for each in mutants if "equivalent" in each):
+        print(f"        {mutant['name']:62} does no harm: {mutant['equivalent']}")
+    mutants = [each for each in mutants if "equivalent" not in each]
     chosen = [each for each in mutants if not arguments.names or any(name in each["name"] for name in arguments.names)]
     survivors = []
     with tempfile.TemporaryDirectory(prefix="pssmr-mutants-") as directory:

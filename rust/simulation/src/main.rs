@@ -20,6 +20,9 @@ const USAGE: &str = "usage:
   pssmr-simulation explore --runs N [--from N]
   pssmr-simulation check-model all|cft3-small|cft3|cft3-restarts|bft4-silent|bft4-leader|bft4-next-leader [--states N] [--walks SEED]";
 
+/// In so many runs everything that can happen has to happen.
+const MANY: u64 = 1000;
+
 struct Arguments(Vec<String>);
 
 impl Arguments {
@@ -107,6 +110,7 @@ fn search(arguments: &Arguments) -> Result<bool, String> {
         return Ok(search_twins(size, from..from + seeds, most));
     }
     let mut clean = true;
+    let mut all = Counters::default();
     for profile in arguments.profiles()? {
         let start = cpu_seconds();
         let (mut events, mut virtual_time, mut failures) = (0, 0, 0);
@@ -128,6 +132,7 @@ fn search(arguments: &Arguments) -> Result<bool, String> {
             }
         }
         clean &= failures == 0;
+        all.add(&counters);
         let seconds = cpu_seconds() - start;
         println!(
             "{}: seeds {from}.. {failures} failures, {events} events, {:.0} events per CPU-second, {:.0} times real time, \
@@ -136,6 +141,11 @@ fn search(arguments: &Arguments) -> Result<bool, String> {
             events as f64 / seconds,
             virtual_time as f64 / 1e9 / seconds,
         );
+    }
+    let never = all.never();
+    if seeds >= MANY && matches!(arguments.value("--profile"), None | Some("all")) && !never.is_empty() {
+        println!("FAILED these never happened, so nothing shows that they do no harm: {never:?}");
+        clean = false;
     }
     Ok(clean)
 }
@@ -161,6 +171,10 @@ fn search_twins(size: Size, seeds: std::ops::Range<u64>, most: u64) -> bool {
         "{}: {failures} failures, {speed:.0} messages per CPU-second, {seconds:.1} CPU-seconds\n{total}",
         size.name()
     );
+    if total.scenarios >= MANY && !total.never().is_empty() {
+        println!("FAILED these never happened, so nothing shows that they do no harm: {:?}", total.never());
+        return false;
+    }
     failures == 0
 }
 

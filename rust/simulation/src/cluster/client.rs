@@ -38,6 +38,8 @@ pub(super) struct Client {
     opening: Option<Waiting>,
     next_sequence: u64,
     left: u64,
+    /// What it sent, if it is faulty.
+    past: Vec<Request>,
     random: Random,
 }
 
@@ -52,6 +54,7 @@ impl Client {
             opening: None,
             next_sequence: 1,
             left: habits.commands,
+            past: Vec::new(),
             random: random.fork(),
         }
     }
@@ -68,7 +71,7 @@ impl Client {
 
     /// Whether all that it is owed was done.
     pub(super) fn is_done(&self) -> bool {
-        self.left == 0 && (self.habits.faulty || self.waiting.is_empty() && self.opening.is_none())
+        self.left == 0 && (self.habits.faulty.is_some() || self.waiting.is_empty() && self.opening.is_none())
     }
 
     /// It will send nothing new.
@@ -86,8 +89,9 @@ impl Client {
         self.left += 1;
     }
 
-    /// What it has to send that is new. More than one request only from a faulty client: they have one number.
-    pub(super) fn work(&mut self, now: u64, after: u64) -> Vec<Request> {
+    /// What it has to send that is new, mostly one request. For each of a faulty client's requests there may be others of
+    /// the same number.
+    pub(super) fn work(&mut self, now: u64, after: u64) -> Vec<Vec<Request>> {
         if self.left == 0 {
             return Vec::new();
         }
@@ -98,7 +102,7 @@ impl Client {
             let client = ClientId { principal: self.principal, session: 0 };
             let request = Request::new(client, self.random.any(), 0, Operation::OpenSession, b"");
             self.opening = Some(Waiting { request: request.clone(), answers: BTreeMap::new(), sent_at: now, after });
-            return vec![request];
+            return vec![vec![request]];
         }
         if self.waiting.len() >= self.habits.pipeline {
             return Vec::new();
@@ -108,13 +112,28 @@ impl Client {
         let acknowledged = self.waiting.keys().next().copied().unwrap_or(sequence);
         self.next_sequence += 1;
         self.left -= 1;
-        if self.habits.faulty {
-            return (0..2).map(|_| self.command(client, sequence, acknowledged)).collect();
+        if let Some(mischief) = self.habits.faulty {
+            self.next_sequence += mischief.flood - 1;
+            let alternatives = if mischief.equivocates { 2 } else { 1 };
+            let many: Vec<Vec<Request>> = (sequence..sequence + mischief.flood)
+                .map(|sequence| (0..alternatives).map(|_| self.command(client, sequence, acknowledged)).collect())
+                .collect();
+            self.past.extend(many.iter().filter_map(|alternatives| alternatives.first().cloned()).take(8));
+            return many;
         }
         let request = self.command(client, sequence, acknowledged);
         let waiting = Waiting { request: request.clone(), answers: BTreeMap::new(), sent_at: now, after };
         self.waiting.insert(sequence, waiting);
-        vec![request]
+        vec![vec![request]]
+    }
+
+    /// Something that it sent before, if it is given to that and feels like it.
+    pub(super) fn old(&mut self) -> Option<Request> {
+        let replays = self.habits.faulty?.replays;
+        if self.past.is_empty() || !self.random.parts_per_million(replays) {
+            return None;
+        }
+        Some(self.random.pick(&self.past).clone())
     }
 
     fn command(&mut self, client: ClientId, sequence: u64, acknowledged: u64) -> Request {

@@ -110,6 +110,12 @@ counters! {
     Undecodable "messages refused by the decoder",
     /// A client sent different requests under one number.
     ClientEquivocated "equivocations of clients",
+    /// A faulty client sent something to some replicas only.
+    LeftOut "requests kept from a replica",
+    /// A faulty client sent something old again.
+    ClientReplayed "requests replayed by clients",
+    /// A faulty client sent much at a time.
+    ClientFlooded "floods of clients",
 }
 
 /// How often each thing happened.

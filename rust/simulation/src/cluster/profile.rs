@@ -59,8 +59,33 @@ pub(super) struct Habits {
     pub(super) retry: u64,
     /// Bytes of a command.
     pub(super) payload: usize,
-    /// It sends different commands under one number, and nobody need answer it.
-    pub(super) faulty: bool,
+    /// What it does that no correct client does. Nobody need answer one that does.
+    pub(super) faulty: Option<Mischief>,
+}
+
+/// What a faulty client does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mischief {
+    /// Different commands under one number.
+    pub(super) equivocates: bool,
+    /// Replicas that hear nothing of it, by bit.
+    pub(super) leaves_out: u64,
+    /// How often, in parts per million, it sends something old again.
+    pub(super) replays: u32,
+    /// How many commands it sends at a time, whatever its window.
+    pub(super) flood: u64,
+}
+
+impl Mischief {
+    fn new(random: &mut Random) -> Self {
+        let equivocates = random.chance(2, 3);
+        Self {
+            equivocates,
+            leaves_out: if random.chance(1, 2) { random.any() } else { 0 },
+            replays: if random.chance(1, 2) { random.magnitude(10_000, 800_000) as u32 } else { 0 },
+            flood: if random.chance(1, 3) { random.magnitude(2, 300) } else { 1 },
+        }
+    }
 }
 
 /// How one replica's machine is.
@@ -158,7 +183,7 @@ impl Draw {
         let mut clients = Self::clients(random, heal_at, calm);
         if let Some(watch) = watch {
             for client in &mut clients {
-                client.faulty = false;
+                client.faulty = None;
                 client.commands = 60;
                 client.gap = watch.to / 60;
             }
@@ -242,7 +267,7 @@ impl Draw {
                     gap: random.below(2 * heal_at / commands),
                     retry: random.magnitude(200 * MILLISECOND, 3 * SECOND),
                     payload: random.magnitude(1, 200) as usize,
-                    faulty: !calm && number > 0 && random.chance(1, 8),
+                    faulty: (!calm && number > 0 && random.chance(1, 8)).then(|| Mischief::new(random)),
                 }
             })
             .collect()

@@ -4,10 +4,11 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use bytes::Bytes;
-use pssmr_types::{Checkpoint, ReplicaId, Reply, Request, Slot};
+use pssmr_types::{ReplicaId, Reply, Request, Slot};
 
 use super::disk::Snapshot;
 use super::faults::Fault;
+use super::snapshots::Offer;
 
 /// Something that happens at an instant.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub(super) enum Event {
     /// A snapshot is on a host's disk.
     SnapshotWritten { host: usize, incarnation: u32, slot: Slot, snapshot: Box<Snapshot> },
     /// A host has fetched a snapshot from others, if one has it.
-    Transferred { host: usize, incarnation: u32, checkpoint: Checkpoint },
+    Transferred { host: usize, incarnation: u32, slot: Slot, offer: Option<Offer> },
     /// A host that went down starts again.
     Start { host: usize, incarnation: u32 },
     /// A host stands still no longer.

@@ -9,6 +9,9 @@ use super::profile::SECOND;
 use super::queue::Event;
 use super::world::World;
 
+/// Who hands a snapshot over, and the snapshot.
+pub(super) type Offer = (usize, Box<Snapshot>);
+
 impl World {
     /// The snapshots that a host has taken are on their way to its disk.
     pub(super) fn write_snapshots(&mut self, host: usize) {
@@ -32,31 +35,32 @@ impl World {
         self.give(host, Input::CheckpointTaken(Checkpoint { slot, digest, root }));
     }
 
-    /// A host wants a snapshot of others. It takes a while.
+    /// A host wants a snapshot of others. It takes a while, and who hands it over keeps it meanwhile.
     pub(super) fn transfer(&mut self, host: usize, checkpoint: Checkpoint) {
         let at = self.now + self.random.below(SECOND);
         let incarnation = self.hosts[host].incarnation;
-        self.queue.schedule(at, Event::Transferred { host, incarnation, checkpoint });
+        let Checkpoint { slot, root, .. } = checkpoint;
+        let snapshot_of = |from: usize| {
+            let other = &self.hosts[from];
+            let kept = other.disk.snapshots.get(&slot).filter(|snapshot| snapshot.root() == root);
+            kept.filter(|_| !other.is_down && !other.is_crashed()).cloned()
+        };
+        let offer = (0..self.hosts.len()).find_map(|from| Some((from, Box::new(snapshot_of(from)?))));
+        self.queue.schedule(at, Event::Transferred { host, incarnation, slot, offer });
     }
 
     /// A host has fetched a snapshot from another one, or found none.
-    pub(super) fn on_transferred(&mut self, host: usize, incarnation: u32, checkpoint: Checkpoint) {
+    pub(super) fn on_transferred(&mut self, host: usize, incarnation: u32, slot: Slot, offer: Option<Offer>) {
         if self.hosts[host].incarnation != incarnation || self.hosts[host].is_crashed() {
             return;
         }
-        let Checkpoint { slot, root, .. } = checkpoint;
-        let with_snapshot = |at: &usize| {
-            let other = &self.hosts[*at];
-            let is_there = !other.is_down && !other.is_crashed();
-            is_there && other.disk.snapshots.get(&slot).is_some_and(|snapshot| snapshot.root() == root)
-        };
-        let Some(from) = (0..self.hosts.len()).find(with_snapshot) else {
+        let is_there = |from: usize| !self.hosts[from].is_down && !self.hosts[from].is_crashed();
+        let Some((_, snapshot)) = offer.filter(|(from, _)| is_there(*from)) else {
             self.counters.count(Sometimes::TransferFailed);
             return self.give(host, Input::TransferFailed);
         };
-        let snapshot = self.hosts[from].disk.snapshots[&slot].clone();
         let core = snapshot.core();
-        self.hosts[host].disk.snapshots.insert(slot, snapshot);
+        self.hosts[host].disk.snapshots.insert(slot, *snapshot);
         self.give(host, Input::Transferred(Box::new(core)));
     }
 }

@@ -46,7 +46,7 @@ impl World {
     pub(super) fn on_reply(&mut self, client: usize, from: ReplicaId, reply: &Reply) {
         let Some(answer) = self.clients[client].on_reply(from, reply) else { return };
         self.note(|| "answer", |_| format!("client {client} {} {:?}", answer.sequence, answer.outcome));
-        self.checker.on_answer(&answer, self.clients[client].habits.faulty);
+        self.checker.on_answer(&answer, self.clients[client].habits.faulty.is_some());
         match answer.outcome {
             Outcome::SessionOpened(_) => self.counters.count(Sometimes::SessionOpened),
             Outcome::SessionExpired => self.counters.count(Sometimes::SessionExpired),
@@ -69,17 +69,28 @@ impl World {
             let gap = gap / 2 + self.random.below(gap + MILLISECOND);
             self.queue.schedule(self.now + gap, Event::ClientWork { client });
         }
-        if requests.len() > 1 {
-            self.counters.count(Sometimes::ClientEquivocated);
+        let leaves_out = self.clients[client].habits.faulty.map_or(0, |mischief| mischief.leaves_out);
+        if requests.len() > 3 {
+            self.counters.count(Sometimes::ClientFlooded);
         }
-        for request in &requests {
-            self.note(
-                || "client",
-                |_| format!("{client} sends {} of session {}", request.sequence, request.client.session),
-            );
-            self.checker.on_sent(request);
+        for alternatives in &requests {
+            if alternatives.len() > 1 {
+                self.counters.count(Sometimes::ClientEquivocated);
+            }
+            for request in alternatives {
+                self.note(
+                    || "client",
+                    |_| format!("{client} sends {} of session {}", request.sequence, request.client.session),
+                );
+                self.checker.on_sent(request);
+            }
+            self.send_requests(alternatives, false, leaves_out);
         }
-        self.send_requests(&requests, false);
+        if let Some(old) = self.clients[client].old() {
+            self.note(|| "client", |_| format!("{client} sends {} once more", old.sequence));
+            self.counters.count(Sometimes::ClientReplayed);
+            self.send_requests(&[old], true, leaves_out);
+        }
     }
 
     pub(super) fn on_client_timer(&mut self, client: usize) {
@@ -87,7 +98,7 @@ impl World {
         for request in &again {
             self.note(|| "client", |_| format!("{client} sends {} again", request.sequence));
             self.counters.count(Sometimes::RequestRetried);
-            self.send_requests(std::slice::from_ref(request), true);
+            self.send_requests(std::slice::from_ref(request), true, 0);
         }
         let retry = self.clients[client].habits.retry;
         if !self.clients[client].is_done() {
@@ -97,7 +108,7 @@ impl World {
 
     /// A client sends a request to all replicas; where crashes are all that can happen, to one of them, and to all if
     /// that does not help. Of several requests, each replica gets one.
-    fn send_requests(&mut self, requests: &[Request], again: bool) {
+    fn send_requests(&mut self, requests: &[Request], again: bool, leaves_out: u64) {
         if requests.is_empty() {
             return;
         }
@@ -107,7 +118,12 @@ impl World {
             Some(self.random.index(self.profile.replicas))
         };
         for host in 0..self.hosts.len() {
-            if one.is_some_and(|one| one != self.hosts[host].id.index()) {
+            let id = self.hosts[host].id.index();
+            if one.is_some_and(|one| one != id) {
+                continue;
+            }
+            if leaves_out >> id & 1 == 1 {
+                self.counters.count(Sometimes::LeftOut);
                 continue;
             }
             let request = self.random.pick(requests).clone();

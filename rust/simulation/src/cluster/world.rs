@@ -166,7 +166,7 @@ impl World {
         let timeout = self.draw.config.request_timeout_max.as_nanos() as u64;
         let bad_leaders = self.profile.quorums().faults() as u64;
         let forgotten =
-            if self.draw.clients.iter().any(|client| client.faulty) { 40 * SECOND + 4 * timeout } else { 0 };
+            if self.draw.clients.iter().any(|client| client.faulty.is_some()) { 40 * SECOND + 4 * timeout } else { 0 };
         20 * SECOND + forgotten + 8 * (bad_leaders + 2) * timeout
     }
 
@@ -196,7 +196,9 @@ impl World {
             Event::SnapshotWritten { host, incarnation, slot, snapshot } => {
                 self.on_snapshot_written(host, incarnation, slot, *snapshot);
             }
-            Event::Transferred { host, incarnation, checkpoint } => self.on_transferred(host, incarnation, checkpoint),
+            Event::Transferred { host, incarnation, slot, offer } => {
+                self.on_transferred(host, incarnation, slot, offer);
+            }
             Event::Start { host, incarnation } => {
                 if self.hosts[host].is_down && self.hosts[host].incarnation == incarnation {
                     self.start(host);
