@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from pssmr._core import Context
-from pssmr.config import ClusterConfig, Settings
+from pssmr.config import ClusterConfig
 from pssmr.encoding import decode, encode
 from pssmr.errors import (
     ApplicationError,
@@ -34,6 +34,7 @@ from pssmr.errors import (
     WrongKey,
 )
 from pssmr.service import Call, Command, Query, Service, command, query
+from pssmr.settings import Settings
 from pssmr.state import Map, Resource
 
 if TYPE_CHECKING:

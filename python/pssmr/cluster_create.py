@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pssmr import cluster_fields, cluster_files, cluster_keys
-from pssmr.config import ClientConfig, ClusterConfig, FaultModel, ReplicaConfig, Settings
+from pssmr.config import ClientConfig, ClusterConfig, FaultModel, ReplicaConfig
 from pssmr.errors import ConfigError
+from pssmr.settings import Settings
 
 CLIENT_NAME = "client"
 """The one client that a new cluster has."""

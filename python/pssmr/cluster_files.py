@@ -11,8 +11,9 @@ from typing import Any
 
 from pssmr import cluster_fields
 from pssmr.cluster_tables import build, build_list
-from pssmr.config import ClientConfig, ClusterConfig, ReplicaConfig, Settings
+from pssmr.config import ClientConfig, ClusterConfig, ReplicaConfig
 from pssmr.errors import ConfigError
+from pssmr.settings import Settings
 
 TOML_NAME = "cluster.toml"
 PYTHON_NAME = "cluster.py"

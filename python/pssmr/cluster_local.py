@@ -11,8 +11,9 @@ from pssmr.cluster_create import create_cluster
 from pssmr.cluster_ports import free_ports
 from pssmr.cluster_processes import ReplicaFailed, ReplicaProcess, stop_all
 from pssmr.cluster_temporary import TemporaryDirectory
-from pssmr.config import ClusterConfig, FaultModel, Settings
+from pssmr.config import ClusterConfig, FaultModel
 from pssmr.errors import Error
+from pssmr.settings import Settings
 
 _TRIES = 5
 START_TIMEOUT = 60.0

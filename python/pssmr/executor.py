@@ -8,9 +8,9 @@ from typing import Any, Self
 
 from pssmr import _core
 from pssmr.closing import close_at_exit
-from pssmr.config import Scheduler
 from pssmr.early_plan import EarlyPlan
 from pssmr.service import Call, Service
+from pssmr.settings import Scheduler
 
 
 class Executor:

@@ -335,16 +335,21 @@ def test_the_interpreter_ends_in_order_with_clients_left_open(cluster: Path, res
 def test_what_the_core_logs_comes_to_logging_until_the_end(start_cluster: StartCluster) -> None:
     cluster = start_cluster(Ledger, run=0)
     program = """
-import logging, sys
+import contextlib, logging, sys, threading, time
 logging.basicConfig(level=logging.INFO)
 import pssmr
 from tests.api.ledger import Ledger
 replica = pssmr.Replica(Ledger(), sys.argv[1], id=0).start()
 client = pssmr.Client(sys.argv[1], timeout=60).open()
-try:
-    client.call(Ledger.stop)
-except pssmr.Error:
-    pass
+def call():
+    with contextlib.suppress(pssmr.Error):
+        client.call(Ledger.stop)
+caller = threading.Thread(target=call)
+caller.start()
+while replica.halted is None:
+    time.sleep(0.01)
+client.close()
+caller.join()
 """
     done = subprocess.run(
         [sys.executable, "-c", program, str(cluster)],

@@ -12,12 +12,12 @@ from typing import Annotated, Any
 import pytest
 
 import pssmr
-from pssmr.config import Scheduler
 from pssmr.early_plan import EarlyPlan, PlannedClass
 from pssmr.early_plan_files import render_plan
 from pssmr.executor import Executor
 from pssmr.planning.service_plan import plan_service
 from pssmr.planning.shares import counted_shares
+from pssmr.settings import Scheduler
 
 
 class Shop(pssmr.Service):

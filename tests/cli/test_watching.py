@@ -16,10 +16,11 @@ import pytest
 from pssmr import diagnosis
 from pssmr.cli.rates import percentile, rates
 from pssmr.cluster_ports import free_ports
-from pssmr.config import ClusterConfig, Settings
+from pssmr.config import ClusterConfig
 from pssmr.diagnosis import examine_here, examine_running
 from pssmr.exit_codes import ExitCode
 from pssmr.replica import Replica
+from pssmr.settings import Settings
 from tests.admin.conftest import Counters, admin_of, make_cluster
 from tests.cli.conftest import BANK, Pssmr
 from tests.cli.test_running import Running

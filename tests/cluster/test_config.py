@@ -15,8 +15,9 @@ import pytest
 from pssmr.cluster_create import create_cluster
 from pssmr.cluster_files import render
 from pssmr.cluster_keys import generate_key
-from pssmr.config import ClientConfig, ClusterConfig, ReplicaConfig, Settings
+from pssmr.config import ClientConfig, ClusterConfig, ReplicaConfig
 from pssmr.errors import ConfigError, Error
+from pssmr.settings import Settings
 
 Document = dict[str, Any]
 

@@ -9,7 +9,8 @@ import socket
 import pytest
 
 from pssmr.cluster_fields import split_address
-from pssmr.config import FaultModel, Settings
+from pssmr.config import FaultModel
+from pssmr.settings import Settings
 from pssmr.testing import LocalCluster
 from tests.cluster.ledger import Ledger, check_exactly_once, check_same_state, under_load
 

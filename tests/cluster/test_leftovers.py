@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pssmr.config import Settings
 from pssmr.errors import Error
+from pssmr.settings import Settings
 from pssmr.testing import LocalCluster
 from tests.cluster.ledger import Ledger
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 import pssmr
-from pssmr.config import ClusterConfig, Settings
+from pssmr.config import ClusterConfig
 from pssmr.errors import ConfigError, Error
+from pssmr.settings import Settings
 from pssmr.testing import LocalCluster
 from pssmr.testing.local_cluster import application_of
 from tests.cluster.ledger import Ledger

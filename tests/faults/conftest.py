@@ -16,7 +16,8 @@ import pytest
 
 import pssmr
 from pssmr.cluster_local import LocalProcesses, make_local
-from pssmr.config import FaultModel, Settings
+from pssmr.config import FaultModel
+from pssmr.settings import Settings
 from pssmr.testing.local_cluster import application_of
 from tests.cluster.ledger import Ledger
 

@@ -19,9 +19,7 @@ OFTEN = {"checkpoint_slots": 25, "retained_slots_max": 60}
 """Checkpoints several times a second, and little kept beside them: whoever is away for a moment needs a snapshot."""
 
 
-@pytest.mark.parametrize(
-    ("count", "fault_model", "durability"), [(4, "bft", "sync"), (3, "cft", "async")]
-)
+@pytest.mark.parametrize(("count", "fault_model", "durability"), [(4, "bft", "sync"), (3, "cft", "async")])
 async def test_storms_of_kills_among_checkpoints_lose_nothing(
     replicas: MakeReplicas, count: int, fault_model: FaultModel, durability: str
 ) -> None:

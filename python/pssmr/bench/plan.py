@@ -6,7 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from pssmr.config import FaultModel, Settings
+from pssmr.config import FaultModel
+from pssmr.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

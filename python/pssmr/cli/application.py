@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from pssmr.cli import long_help
 from pssmr.cli.output import Options, results
 
 _EPILOG = (
@@ -24,32 +25,6 @@ _EPILOG = (
     "3 the configuration, a key or the application can't be used;",
     "4 too few replicas answered: it did not happen; 5 unknown whether it happened;",
     "6 a replica's address is in use; 130 Ctrl-C",
-)
-
-_CHECK_HELP = (
-    "Checks that replicas of a service would agree, whatever their workers do.",
-    "Replicas execute the same commands, and have to come to the same replies and the same state: with any number of "
-    "workers, at any time, in any process. This draws random commands and executes each run of them in the agreed "
-    "order, again, in other orders that the declarations allow, with a restart from a snapshot in between, and in "
-    "processes with other hash seeds and another clock. It finds access and conflicts that are not declared, handlers "
-    "that depend on time, chance, identities, hashes or the order of a set, and state that restore loses; and it shows "
-    "the shortest run of commands that it can make of it. Exit code 1 if it finds something.",
-    "What random commands never do is not checked: look at how many were executed, refused, and failed, and give "
-    "--commands if their arguments have to be special ones. In tests, the same is pssmr.testing.check(Bank).",
-    "Example: [bold]pssmr check bank.py:Bank --runs 1000[/bold]",
-)
-
-_PLAN_HELP = (
-    "Plans which lanes run which commands, for the scheduler early.",
-    "Early scheduling decides before anything runs. Commands are in classes by what they touch, of tables or of parts "
-    "of the keys. Each class has lanes, in which commands run one after the other; classes that don't conflict have "
-    "different lanes, and run at once. A command takes one of the lanes of its class, and others of the class run "
-    "beside it; or it takes all of them at once, and nothing that conflicts runs meanwhile. The plan gives the busiest "
-    "lane the least to do. It is as good as the weights: count the commands of a typical hour where you can.",
-    "To use it, --write it beside cluster.toml, and choose the scheduler early there, in \\[settings]. A plan that is "
-    "not safe is refused at the start, with the rule that is broken (R1 to R5) and by which classes. The default "
-    "scheduler, keyed, needs no plan, and is often as fast: measure both.",
-    "Example: [bold]pssmr plan bank.py:Bank --lanes 4 --weights weights.toml --picture plan.svg --write prod[/bold]",
 )
 
 app = typer.Typer(
@@ -263,7 +238,7 @@ def checkpoint(
     raise typer.Exit(take_checkpoint(cluster, key=key, as_json=as_json, timeout=timeout))
 
 
-@app.command(help="\n\n".join(_CHECK_HELP))
+@app.command(help="\n\n".join(long_help.CHECK))
 def check(
     application: Application,
     runs: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many runs of commands.")] = 200,
@@ -286,7 +261,7 @@ def check(
     raise typer.Exit(code)
 
 
-@app.command(help="\n\n".join(_PLAN_HELP))
+@app.command(help="\n\n".join(long_help.PLAN))
 def plan(
     application: Application,
     lanes: Annotated[

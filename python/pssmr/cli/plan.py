@@ -14,7 +14,6 @@ from rich.table import Table
 from pssmr.cli.command_files import read_commands, read_text
 from pssmr.cli.output import messages, results
 from pssmr.cli.services import load_service_class
-from pssmr.config import default_workers
 from pssmr.early_plan_files import FILE_NAME, render_plan
 from pssmr.errors import ConfigError
 from pssmr.planning.classes import PlanningError
@@ -23,6 +22,7 @@ from pssmr.planning.planner import Method
 from pssmr.planning.service_plan import ServicePlan, plan_service
 from pssmr.planning.shares import Division, Shares, counted_shares, declared_shares
 from pssmr.service import Service
+from pssmr.settings import default_workers
 from pssmr.signatures import commands_of
 
 By = Literal["auto", "tables", "keys"]

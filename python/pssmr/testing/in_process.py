@@ -6,10 +6,11 @@ from pathlib import Path
 
 from pssmr.cluster_local import make_local
 from pssmr.cluster_temporary import TemporaryDirectory
-from pssmr.config import ClusterConfig, FaultModel, Settings
+from pssmr.config import ClusterConfig, FaultModel
 from pssmr.errors import Error
 from pssmr.replica import Replica
 from pssmr.service import Service
+from pssmr.settings import Settings
 
 _TRIES = 5
 

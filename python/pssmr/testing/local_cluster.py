@@ -15,9 +15,10 @@ from typing import Any, Self
 from pssmr.client import AsyncClient, Client
 from pssmr.cluster_local import START_TIMEOUT, LocalProcesses, start_temporary
 from pssmr.cluster_processes import ReplicaProcess
-from pssmr.config import ClusterConfig, FaultModel, Settings
+from pssmr.config import ClusterConfig, FaultModel
 from pssmr.errors import ConfigError, Error
 from pssmr.service import Service
+from pssmr.settings import Settings
 from pssmr.testing.in_process import InProcessReplicas, start_in_process
 
 _LOG_LINES = 1000

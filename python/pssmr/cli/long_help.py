@@ -1,0 +1,29 @@
+"""What `--help` says of commands that take more than a line to explain: paragraphs."""
+
+from __future__ import annotations
+
+CHECK = (
+    "Checks that replicas of a service would agree, whatever their workers do.",
+    "Replicas execute the same commands, and have to come to the same replies and the same state: with any number of "
+    "workers, at any time, in any process. This draws random commands and executes each run of them in the agreed "
+    "order, again, in other orders that the declarations allow, with a restart from a snapshot in between, and in "
+    "processes with other hash seeds and another clock. It finds access and conflicts that are not declared, handlers "
+    "that depend on time, chance, identities, hashes or the order of a set, and state that restore loses; and it shows "
+    "the shortest run of commands that it can make of it. Exit code 1 if it finds something.",
+    "What random commands never do is not checked: look at how many were executed, refused, and failed, and give "
+    "--commands if their arguments have to be special ones. In tests, the same is pssmr.testing.check(Bank).",
+    "Example: [bold]pssmr check bank.py:Bank --runs 1000[/bold]",
+)
+
+PLAN = (
+    "Plans which lanes run which commands, for the scheduler early.",
+    "Early scheduling decides before anything runs. Commands are in classes by what they touch, of tables or of parts "
+    "of the keys. Each class has lanes, in which commands run one after the other; classes that don't conflict have "
+    "different lanes, and run at once. A command takes one of the lanes of its class, and others of the class run "
+    "beside it; or it takes all of them at once, and nothing that conflicts runs meanwhile. The plan gives the busiest "
+    "lane the least to do. It is as good as the weights: count the commands of a typical hour where you can.",
+    "To use it, --write it beside cluster.toml, and choose the scheduler early there, in \\[settings]. A plan that is "
+    "not safe is refused at the start, with the rule that is broken (R1 to R5) and by which classes. The default "
+    "scheduler, keyed, needs no plan, and is often as fast: measure both.",
+    "Example: [bold]pssmr plan bank.py:Bank --lanes 4 --weights weights.toml --picture plan.svg --write prod[/bold]",
+)
