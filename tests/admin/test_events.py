@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from pssmr.admin import stream
-from pssmr.event_feed import EVENTS_MAX, EventFeed
+from pssmr.event_feed import EVENTS_MAX, Event, EventFeed
 from tests.admin.conftest import Admin
 
 
@@ -33,9 +34,6 @@ class Listener:
             if not name and "data" in fields:
                 return fields["id"], json.loads(fields["data"])
             fields[name] = value
-
-    def has_ended(self) -> bool:
-        return self._response.readline() == b""
 
     def close(self) -> None:
         self._response.close()
@@ -88,12 +86,10 @@ def test_streams_are_bounded(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> N
         listener.close()
 
 
-def test_a_listener_that_is_too_slow_is_sent_away(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "WAITING_MAX", 1)
-    resize(admin, 3)
-    # The end of an overfull queue is the end of its stream.
-    queue: Any = stream.asyncio.Queue(stream.WAITING_MAX)
+def test_the_end_of_a_stream_goes_before_all_that_waits_in_it() -> None:
+    queue: asyncio.Queue[Event | None] = asyncio.Queue(2)
     queue.put_nowait({"number": 1})
+    queue.put_nowait({"number": 2})
     stream._end(queue)
     assert queue.get_nowait() is None
 

@@ -76,7 +76,7 @@ def test_nothing_is_left_of_it_though_others_hold_connections(cluster: Path) -> 
             admin = admin_of(replica, cluster)
             listener = Listener(admin)
             held = socket.create_connection(admin.address, timeout=60)
-            assert admin.ask("/livez").status == 200
+            assert admin.act("/actions/resize-workers", {"workers": 3}).status == 200
         assert b"retry" in listener._response.readline()
         listener.close()
         assert held.recv(1) == b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import logging
@@ -202,15 +203,31 @@ def test_too_many_requests_do_not_make_a_replica_look_dead(cluster: Path, monkey
         assert admin.ask("/livez").status == 200
 
 
+def has_ended(connection: socket.socket) -> bool:
+    """Waits for the end of a connection. With something unread on the other side, the end is a reset."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
 def test_connections_are_bounded(cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(connections, "FIRST_REQUEST_SECONDS", 1000.0)
+
+    def status(admin: Admin) -> int:
+        try:
+            return admin.ask("/livez").status
+        except ConnectionError:
+            return 0  # Refused before the request was read.
+
     with pssmr.Replica(Counters(), cluster, id=0) as replica:
         admin = admin_of(replica, cluster)
         held = [socket.create_connection(admin.address, timeout=60) for _ in range(2)]
-        # A connection counts once the service has seen it.
-        eventually(lambda: admin.ask("/livez").status == 503)
+        # A connection counts once the service has seen it, and until it has seen its end.
+        eventually(lambda: status(admin) == 503)
         held.pop().close()
-        eventually(lambda: admin.ask("/livez").status == 200)
+        eventually(lambda: status(admin) == 200)
         held.pop().close()
 
 
@@ -219,21 +236,23 @@ def test_who_says_nothing_is_sent_away(cluster: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(server, "_KEEP_ALIVE_SECONDS", 1000.0)
     with pssmr.Replica(Counters(), cluster, id=0) as replica:
         admin = admin_of(replica, cluster)
-        for words in (b"", b"GET /status HTTP/1.1\r\nHost: loc"):
-            with socket.create_connection(admin.address, timeout=60) as silent:
-                silent.sendall(words)
-                assert silent.recv(1) == b""
+        with socket.create_connection(admin.address, timeout=60) as silent:
+            assert has_ended(silent)
+        with socket.create_connection(admin.address, timeout=60) as slow:
+            with contextlib.suppress(ConnectionError):
+                slow.sendall(b"GET /status HTTP/1.1\r\nHost: loc")
+            assert has_ended(slow)
 
 
 def test_who_has_asked_once_may_stay(cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "FIRST_REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "FIRST_REQUEST_SECONDS", 2.0)
     with pssmr.Replica(Counters(), cluster, id=0) as replica:
         admin = admin_of(replica, cluster)
         kept = http.client.HTTPConnection(*admin.address, timeout=60)
         kept.request("GET", "/livez")
         kept.getresponse().read()
         with socket.create_connection(admin.address, timeout=60) as silent:
-            assert silent.recv(1) == b""
+            assert has_ended(silent)
         held = kept.sock
         kept.request("GET", "/livez")
         assert kept.getresponse().status == 200
@@ -242,14 +261,13 @@ def test_who_has_asked_once_may_stay(cluster: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_malformed_request_closes_its_connection_only(shared: Admin) -> None:
-    for garbage in (
-        b"\x16\x03\x01 this is TLS\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
-    ):
-        with socket.create_connection(shared.address, timeout=60) as connection:
-            connection.sendall(garbage)
-            answer = connection.recv(65_536)
-            assert b" 400 " in answer.splitlines()[0]
+    with socket.create_connection(shared.address, timeout=60) as connection:
+        connection.sendall(b"\x16\x03\x01 this is TLS\r\n\r\n")
+        assert b" 400 " in connection.recv(65_536).splitlines()[0]
+    with socket.create_connection(shared.address, timeout=60) as connection, contextlib.suppress(ConnectionError):
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 100_000 + b"\r\n\r\n")
+        answer = connection.recv(65_536)
+        assert answer == b"" or b" 400 " in answer.splitlines()[0]
     assert shared.ask("/livez").status == 200
 
 

@@ -78,10 +78,10 @@ def test_rates_are_of_what_happened_between_two_looks(running: Replica) -> None:
 
 @pytest.mark.usefixtures("running")
 def test_top_shows_all_replicas(directory: Path, pssmr: Pssmr) -> None:
-    shown = pssmr("top", "--cluster", directory, "--count", 1, "--interval", 0.1)
+    shown = pssmr("top", "--cluster", directory, "--count", 1, "--interval", 0.1, "--timeout", 60)
     assert shown.returncode == 0, shown.stderr
     assert "leader" in shown.stdout
-    listed = pssmr("top", "--cluster", directory, "--count", 2, "--interval", 0.1, "--json")
+    listed = pssmr("top", "--cluster", directory, "--count", 2, "--interval", 0.1, "--json", "--timeout", 60)
     lines = [json.loads(line) for line in listed.stdout.splitlines()]
     assert len(lines) == 2
     assert lines[0][0]["reachable"]
@@ -106,12 +106,12 @@ def test_events_are_printed_and_followed(directory: Path, pssmr: Pssmr) -> None:
     with Replica(Counters(), directory, id=0) as replica:
         admin = admin_of(replica, directory)
         assert admin.act("/actions/resize-workers", {"workers": 3}).status == 200
-        shown = pssmr("events", "--cluster", directory)
+        shown = pssmr("events", "--cluster", directory, "--timeout", 60)
         assert shown.returncode == 0, shown.stderr
         assert "replica 0 workers resized workers=3" in shown.stdout
-        (line,) = pssmr("events", "--cluster", directory, "--id", 0, "--json").stdout.splitlines()
+        (line,) = pssmr("events", "--cluster", directory, "--id", 0, "--json", "--timeout", 60).stdout.splitlines()
         assert json.loads(line)["at"] == 0
-        following = Running("events", "--cluster", directory, "--follow")
+        following = Running("events", "--cluster", directory, "--follow", "--timeout", 60)
         following.wait_for("workers=3")
         assert admin.act("/actions/resize-workers", {"workers": 4}).status == 200
         following.wait_for("workers=4")
@@ -145,7 +145,7 @@ def test_the_doctor_finds_a_new_cluster_well(directory: Path, pssmr: Pssmr) -> N
 
 @pytest.mark.usefixtures("running")
 def test_the_doctor_finds_a_cluster_that_runs_well(directory: Path, pssmr: Pssmr) -> None:
-    done = pssmr("doctor", "--cluster", directory)
+    done = pssmr("doctor", "--cluster", directory, "--timeout", 60)
     assert done.returncode == 0, done.stdout
     assert "clock of replica 0: agrees" in done.stdout
     assert "the replica runs" in done.stdout

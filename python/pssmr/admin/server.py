@@ -63,28 +63,25 @@ class AdminServer:
         if os.getpid() == self._process:
             thread, self._thread = self._thread, None
             if thread is not None:
-                with contextlib.suppress(RuntimeError):  # It has ended by itself.
-                    assert self._loop is not None
-                    assert self._stop is not None
-                    self._loop.call_soon_threadsafe(self._stop.set)
+                if self._loop is not None and self._stop is not None:
+                    with contextlib.suppress(RuntimeError):  # It has ended by itself.
+                        self._loop.call_soon_threadsafe(self._stop.set)
                 thread.join()
         self._socket.close()
 
     def _run(self, node: Node, started: Future[None]) -> None:
-        # Not the loop of a policy that the application may have set: this one is of no interest to it.
-        self._loop = asyncio.SelectorEventLoop()
         try:
-            self._loop.run_until_complete(self._serve(node, started))
+            # Not the loop of a policy that the application may have set: this one is of no interest to it.
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                runner.run(self._serve(node, started))
         except BaseException as error:
             if started.done():
                 _log.exception("replica %d: the admin service has failed; the replica goes on without it", node.id)
             else:
                 started.set_exception(error)
-        finally:
-            self._loop.close()
 
     async def _serve(self, node: Node, started: Future[None]) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         connections = Connections()
         application = Application(node, self._address, connections)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from pssmr.cli.output import messages, results
+from pssmr.cli.output import interruptible, messages, results
 from pssmr.cluster_fields import split_address
 from pssmr.config import ClusterConfig, ReplicaConfig
 from pssmr.errors import ConfigError
@@ -46,6 +46,7 @@ def show_events(cluster: Path, *, replica_id: int | None, follow: bool, as_json:
         _print(replica_of, event, as_json)
     if follow and reached:
         last = {each.id: max((e["number"] for e, of in told if of == each.id), default=0) for each in reached}
+        interruptible()
         try:
             _follow(reached, last, as_json)
         except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -22,6 +23,11 @@ class Options:
     """What holds for all commands."""
 
     verbose: bool = False
+
+
+def interruptible() -> None:
+    """Has Ctrl-C raise `KeyboardInterrupt`, though a shell starts what runs behind it with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def exit_code_of(error: BaseException) -> ExitCode:

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pssmr.cli.output import results
+from pssmr.cli.output import interruptible, results
 from pssmr.cli.rates import Rates, rates
 from pssmr.cli.status import Statuses, remarks, role_of, votes_of
 from pssmr.client import Client
@@ -36,6 +36,7 @@ def show_top(
     live = Live(console=results, auto_refresh=False, screen=count is None) if results.is_terminal else None
     # What is piped somewhere is as wide as it needs to be.
     console = results if results.is_terminal else Console(width=160, highlight=False)
+    interruptible()
     with Client(config, key=key) as client, nullcontext() if as_json or live is None else live:
         shown = 0
         try:
