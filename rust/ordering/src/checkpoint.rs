@@ -180,9 +180,14 @@ impl Core {
         }
     }
 
-    /// The proof of the checkpoint that the replica has come back from.
+    /// The proof of the newest checkpoint that the replica knew before it went down. With its log, it may have lost that it
+    /// had got there.
     pub fn set_stable(&mut self, certificate: Certificate) {
-        self.checkpoints.stable = Some(certificate);
+        if certificate.checkpoint.slot <= self.chain.decided() {
+            self.checkpoints.stable = Some(certificate);
+        } else {
+            self.checkpoints.ahead = Some(certificate);
+        }
     }
 
     /// A checkpoint at a slot that is decided here is stable.

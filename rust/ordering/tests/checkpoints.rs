@@ -230,3 +230,19 @@ fn a_transfer_that_failed_is_begun_again_with_what_is_there_now() {
     cluster.pass(1000);
     assert_eq!(cluster.executed(2), (1..=40).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_replica_whose_log_lost_what_its_last_checkpoint_proves_is_given_the_snapshot_all_the_same() {
+    let mut cluster = with(FaultModel::Byzantine, 4, Durability::Async);
+    let session = cluster.open_session();
+    order(&mut cluster, session, 1..=31);
+    // The machine went down before anything of the log was synced; the proof of slot 30 was there already.
+    (cluster.logs[2], cluster.kept[2]) = (Vec::new(), 0);
+    assert_eq!(stable(&cluster, 2), Slot(30));
+    cluster.restart(2);
+    assert_eq!(cluster.cores[2].decided(), Slot(0));
+    cluster.pass(1000);
+    cluster.hand_over(2);
+    cluster.pass(1000);
+    assert_eq!(cluster.executed(2), (1..=31).collect::<Vec<_>>());
+}

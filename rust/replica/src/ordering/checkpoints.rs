@@ -162,9 +162,7 @@ impl OrderingThread {
     /// The proof of the newest checkpoint that is kept.
     pub(super) fn find_certificate(&self) -> Option<Certificate> {
         let store = &self.checkpointing.as_ref()?.store;
-        let slots = store.list().ok()?;
-        let decided = self.core.decided();
-        slots.into_iter().filter(|slot| *slot <= decided).find_map(|slot| certificate_of(store, slot))
+        store.list().ok()?.into_iter().find_map(|slot| certificate_of(store, slot))
     }
 
     /// Sends what waits to be sent of snapshots, as far as votes leave room. Gives when to look again.
