@@ -77,6 +77,7 @@ class ReplicaProcess:
         self.replica = replica
         self._on_line = on_line
         self._last_lines: list[str] = []
+        self._paused = False
         self._ready = threading.Event()
         self._log_lock = threading.Lock()
         command = [sys.executable, "-m", "pssmr", *(["--verbose"] if verbose else [])]
@@ -147,6 +148,21 @@ class ReplicaProcess:
         """Sends it a signal, if it runs."""
         if self.running:
             self._process.send_signal(number)
+
+    def pause(self) -> None:
+        """Stops it with SIGSTOP, and waits until none of its threads runs: on a busy machine that takes a while."""
+        if self._paused:
+            return
+        self.signal(signal.SIGSTOP)
+        with contextlib.suppress(ChildProcessError):
+            while self.running and os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG) is None:
+                time.sleep(0.001)
+        self._paused = True
+
+    def resume(self) -> None:
+        """Lets it go on with SIGCONT."""
+        self._paused = False
+        self.signal(signal.SIGCONT)
 
     def stop(self, timeout: float = 10.0) -> int:
         """Asks it to end, kills it if it does not within `timeout` seconds, and returns its exit code."""

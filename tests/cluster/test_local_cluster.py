@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import pssmr
@@ -39,6 +41,24 @@ def test_a_stopped_replica_ends_in_an_orderly_way_and_can_be_started_again() -> 
             cluster.start(2)
         with pytest.raises(Error, match="there is no replica 3; the ids are 0 to 2"):
             cluster.start(3)
+
+
+def states_of_threads(pid: int) -> set[str]:
+    """What the system says of a process's threads: T is stopped."""
+    return {file.read_text().rpartition(")")[2].split()[0] for file in Path(f"/proc/{pid}/task").glob("*/stat")}
+
+
+def test_nothing_of_a_paused_replica_runs() -> None:
+    with LocalCluster(Ledger, replicas=1) as cluster, cluster.client(timeout=60) as client:
+        for _ in range(5):
+            cluster.pause(0)
+            assert states_of_threads(cluster.process(0).pid) == {"T"}
+            cluster.pause(0)
+            cluster.resume(0)
+            assert client.call(Ledger.all) == {}
+        cluster.pause(0)
+        cluster.kill(0)
+        assert cluster.running() == []
 
 
 def test_the_configuration_is_there_for_other_programs() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import threading
 from collections import deque
@@ -154,11 +153,11 @@ class LocalCluster:
 
     def pause(self, replica: int) -> None:
         """Pauses a replica with SIGSTOP: its links stay up and nothing comes."""
-        self.process(replica).signal(signal.SIGSTOP)
+        self.process(replica).pause()
 
     def resume(self, replica: int) -> None:
         """Lets a paused replica go on with SIGCONT."""
-        self.process(replica).signal(signal.SIGCONT)
+        self.process(replica).resume()
 
     def process(self, replica: int) -> ReplicaProcess:
         """A replica's process.
