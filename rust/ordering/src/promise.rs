@@ -63,6 +63,11 @@ impl Promises {
         self.durable.map_or(Slot(u64::MAX), |durable| durable.slot_limit)
     }
 
+    /// The highest view in which something may have been said that binds.
+    pub(crate) fn view(&self) -> View {
+        self.durable.map_or(View(0), |durable| durable.view)
+    }
+
     /// Whether something may be said in this view that binds.
     pub(crate) fn allows(&self, view: View) -> bool {
         self.durable.is_none_or(|durable| durable.view >= view)

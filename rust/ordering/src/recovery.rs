@@ -134,7 +134,8 @@ impl Core {
     /// repeats; it does not lead the view that it was in, since it may have proposed what its log does not say.
     /// A learner has nothing to repeat.
     pub fn resume(&mut self, effects: &mut Vec<Effect>) {
-        self.restarted_in = Some(self.view);
+        // Proposals leave before the log keeps the view that they are of; the promise for it was kept before.
+        self.restarted_in = Some(self.view.max(self.promises.view()));
         if self.learner {
             return;
         }

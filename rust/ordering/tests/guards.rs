@@ -270,3 +270,42 @@ fn a_leader_whose_chain_has_the_slot_of_a_snapshot_keeps_what_it_proposed_above(
     cluster.settle();
     assert!((0..4).all(|replica| cluster.executed(replica).last() == Some(&13)));
 }
+
+/// Found by `pssmr-simulation run --profile cft3 --seed 1002189`.
+#[test]
+fn a_leader_whose_log_lost_its_view_does_not_lead_that_view_again() {
+    let config = Config { durability: Durability::Sync, ..Config::default() };
+    let mut cluster = Cluster::new(FaultModel::Crash, 3, &config);
+    for (core, promise) in cluster.cores.iter_mut().zip(&cluster.promises) {
+        core.set_promise(*promise);
+    }
+    cluster.pass(50);
+    cluster.open_session();
+    // The others leave for the view that the last one leads, whose disk hangs: it leads, and its log does not say so.
+    cluster.quick_disks = false;
+    for replica in 0..2 {
+        for voter in [1 - replica, 2] {
+            let (epoch, message) = (cluster.epoch, PeerMessage::Stop(View(2)));
+            cluster.step(replica, Input::Message { from: ReplicaId(voter as u16), epoch, message });
+        }
+        cluster.sync(replica);
+    }
+    let leads = |cluster: &Cluster| {
+        let proposes = |m: &PeerMessage| matches!(m, PeerMessage::Propose(p) if p.view == View(2));
+        cluster
+            .network
+            .iter()
+            .any(|(by, _, m)| *by == ReplicaId(2) && (proposes(m) || matches!(m, PeerMessage::Sync(_))))
+    };
+    while !leads(&cluster) {
+        assert!(cluster.deliver_one(), "it leads in the end");
+    }
+    cluster.restart(2);
+    assert!(cluster.cores[2].view() < View(2), "its log does not say that it was there");
+    cluster.quick_disks = true;
+    cluster.send(&opening(12));
+    cluster.pass(3000);
+    // What it proposed before it may have forgotten, so the view goes to the next one.
+    let is_beyond = |core: &Core| core.is_active() && core.view() > View(2);
+    assert!(cluster.cores.iter().all(is_beyond));
+}
