@@ -196,7 +196,7 @@ class Client:
         """Has a checkpoint taken: the digest of each replica's state there, as `state_digests` gives it.
 
         Each replica writes a snapshot of its state in the background; when f + 1 have found the same, `status` shows
-        its slot as `checkpoint`, and the log before it goes. None is taken if the last one is younger than 10 s.
+        its slot as `checkpoint`, and the log before it goes. None is taken if the last one that was asked for is younger than 10 s.
 
         Raises:
             Unavailable: If the cluster can't do it now.

@@ -35,7 +35,7 @@ def take_checkpoint(cluster: Path, *, key: str | None, as_json: bool, timeout: f
         messages.print("the states differ: replicas have diverged", style="red")
         return ExitCode.FAILED
     if len(done) < len(digests):
-        messages.print("no new checkpoint: the last one is younger than 10 s, or the replicas' logs say why not")
+        messages.print("no new checkpoint: one was asked for in the last 10 s, or the replicas' logs say why not")
         return ExitCode.FAILED
     return ExitCode.OK
 

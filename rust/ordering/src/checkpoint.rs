@@ -14,8 +14,8 @@ use crate::record::{Image, Record};
 use crate::sessions::Sessions;
 use crate::snapshot::CoreSnapshot;
 
-/// A checkpoint that is asked for is taken if the last one is older than this, in nanoseconds of agreed time: a client that
-/// asks all the time keeps nobody busy.
+/// A checkpoint that is asked for is taken if the last one that was is older than this, in nanoseconds of agreed time: a
+/// client that asks all the time keeps nobody busy.
 const ASKED_INTERVAL: u64 = 10_000_000_000;
 
 /// How many checkpoints of each replica are remembered until one is stable.
@@ -24,10 +24,10 @@ const VOTES_MAX: usize = 4;
 /// What the replica knows of checkpoints.
 #[derive(Clone, Debug)]
 pub(crate) struct Checkpoints {
-    /// The bytes of batches delivered since the last one was taken, and the agreed time there: part of the replicated
-    /// state.
+    /// The bytes of batches delivered since the last one, and the agreed time of the last one that somebody asked for: part
+    /// of the replicated state.
     bytes: u64,
-    taken_at: u64,
+    asked_at: u64,
     /// How many were due.
     number: u64,
     /// By replica, what it said of slots above the stable one; the newest last.
@@ -45,7 +45,7 @@ impl Checkpoints {
     pub(crate) fn new(replicas: usize) -> Self {
         Self {
             bytes: 0,
-            taken_at: 0,
+            asked_at: 0,
             number: 0,
             votes: vec![VecDeque::new(); replicas],
             stable: None,
@@ -78,13 +78,17 @@ impl Core {
         let checkpoints = &mut self.checkpoints;
         checkpoints.bytes += bytes as u64;
         // By the slot's number, not by distance: replicas that once disagreed on what was last agree on the next one.
+        let is_asked = is_asked && timestamp >= checkpoints.asked_at.saturating_add(ASKED_INTERVAL);
         let is_due = slot.0.is_multiple_of(self.config.checkpoint_slots)
             || checkpoints.bytes >= self.config.checkpoint_bytes
-            || is_asked && timestamp >= checkpoints.taken_at.saturating_add(ASKED_INTERVAL);
+            || is_asked;
         if !is_due {
             return;
         }
-        (checkpoints.bytes, checkpoints.taken_at) = (0, timestamp);
+        checkpoints.bytes = 0;
+        if is_asked {
+            checkpoints.asked_at = timestamp;
+        }
         checkpoints.number += 1;
         checkpoints.due_images.push(slot);
         let number = checkpoints.number;
@@ -94,6 +98,7 @@ impl Core {
             timestamp,
             position: self.sessions.position(),
             number,
+            asked_at: checkpoints.asked_at,
             sessions: self.sessions.snapshot(),
         });
         effects.push(Effect::Checkpoint { snapshot, is_asked });
@@ -303,8 +308,8 @@ impl Core {
             sessions.standing(request.client, request.sequence, request.operation) == crate::sessions::Standing::New
         });
         self.catch_up.give_up();
-        (self.checkpoints.bytes, self.checkpoints.taken_at) = (0, timestamp);
-        self.checkpoints.number = snapshot.number;
+        let checkpoints = &mut self.checkpoints;
+        (checkpoints.bytes, checkpoints.asked_at, checkpoints.number) = (0, snapshot.asked_at, snapshot.number);
         self.checkpoints.due_images.clear();
         self.executed = self.executed.max(slot);
         self.decided_at_retransmit = slot;

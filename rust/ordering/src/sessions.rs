@@ -263,6 +263,7 @@ mod tests {
             timestamp: 77,
             position: sessions.position(),
             number: 5,
+            asked_at: 70,
             sessions: sessions.snapshot(),
         };
         let decoded = CoreSnapshot::decode(snapshot.encode().into()).unwrap();

@@ -26,6 +26,8 @@ pub struct CoreSnapshot {
     pub position: u64,
     /// Counts the checkpoints: this is the so-manieth that was due.
     pub number: u64,
+    /// The agreed time of the last one that a client asked for; 0 if none ever was.
+    pub asked_at: u64,
     /// The open sessions, ascending by client.
     pub sessions: Vec<SessionSnapshot>,
 }
@@ -62,6 +64,7 @@ impl CoreSnapshot {
         out.put_u64(self.timestamp);
         out.put_u64(self.position);
         out.put_u64(self.number);
+        out.put_u64(self.asked_at);
         out.put_count(self.sessions.len());
         for session in &self.sessions {
             out.put_client(session.client);
@@ -87,7 +90,7 @@ impl CoreSnapshot {
         }
         let (slot, digest) = (reader.slot("slot of a snapshot")?, reader.digest("digest of a snapshot")?);
         let (timestamp, position) = (reader.u64("timestamp")?, reader.u64("position")?);
-        let number = reader.u64("number of the checkpoint")?;
+        let (number, asked_at) = (reader.u64("number of the checkpoint")?, reader.u64("time of the last asked for")?);
         let count = reader.count("sessions", reader.rest().len() / SESSION_BYTES_MIN)?;
         let mut sessions: Vec<SessionSnapshot> = Vec::with_capacity(count);
         for _ in 0..count {
@@ -106,6 +109,6 @@ impl CoreSnapshot {
             sessions.push(SessionSnapshot { client, low, last_active, executed });
         }
         reader.finish()?;
-        Ok(Self { slot, digest, timestamp, position, number, sessions })
+        Ok(Self { slot, digest, timestamp, position, number, asked_at, sessions })
     }
 }

@@ -177,6 +177,12 @@ impl TestClient {
             other => panic!("{other:?}"),
         }
     }
+
+    /// Has all replicas take a checkpoint now, whatever they think of its pace.
+    pub(crate) fn checkpoint(&self) {
+        let done = self.do_all(vec![Work::Checkpoint]).remove(0);
+        assert!(matches!(done, Ok(Response::StateDigests(_))), "{done:?}");
+    }
 }
 
 /// Waits until `condition` holds.
