@@ -184,17 +184,15 @@ impl Core {
 
     /// Asks the next replica, round and round.
     fn ask_next(&mut self, effects: &mut Vec<Effect>) {
-        let (n, me) = (self.quorums.replicas() as u16, self.me);
-        if n == 1 {
+        let Some(fetch) = &mut self.catch_up.fetch else { return };
+        let mut next = self.membership.after(fetch.asked);
+        if next == self.me {
+            next = self.membership.after(next);
+        }
+        if next == self.me {
             return;
         }
-        if let Some(fetch) = &mut self.catch_up.fetch {
-            let mut next = ReplicaId((fetch.asked.0 + 1) % n);
-            if next == me {
-                next = ReplicaId((next.0 + 1) % n);
-            }
-            fetch.asked = next;
-        }
+        fetch.asked = next;
         self.ask(effects);
     }
 
@@ -213,8 +211,20 @@ impl Core {
         } else if matches!(self.phase, Phase::FetchingBase { .. }) {
             self.fetch_base(effects);
         }
-        if self.catch_up.fetch.is_none() && is_stuck && !self.halted {
+        if self.epochs.is_joining {
+            self.transfer_to_join(effects);
+        } else if self.catch_up.fetch.is_none() && is_stuck && !self.halted {
             self.look_for_decided(effects);
+        }
+    }
+
+    /// The end of the epoch is proven: if it is near, it is fetched on the word of the proof alone.
+    pub(crate) fn fetch_end(&mut self, effects: &mut Vec<Effect>) {
+        let Some((slot, digest)) = self.proven_end() else { return };
+        self.catch_up.fetch.take_if(|fetch| fetch.last() > slot);
+        let is_near = slot.0 - self.chain.decided().0 <= BASE_SPAN;
+        if is_near && self.catch_up.fetch.is_none() && !self.gate.is_replaying {
+            self.begin_fetch(Purpose::Decided, slot, digest, self.membership.after(self.me), effects);
         }
     }
 
@@ -232,6 +242,9 @@ impl Core {
     /// A replica that is more than a window behind does not wait for heartbeats: under load it would never arrive.
     pub(crate) fn notice_lag(&mut self, effects: &mut Vec<Effect>) {
         let decided = self.chain.decided();
+        if self.epochs.is_joining {
+            return;
+        }
         let is_idle = self.catch_up.fetch.is_none() && self.catch_up.wanted.is_none_or(|wanted| wanted <= decided);
         if is_idle && !self.halted && self.decided_elsewhere().0 > decided.0 + self.config.window as u64 {
             self.look_for_decided(effects);
@@ -240,7 +253,7 @@ impl Core {
 
     /// If k replicas have decided more than this one, finds out what.
     fn look_for_decided(&mut self, effects: &mut Vec<Effect>) {
-        let (target, decided) = (self.decided_elsewhere(), self.chain.decided());
+        let (target, decided) = (self.decided_elsewhere().min(self.last_of_epoch()), self.chain.decided());
         if target <= decided || !self.keeps_up() {
             self.catch_up.wanted = None;
             return;
@@ -373,6 +386,12 @@ impl Core {
         }
         let slot = self.chain.decided();
         self.persist(|| Record::Decided { slot, in_view: false }, effects);
+        let view = self.view;
+        self.hand_over(effects);
+        if self.view != view {
+            self.settle_decided(effects);
+            return;
+        }
         self.writeset.decided(slot, None);
         self.catch_up.learned_in(self.view);
         self.tidy_shelf();

@@ -15,6 +15,8 @@ pub(crate) struct Link {
     pub(crate) batch: Batch,
     /// How many of its requests nobody but the leader is known to vouch for.
     pub(crate) unproven: u32,
+    /// A request in it asks for a change of the membership.
+    pub(crate) may_end_epoch: bool,
 }
 
 /// One decided slot, kept for replicas that lag. The bytes are a copy: a received frame shares its memory with all that
@@ -184,7 +186,7 @@ mod tests {
     use super::*;
 
     fn link(letter: u8) -> Link {
-        Link { digest: Digest([letter; 32]), batch: Batch::new(0, vec![]), unproven: 0 }
+        Link { digest: Digest([letter; 32]), batch: Batch::new(0, vec![]), unproven: 0, may_end_epoch: false }
     }
 
     #[test]
@@ -227,7 +229,7 @@ mod tests {
         let bytes = frame.slice(100..112);
         let batch = Batch::decode(&bytes, &pssmr_types::BatchLimits::default()).unwrap();
         let mut chain = Chain::new(Digest([0; 32]));
-        chain.push(Link { digest: Digest([1; 32]), batch, unproven: 0 });
+        chain.push(Link { digest: Digest([1; 32]), batch, unproven: 0, may_end_epoch: false });
         drop(chain.decide_next());
         drop(bytes);
         assert!(frame.is_unique());

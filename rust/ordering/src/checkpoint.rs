@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use pssmr_types::{Certificate, Checkpoint, CheckpointVote, PeerMessage, ReplicaId, Slot};
+use pssmr_types::{Certificate, Checkpoint, CheckpointVote, Epoch, PeerMessage, ReplicaId, Slot};
 
 use crate::core::{Core, Phase, Tip};
 use crate::interface::{Effect, Event};
@@ -60,6 +60,11 @@ impl Checkpoints {
         self.stable.as_ref().map_or(Slot(0), |certificate| certificate.checkpoint.slot)
     }
 
+    /// Whether a checkpoint at this slot says nothing new: a stable one is as high, and of this epoch.
+    fn is_settled(&self, slot: Slot, epoch: Epoch) -> bool {
+        self.stable.as_ref().is_some_and(|stable| (stable.checkpoint.slot, stable.epoch) >= (slot, epoch))
+    }
+
     /// Whether the host is fetching a snapshot.
     pub(crate) fn is_transferring(&self) -> bool {
         self.transfer.is_some()
@@ -74,6 +79,7 @@ impl Core {
     /// A slot was delivered: if a checkpoint is due, or somebody has asked for one, it is taken of the state after exactly
     /// this slot.
     pub(crate) fn count_for_checkpoint(&mut self, slot: Slot, bytes: usize, is_asked: bool, effects: &mut Vec<Effect>) {
+        let ends_epoch = self.is_closing();
         let timestamp = self.chain.decided_timestamp();
         let checkpoints = &mut self.checkpoints;
         checkpoints.bytes += bytes as u64;
@@ -81,7 +87,8 @@ impl Core {
         let is_asked = is_asked && timestamp >= checkpoints.asked_at.saturating_add(ASKED_INTERVAL);
         let is_due = slot.0.is_multiple_of(self.config.checkpoint_slots)
             || checkpoints.bytes >= self.config.checkpoint_bytes
-            || is_asked;
+            || is_asked
+            || ends_epoch;
         if !is_due {
             return;
         }
@@ -99,19 +106,26 @@ impl Core {
             position: self.sessions.position(),
             number,
             asked_at: checkpoints.asked_at,
+            membership: self.membership_after().clone(),
             sessions: self.sessions.snapshot(),
         });
-        effects.push(Effect::Checkpoint { snapshot, is_asked });
+        // Whoever joins needs the state at the end of the epoch.
+        effects.push(Effect::Checkpoint { snapshot, is_asked: is_asked || ends_epoch });
     }
 
     /// The snapshot of an [`Effect::Checkpoint`] is durable.
     pub(crate) fn on_checkpoint_taken(&mut self, checkpoint: Checkpoint, effects: &mut Vec<Effect>) {
+        // A replica that joined in this epoch can be of no use with the state before it.
+        if checkpoint.slot < self.epochs.start.0 {
+            return;
+        }
         let (cluster, epoch) = (self.membership.cluster(), self.membership.epoch());
         let vote = CheckpointVote::sign(cluster, epoch, checkpoint, &self.secret);
         self.keep_vote(self.me, vote);
         if let Some(certificate) = self.checkpoints.stable.clone().filter(|c| c.checkpoint.slot == checkpoint.slot) {
             self.settle(certificate, effects);
-        } else if checkpoint.slot > self.checkpoints.stable_slot() {
+        }
+        if !self.checkpoints.is_settled(checkpoint.slot, epoch) {
             effects.push(Effect::Broadcast(PeerMessage::Checkpoint(vote)));
             self.try_stable(checkpoint, effects);
         }
@@ -119,8 +133,8 @@ impl Core {
 
     /// What another replica found.
     pub(crate) fn on_checkpoint(&mut self, from: ReplicaId, vote: CheckpointVote, effects: &mut Vec<Effect>) {
-        let stable = self.checkpoints.stable.as_ref();
-        if let Some(certificate) = stable.filter(|stable| stable.checkpoint.slot >= vote.checkpoint.slot) {
+        let is_settled = self.checkpoints.is_settled(vote.checkpoint.slot, self.membership.epoch());
+        if let Some(certificate) = self.checkpoints.stable.as_ref().filter(|_| is_settled) {
             effects.push(Effect::Send { to: from, message: PeerMessage::Certificate(certificate.clone()) });
             return;
         }
@@ -157,7 +171,7 @@ impl Core {
         }
         if genuine.len() >= enough {
             let signatures = genuine.into_iter().map(|(replica, vote)| (replica, vote.signature)).collect();
-            self.take_proof(Certificate { checkpoint, signatures }, effects);
+            self.take_proof(Certificate { checkpoint, epoch, signatures }, effects);
         }
     }
 
@@ -165,11 +179,15 @@ impl Core {
     pub(crate) fn on_certificate(&mut self, from: ReplicaId, certificate: Certificate, effects: &mut Vec<Effect>) {
         let slot = certificate.checkpoint.slot;
         let ahead = self.checkpoints.ahead.as_ref().filter(|ahead| ahead.checkpoint.slot > self.chain.decided());
-        let known = ahead.map_or(self.checkpoints.stable_slot(), |ahead| ahead.checkpoint.slot);
-        if slot <= known {
+        let is_known = match ahead {
+            Some(ahead) => slot <= ahead.checkpoint.slot,
+            None => self.checkpoints.is_settled(slot, certificate.epoch),
+        };
+        if is_known {
             return;
         }
-        if certificate.is_valid(&self.membership) {
+        let Some(membership) = self.membership_of(certificate.epoch) else { return };
+        if certificate.is_valid(membership) {
             self.take_proof(certificate, effects);
         } else {
             Self::misbehaviour(from, "a certificate that proves nothing", effects);
@@ -230,7 +248,8 @@ impl Core {
     /// Says again what nobody has confirmed yet.
     pub(crate) fn repeat_checkpoint(&self, to: Option<ReplicaId>, effects: &mut Vec<Effect>) {
         let own = self.checkpoints.votes[self.me.index()].back();
-        if let Some(vote) = own.filter(|vote| vote.checkpoint.slot > self.checkpoints.stable_slot()) {
+        let epoch = self.membership.epoch();
+        if let Some(vote) = own.filter(|vote| !self.checkpoints.is_settled(vote.checkpoint.slot, epoch)) {
             Self::send(to, PeerMessage::Checkpoint(*vote), effects);
         }
     }
@@ -254,6 +273,11 @@ impl Core {
         }
     }
 
+    /// A replica that joins has nothing to go on from but a snapshot.
+    pub(crate) fn transfer_to_join(&mut self, effects: &mut Vec<Effect>) {
+        self.transfer_beyond(Slot(1), effects);
+    }
+
     /// No replica has the snapshot any more.
     pub(crate) fn on_transfer_failed(&mut self) {
         self.checkpoints.transfer = None;
@@ -275,8 +299,13 @@ impl Core {
         }
         effects.push(Effect::Install(slot));
         self.cut_back(self.chain.decided(), effects);
+        let epoch = self.membership.epoch();
         self.restore(snapshot);
+        if self.membership.epoch() != epoch {
+            self.announce_epoch(effects);
+        }
         self.persist(|| Record::Installed(slot), effects);
+        self.hand_over(effects);
         self.catch_up.learned_in(self.view);
         // What it proposed in this view may be cut off: it must not propose for the same slots again.
         if self.leader() == self.me {
@@ -303,6 +332,11 @@ impl Core {
         assert!(self.chain.head() == self.chain.decided(), "what is not decided was cut off");
         self.chain = crate::chain::Chain::on_top_of(slot, digest, timestamp);
         self.sessions = Sessions::restored(self.config.sessions_per_client_max, snapshot);
+        if snapshot.membership.epoch() > self.membership.epoch() {
+            self.enter(snapshot.membership.clone());
+        }
+        self.epochs.start = (slot, digest);
+        self.epochs.is_joining = false;
         let sessions = &self.sessions;
         self.pool.keep_new(|request| {
             sessions.standing(request.client, request.sequence, request.operation) == crate::sessions::Standing::New
@@ -358,6 +392,7 @@ impl Core {
                 accepted: self.accepted,
                 lock: self.lock,
                 writeset: self.writeset.entries().to_vec(),
+                handovers: self.handovers().to_vec(),
                 follow: records.len() as u32,
             };
             self.persist(|| Record::Image(Box::new(image)), effects);
@@ -365,6 +400,22 @@ impl Core {
                 self.persist(|| Record::OfImage(Box::new(record)), effects);
             }
         }
+    }
+
+    /// The epoch has changed: whoever joins knows only the new replicas' keys, so they sign what they have anew.
+    pub(crate) fn resign_checkpoint(&mut self, replicas: usize) {
+        let own = self.checkpoints.votes[self.me.index()].back().map(|vote| vote.checkpoint);
+        self.checkpoints.votes = vec![VecDeque::new(); replicas];
+        if let Some(checkpoint) = own.filter(|own| own.slot >= self.epochs.start.0) {
+            let (cluster, epoch) = (self.membership.cluster(), self.membership.epoch());
+            self.keep_vote(self.me, CheckpointVote::sign(cluster, epoch, checkpoint, &self.secret));
+        }
+    }
+
+    /// What a change of the epoch leaves undone of a decision.
+    pub(crate) fn settle_decided(&mut self, effects: &mut Vec<Effect>) {
+        self.put_images(effects);
+        self.forget_old();
     }
 
     /// Forgets decided slots that need not be kept for others any more.
@@ -375,6 +426,11 @@ impl Core {
 
     /// Takes over what an image says, at the beginning of a log.
     pub(crate) fn take_image(&mut self, image: &Image) {
+        self.restore_handovers(&image.handovers);
+        if image.view.epoch() < self.membership.epoch() {
+            self.gate.skips_epoch = true;
+            return;
+        }
         self.view = image.view;
         self.phase = if image.base.is_some() { Phase::Active } else { Phase::AwaitingSync };
         if let Some((base, sync)) = &image.base {

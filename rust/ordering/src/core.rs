@@ -10,6 +10,7 @@ use pssmr_types::{
 use crate::catch_up::CatchUp;
 use crate::chain::Chain;
 use crate::checkpoint::Checkpoints;
+use crate::epochs::Epochs;
 use crate::gate::Gate;
 use crate::interface::{Config, ConfigError, Effect, Event, Input, Now};
 use crate::pool::Pool;
@@ -71,6 +72,7 @@ pub struct Core {
     pub(crate) change: ViewChange,
     pub(crate) catch_up: CatchUp,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) epochs: Epochs,
     /// What each replica last said of itself.
     pub(crate) peers: Vec<Option<Status>>,
 
@@ -98,8 +100,14 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
 }
 
+/// How many replicas must vouch for a request that did not come from its client; 0 if nobody need.
+pub(crate) fn vouchers(quorums: &Quorums) -> usize {
+    if quorums.must_authenticate_requests() { quorums.weak() } else { 0 }
+}
+
 impl Core {
-    /// A replica at the beginning of its cluster's life: nothing decided, nothing promised.
+    /// A replica with the membership that it was configured with: nothing decided, nothing promised. If that membership is not
+    /// the cluster's first one, the replica begins with a snapshot of others.
     ///
     /// # Errors
     /// The first setting that can't be.
@@ -116,18 +124,18 @@ impl Core {
         config.check()?;
         assert_eq!(membership.key(me), Some(&secret.public()), "the secret key is the replica's");
         let quorums = *membership.quorums();
-        let n = quorums.replicas();
-        let vouchers = if quorums.must_authenticate_requests() { quorums.weak() } else { 0 };
+        let (n, epoch) = (membership.table_len(), membership.epoch());
+        let genesis = genesis(membership.cluster());
         Ok(Self {
             quorums,
             me,
             secret,
             now,
-            chain: Chain::new(genesis(membership.cluster())),
+            chain: Chain::new(genesis),
             sessions: Sessions::new(config.sessions_per_client_max),
-            pool: Pool::new(config.pending_requests_max, config.pending_bytes_max, vouchers, n),
+            pool: Pool::new(config.pending_requests_max, config.pending_bytes_max, vouchers(&quorums), n),
             unproven: Unproven::default(),
-            view: View(0),
+            view: View::first(epoch),
             phase: Phase::Active,
             base: Slot(0),
             writes: VoteSet::new(n, config.window),
@@ -141,6 +149,7 @@ impl Core {
             change: ViewChange::new(n, now.monotonic),
             catch_up: CatchUp::new(n),
             checkpoints: Checkpoints::new(n),
+            epochs: Epochs::new((Slot(0), genesis), n, epoch > Epoch(0)),
             peers: vec![None; n],
             executed: Slot(0),
             progressed: now.monotonic,
@@ -163,6 +172,12 @@ impl Core {
     /// that. A replica that may have forgotten its votes has to be one.
     pub fn set_learner(&mut self, learner: bool) {
         self.learner = learner;
+    }
+
+    /// Whether the replica only follows: it may have forgotten its votes, it joins and has no state yet, or it is not one of
+    /// the membership.
+    pub(crate) fn is_learner(&self) -> bool {
+        self.learner || self.epochs.is_joining || self.is_retired()
     }
 
     /// Takes a burst of inputs, and appends what is to be done, in order. Votes and proposals are made once for the
@@ -212,7 +227,11 @@ impl Core {
     }
 
     fn on_message(&mut self, from: ReplicaId, epoch: Epoch, message: PeerMessage, effects: &mut Vec<Effect>) {
-        if epoch != self.membership.epoch() || from == self.me || from.index() >= self.quorums.replicas() {
+        if from == self.me || !self.membership.contains(from) {
+            return;
+        }
+        if epoch != self.membership.epoch() {
+            self.on_foreign(from, epoch, message, effects);
             return;
         }
         match message {
@@ -231,18 +250,21 @@ impl Core {
             PeerMessage::DigestReply { slot, digest } => self.on_digest_reply(from, slot, digest, effects),
             PeerMessage::Checkpoint(vote) => self.on_checkpoint(from, vote, effects),
             PeerMessage::Certificate(certificate) => self.on_certificate(from, certificate, effects),
+            PeerMessage::Handover(vote) => self.on_handover(from, vote, effects),
+            PeerMessage::Handovers(handovers) => self.on_handovers(handovers, effects),
             // Snapshots are handed over by the hosts.
             PeerMessage::Snapshot(_) => {}
         }
     }
 
     fn on_connected(&mut self, peer: ReplicaId, effects: &mut Vec<Effect>) {
-        if peer == self.me || peer.index() >= self.quorums.replicas() {
+        if peer == self.me || !self.membership.contains(peer) {
             return;
         }
         effects.push(Effect::Send { to: peer, message: PeerMessage::Status(self.own_status()) });
         self.repeat_view_change(Some(peer), effects);
         self.repeat_checkpoint(Some(peer), effects);
+        self.repeat_handover(Some(peer), effects);
         if self.phase == Phase::Active {
             self.repeat_votes(Some(peer), effects);
             self.repeat_proposals(Some(peer), effects);
@@ -256,6 +278,8 @@ impl Core {
             self.next_heartbeat = now + nanos(self.config.heartbeat_interval);
             effects.push(Effect::Broadcast(PeerMessage::Status(self.own_status())));
             self.repeat_checkpoint(None, effects);
+            self.repeat_handover(None, effects);
+            self.hand_over(effects);
         }
         if now >= self.next_retransmit {
             self.next_retransmit = now + nanos(self.config.retransmit_interval);
@@ -332,7 +356,7 @@ impl Core {
 
     /// The leader of the view that the replica is in.
     pub fn leader(&self) -> ReplicaId {
-        self.quorums.leader(self.view)
+        self.membership.leader(self.view)
     }
 
     /// The view that the replica is in.
@@ -361,7 +385,9 @@ impl Core {
             view: self.view,
             leader: self.leader(),
             active: self.is_active(),
-            learner: self.learner,
+            epoch: self.membership.epoch(),
+            learner: self.is_learner(),
+            retired: self.is_retired(),
             halted: self.halted,
             decided: self.chain.decided(),
             digest: self.chain.decided_digest(),
@@ -386,8 +412,12 @@ pub struct CoreStatus {
     pub leader: ReplicaId,
     /// Whether the view has its base here.
     pub active: bool,
+    /// The epoch.
+    pub epoch: Epoch,
     /// Whether the replica only follows.
     pub learner: bool,
+    /// Whether the replica is not, or no longer, one of the membership.
+    pub retired: bool,
     /// Whether it has stopped for good.
     pub halted: bool,
     /// The last slot decided.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use pssmr_types::states::WINDOW_MAX;
 use pssmr_types::{
-    BatchLimits, Certificate, Checkpoint, ClientId, Digest, Epoch, Operation, Outcome, PeerMessage, ReplicaId, Request,
-    Slot, View,
+    BatchLimits, Certificate, Checkpoint, ClientId, Digest, Epoch, Membership, Operation, Outcome, PeerMessage, PublicKey,
+    ReplicaId, Request, Slot, View,
 };
 
 use crate::record::Record;
@@ -86,6 +86,8 @@ pub struct Config {
     pub retained_slots_max: usize,
     /// Most bytes of decided batches that are kept for replicas that lag.
     pub retained_bytes_max: usize,
+    /// The key that signs changes of the membership; without one it can't change. *Agreed*.
+    pub administrator: Option<PublicKey>,
 }
 
 impl Default for Config {
@@ -107,6 +109,7 @@ impl Default for Config {
             checkpoint_bytes: 32 << 20,
             retained_slots_max: 100_000,
             retained_bytes_max: 64 << 20,
+            administrator: None,
         }
     }
 }
@@ -298,6 +301,8 @@ pub enum Effect {
     Transfer(Certificate),
     /// Replace the application's state and the cached replies by those of this snapshot, before anything that follows.
     Install(Slot),
+    /// From here on messages are bound to this membership's epoch, and broadcasts go to its replicas.
+    Reconfigured(Box<Membership>),
     /// Something of interest to an operator.
     Event(Event),
     /// Stop for good: going on could break what replicas promise. Says why.
@@ -357,6 +362,18 @@ pub enum Event {
         /// The snapshot's slot.
         slot: Slot,
     },
+    /// The membership has changed.
+    EpochEntered {
+        /// The epoch.
+        epoch: Epoch,
+        /// The slot that it begins after.
+        slot: Slot,
+    },
+    /// The replica is not one of the membership any more: it can be stopped for good.
+    Retired {
+        /// The epoch without it.
+        epoch: Epoch,
+    },
     /// A replica that had forgotten what it promised votes again, from this slot on.
     Rejoined {
         /// The slot.
@@ -395,8 +412,9 @@ pub struct Command {
     pub sequence: u64,
     /// Replies to the session's sequences below this are no longer wanted.
     pub acknowledged: u64,
-    /// A command, a state digest or a checkpoint, which is answered as a state digest; never the opening of a session.
+    /// A command, a state digest or a checkpoint, which is answered as a state digest, or a change of the membership; never
+    /// the opening of a session.
     pub operation: Operation,
-    /// The argument.
+    /// The argument; of a change of the membership, the result: empty if it is made, and else why not.
     pub payload: Bytes,
 }

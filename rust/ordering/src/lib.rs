@@ -13,6 +13,7 @@
 //! | `record`, `gate`, `recovery`, `promise` | what goes into the log, what waits for it, how a replica comes back, also without one |
 //! | `catch_up` | fetching what this replica lacks |
 //! | `checkpoint`, `snapshot` | when all before can go, and what takes its place |
+//! | `epochs` | changes of the membership |
 //! | `votes`, `chain`, `shelf`, `writeset`, `pool`, `hearsay`, `unproven`, `sessions`, `replies` | the data that these work on |
 
 mod catch_up;
@@ -20,6 +21,7 @@ mod chain;
 mod checkpoint;
 pub mod choice;
 mod core;
+mod epochs;
 mod gate;
 mod hash;
 mod hearsay;

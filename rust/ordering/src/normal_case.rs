@@ -36,18 +36,22 @@ impl Core {
     pub(crate) fn on_request(&mut self, request: Request, effects: &mut Vec<Effect>) {
         let (client, sequence) = (request.client, request.sequence);
         let awaited = self.unproven.is_awaited(&(client, sequence));
-        let refusal = match self.sessions.standing(client, sequence, request.operation) {
+        let standing = self.sessions.standing(client, sequence, request.operation);
+        let refusal = match standing {
             Standing::Executed => return,
             Standing::Expired => Some(Outcome::SessionExpired),
             Standing::OutsideWindow => Some(Outcome::OutsideWindow),
             Standing::New if request.batch_bytes() > self.config.limits.bytes_max => Some(Outcome::Busy),
-            Standing::New => match self.pool.add_from_client(request, self.now.monotonic, awaited) {
-                Ok(true) => {
-                    self.unproven.prove(&(client, sequence), &mut self.chain, &self.pool);
-                    None
-                }
-                Ok(false) => None,
-                Err(pool::Refused::Full) => Some(Outcome::Busy),
+            Standing::New => match self.refusal_of_request(&request) {
+                Some(reason) => Some(Outcome::Result(reason.into())),
+                None => match self.pool.add_from_client(request, self.now.monotonic, awaited) {
+                    Ok(true) => {
+                        self.unproven.prove(&(client, sequence), &mut self.chain, &self.pool);
+                        None
+                    }
+                    Ok(false) => None,
+                    Err(pool::Refused::Full) => Some(Outcome::Busy),
+                },
             },
         };
         if let Some(outcome) = refusal {
@@ -59,6 +63,9 @@ impl Core {
     pub(crate) fn on_forward(&mut self, from: ReplicaId, requests: Vec<Request>) {
         for request in requests {
             let key = pool::key(&request);
+            if self.refusal_of_request(&request).is_some() {
+                continue;
+            }
             if self.sessions.standing(key.0, key.1, request.operation) == Standing::New
                 && request.batch_bytes() <= self.config.limits.bytes_max
                 && self.pool.add_forwarded(request, from, self.now.monotonic)
@@ -105,7 +112,7 @@ impl Core {
         let mut moved = false;
         while let Some(slot) = self.early.keys().next().copied() {
             let next = self.chain.head().next();
-            if slot > next || (slot == next && !self.has_room_for(slot)) {
+            if slot > next || (slot == next && (self.is_barred() || !self.has_room_for(slot))) {
                 break;
             }
             let propose = self.early.remove(&slot).expect("just seen");
@@ -162,6 +169,7 @@ impl Core {
             let slot = self.chain.head().next();
             let is_promised = slot <= self.promises.slot_limit() && self.promises.allows(self.view);
             if !is_promised
+                || self.is_barred()
                 || !self.has_room_for(slot)
                 || !(self.change.must_open || self.pool.has_proposable() || self.helps())
             {
@@ -201,7 +209,7 @@ impl Core {
 
     fn write(&mut self, effects: &mut Vec<Effect>) -> bool {
         let has_room = self.writeset.has_room(self.view) && self.shelf.bytes() <= self.config.pending_bytes_max;
-        if !self.quorums.has_write_phase() || self.learner || !has_room {
+        if !self.quorums.has_write_phase() || self.is_learner() || !has_room {
             return false;
         }
         let Some(slot) = self.votable(self.wrote) else { return false };
@@ -242,7 +250,7 @@ impl Core {
     /// Locks what a quorum has written, and accepts it. With crash faults only, the leader can't say two things, so what
     /// it proposes is locked at once.
     fn accept(&mut self, effects: &mut Vec<Effect>) -> bool {
-        if self.learner {
+        if self.is_learner() {
             return false;
         }
         let slot = if self.quorums.has_write_phase() {
@@ -279,6 +287,12 @@ impl Core {
             self.deliver_next(effects);
         }
         self.persist(|| Record::Decided { slot, in_view: true }, effects);
+        let view = self.view;
+        self.hand_over(effects);
+        if self.view != view {
+            self.settle_decided(effects);
+            return true;
+        }
         self.writeset.decided(slot, Some(self.view));
         self.try_rejoin(slot, effects);
         self.tidy_shelf();
@@ -302,13 +316,18 @@ impl Core {
             let outcome = match self.sessions.apply(request) {
                 Applied::Execute => {
                     asks_for_checkpoint |= request.operation == Operation::Checkpoint;
+                    let payload = if request.operation == Operation::Reconfigure {
+                        self.reconfigure(slot, digest, &request.payload())
+                    } else {
+                        request.payload()
+                    };
                     commands.push(Command {
                         position: self.sessions.position(),
                         client,
                         sequence,
                         acknowledged: request.acknowledged,
                         operation: request.operation,
-                        payload: request.payload(),
+                        payload,
                     });
                     continue;
                 }

@@ -61,10 +61,14 @@ pub(crate) struct Pool {
     vouchers: usize,
 }
 
+/// All hearsay together is a quarter of what clients may send.
+fn hearsay_of(requests_max: usize, bytes_max: usize, replicas: usize) -> Hearsay {
+    let share = |whole: usize| (whole / (4 * replicas)).max(1);
+    Hearsay::new(replicas, share(requests_max), share(bytes_max))
+}
+
 impl Pool {
     pub(crate) fn new(requests_max: usize, bytes_max: usize, vouchers: usize, replicas: usize) -> Self {
-        // All hearsay together is a quarter of what clients may send.
-        let share = |whole: usize| (whole / (4 * replicas)).max(1);
         Self {
             pending: HashMap::default(),
             by_client: HashMap::default(),
@@ -75,7 +79,7 @@ impl Pool {
             per_client_max: (requests_max / 4).max(1),
             arrivals: VecDeque::new(),
             proposable: VecDeque::new(),
-            hearsay: Hearsay::new(replicas, share(requests_max), share(bytes_max)),
+            hearsay: hearsay_of(requests_max, bytes_max, replicas),
             next_order: 0,
             delivered: 0,
             vouchers,
@@ -298,6 +302,21 @@ impl Pool {
         for pending in self.pending.values_mut() {
             pending.forwarded = false;
         }
+    }
+
+    /// Other replicas are there: what the former ones said counts no more.
+    pub(crate) fn regroup(&mut self, vouchers: usize, replicas: usize) {
+        self.hearsay = hearsay_of(self.requests_max, self.bytes_max, replicas);
+        self.vouchers = vouchers;
+        let unproven = |p: &Pending| vouchers > 0 && !p.from_client;
+        let gone: Vec<Key> = self.pending.iter().filter(|(_, p)| unproven(p)).map(|(key, _)| *key).collect();
+        for key in &gone {
+            self.remove(key);
+        }
+        for pending in self.pending.values_mut() {
+            (pending.forwarded, pending.forwarded_by) = (false, 0);
+        }
+        self.propose_all_but(&|_| false);
     }
 
     /// Forgets all but the requests that `is_new` says are still to be decided.

@@ -68,6 +68,11 @@ impl Promises {
         self.durable.map_or(View(0), |durable| durable.view)
     }
 
+    /// What was forgotten of views of epochs before this view's does not matter any more. Whether there was something.
+    pub(crate) fn forget_before(&mut self, view: View) -> bool {
+        self.forgotten.take_if(|bound| bound.view.epoch() < view.epoch()).is_some()
+    }
+
     /// Whether something may be said in this view that binds.
     pub(crate) fn allows(&self, view: View) -> bool {
         self.durable.is_none_or(|durable| durable.view >= view)
@@ -95,7 +100,7 @@ impl Core {
 
     /// Asks for a promise before it is needed.
     pub(crate) fn promise_ahead(&mut self, effects: &mut Vec<Effect>) {
-        if self.promises.durable.is_none() || self.learner {
+        if self.promises.durable.is_none() || self.is_learner() {
             return;
         }
         let head = self.chain.head().0;
@@ -118,14 +123,14 @@ impl Core {
     pub(crate) fn awaited(&self) -> Slot {
         let next = self.chain.decided().next();
         // Slots of a view that it has left for good are of no use to it.
-        let bound = self.promises.forgotten.filter(|bound| self.learner && self.view >= bound.view);
+        let bound = self.promises.forgotten.filter(|bound| self.is_learner() && self.view >= bound.view);
         bound.map_or(Slot(0), |bound| bound.slot_limit.max(next))
     }
 
     /// Votes of this replica's view have decided `slot`: what it forgot may be settled by that.
     pub(crate) fn try_rejoin(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
         let Some(bound) = self.promises.forgotten else { return };
-        if !self.learner || self.view < bound.view || slot < bound.slot_limit {
+        if !self.is_learner() || self.view < bound.view || slot < bound.slot_limit {
             return;
         }
         let digest = self.chain.digest_at(slot).expect("the last slot decided is kept");

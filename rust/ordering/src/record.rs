@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use pssmr_types::wire::{DecodeError, Reader, Writer};
-use pssmr_types::{Batch, BatchLimits, Digest, Lock, Slot, Sync, View, Written};
+use pssmr_types::{Batch, BatchLimits, Digest, Handover, Lock, Slot, Sync, View, Written};
 
 use crate::core::Tip;
 
@@ -64,6 +64,8 @@ pub enum Record {
     },
     /// The replica has gone on from the snapshot after this slot.
     Installed(Slot),
+    /// The replica knows how the next epoch begins. It enters it as soon as all before is decided.
+    Handover(Box<Handover>),
 }
 
 /// Where a replica stood when the checkpoint of a slot was taken, but for what the snapshot holds. The records of batches
@@ -80,6 +82,7 @@ pub struct Image {
     pub(crate) accepted: Option<Tip>,
     pub(crate) lock: Option<Lock>,
     pub(crate) writeset: Vec<Written>,
+    pub(crate) handovers: Vec<Handover>,
     pub(crate) follow: u32,
 }
 
@@ -108,6 +111,8 @@ impl Image {
         }
         Lock::encode(self.lock.as_ref(), out);
         Written::encode_all(&self.writeset, out);
+        out.put_count(self.handovers.len());
+        self.handovers.iter().for_each(|handover| handover.encode(out));
         out.put_u32(self.follow);
     }
 
@@ -127,7 +132,13 @@ impl Image {
         };
         let (wrote, accepted) = (tip(reader)?, tip(reader)?);
         let (lock, writeset) = (Lock::decode(reader)?, Written::decode_all(reader)?);
-        Ok(Self { slot, view, base, wrote, accepted, lock, writeset, follow: reader.u32("records of an image")? })
+        let count = reader.u32("handovers")?;
+        let mut handovers = Vec::new();
+        for _ in 0..count {
+            handovers.push(Handover::decode(reader)?);
+        }
+        let follow = reader.u32("records of an image")?;
+        Ok(Self { slot, view, base, wrote, accepted, lock, writeset, handovers, follow })
     }
 }
 
@@ -143,6 +154,7 @@ mod tag {
     pub(super) const SHELVED: u8 = 9;
     pub(super) const INSTALLED: u8 = 10;
     pub(super) const OF_IMAGE: u8 = 11;
+    pub(super) const HANDOVER: u8 = 12;
 }
 
 impl Record {
@@ -163,6 +175,7 @@ impl Record {
             Self::Image(image) => (tag::IMAGE, image.slot.0),
             Self::Shelved { slot, .. } => (tag::SHELVED, slot.0),
             Self::Installed(slot) => (tag::INSTALLED, slot.0),
+            Self::Handover(handover) => (tag::HANDOVER, handover.next.epoch().0),
             Self::OfImage(_) => unreachable!("encoded above"),
         };
         out.put_u8(tag);
@@ -178,6 +191,7 @@ impl Record {
             Self::Accepted { digest, .. } => out.put_digest(digest),
             Self::Image(image) => image.encode(out),
             Self::Shelved { parent, .. } => out.put_digest(parent),
+            Self::Handover(handover) => handover.encode(out),
             _ => {}
         }
         self.batch().map(Batch::bytes)
@@ -233,6 +247,13 @@ impl Record {
                 return Ok(Self::Shelved { slot: Slot(number), parent, batch });
             }
             tag::INSTALLED => Self::Installed(Slot(number)),
+            tag::HANDOVER => {
+                let handover = Handover::decode(&mut reader)?;
+                if handover.next.epoch().0 != number {
+                    return Err(DecodeError::Invalid("number of a handover"));
+                }
+                Self::Handover(Box::new(handover))
+            }
             other => return Err(DecodeError::UnknownTag("record", other)),
         };
         reader.finish()?;
@@ -252,6 +273,11 @@ fn flag(reader: &mut Reader) -> Result<bool, DecodeError> {
 mod tests {
     use super::*;
     use pssmr_types::{ClusterId, SecretKey};
+
+    fn handover() -> Handover {
+        let next = crate::snapshot::tests::membership();
+        Handover { slot: Slot(10), digest: Digest([5; 32]), next, signatures: vec![] }
+    }
 
     #[test]
     fn every_record_survives_the_log() {
@@ -281,6 +307,7 @@ mod tests {
                     first: Slot(10),
                     digests: vec![Digest([3; 32])],
                 }],
+                handovers: vec![handover(), handover()],
                 follow: 7,
             })),
             Record::OfImage(Box::new(Record::Shelved {
@@ -290,6 +317,7 @@ mod tests {
             })),
             Record::OfImage(Box::new(Record::Decided { slot: Slot(9), in_view: false })),
             Record::Installed(Slot(10)),
+            Record::Handover(Box::new(handover())),
         ] {
             let mut bytes = Vec::new();
             if let Some(tail) = record.encode(&mut bytes) {

@@ -1,6 +1,6 @@
 //! A replica comes back: its log is replayed, and it goes on where it was.
 
-use pssmr_types::{Batch, Lock, Slot, Vote};
+use pssmr_types::{Batch, Lock, Operation, Slot, Vote};
 
 use crate::chain::Link;
 use crate::core::{Core, Phase, Tip};
@@ -57,6 +57,10 @@ impl Core {
     }
 
     fn replay_one(&mut self, record: &Record, effects: &mut Vec<Effect>) -> Result<(), &'static str> {
+        let ends_skipping = matches!(record, Record::Handover(_) | Record::Installed(_));
+        if self.gate.skips_epoch && !ends_skipping {
+            return Ok(());
+        }
         let (decided, head) = (self.chain.decided(), self.chain.head());
         let is_on_chain = |slot: &Slot| *slot >= decided && *slot <= head;
         let check = |ok: bool, why| if ok { Ok(()) } else { Err(why) };
@@ -100,6 +104,12 @@ impl Core {
                 while self.chain.decided() < *slot {
                     self.deliver_next(effects);
                 }
+                let view = self.view;
+                self.hand_over(effects);
+                if self.view != view {
+                    self.settle_decided(effects);
+                    return Ok(());
+                }
                 self.writeset.decided(*slot, in_view.then_some(self.view));
                 if !in_view {
                     self.catch_up.learned_in(self.view);
@@ -115,6 +125,12 @@ impl Core {
             }
             Record::Image(image) => check(image.slot <= decided, "the image is of a slot that is not decided")?,
             Record::OfImage(_) => unreachable!("looked into by the caller"),
+            Record::Handover(handover) => {
+                self.gate.skips_epoch = false;
+                self.restore_handover(handover)?;
+                self.hand_over(effects);
+                check(!self.halted, "the epoch ended in another way")?;
+            }
             Record::Shelved { slot, parent, batch } => {
                 let (cluster, epoch) = (self.membership.cluster(), self.membership.epoch());
                 let digest = pssmr_types::chain_digest(cluster, epoch, *slot, *parent, batch.digest());
@@ -122,6 +138,8 @@ impl Core {
             }
             Record::Installed(slot) => {
                 check(*slot == decided && self.chain.oldest() == slot.next(), "the snapshot was not restored")?;
+                self.gate.skips_epoch = false;
+                self.hand_over(effects);
                 self.writeset.decided(*slot, None);
                 self.catch_up.learned_in(self.view);
                 self.tidy_shelf();
@@ -136,7 +154,7 @@ impl Core {
     pub fn resume(&mut self, effects: &mut Vec<Effect>) {
         // Proposals leave before the log keeps the view that they are of; the promise for it was kept before.
         self.restarted_in = Some(self.view.max(self.promises.view()));
-        if self.learner {
+        if self.is_learner() {
             return;
         }
         if self.phase == Phase::AwaitingSync {
@@ -154,7 +172,7 @@ impl Core {
     /// Whether this replica may propose and choose a base in its view. After a restart it waits for a later view: it
     /// may have proposed something in this one that it does not remember.
     pub(crate) fn may_lead(&self) -> bool {
-        self.leader() == self.me && !self.learner && self.restarted_in.is_none_or(|view| self.view > view)
+        self.leader() == self.me && !self.is_learner() && self.restarted_in.is_none_or(|view| self.view > view)
     }
 
     /// Puts a batch on top of the chain.
@@ -168,7 +186,8 @@ impl Core {
         if self.chain.head() == self.chain.decided() {
             self.opened = self.now.monotonic;
         }
-        self.chain.push(Link { digest, batch: batch.clone(), unproven });
+        let may_end_epoch = batch.requests().iter().any(|request| request.operation == Operation::Reconfigure);
+        self.chain.push(Link { digest, batch: batch.clone(), unproven, may_end_epoch });
         self.writes.extended(slot, digest);
         self.accepts.extended(slot, digest);
         // A leader's PROPOSE is its WRITE, too, where there is no log that the WRITE has to wait for.
@@ -184,6 +203,7 @@ fn describe(record: &Record) -> String {
     match record {
         Record::Slot { slot, .. } | Record::Shelved { slot, .. } => format!("a batch of {slot}"),
         Record::Image(image) => format!("the image of {}", image.slot),
+        Record::Handover(handover) => format!("the handover to {}", handover.next.epoch()),
         other => format!("{other:?}"),
     }
 }

@@ -179,7 +179,8 @@ mod tests {
         }
         let session = crate::snapshot::SessionSnapshot { client: ANN, low, last_active: 1, executed: words };
         let (slot, digest) = (pssmr_types::Slot(1), pssmr_types::Digest::default());
-        CoreSnapshot { slot, digest, timestamp: 0, position: 9, number: 1, asked_at: 0, sessions: vec![session] }
+        let (membership, sessions) = (crate::snapshot::tests::membership(), vec![session]);
+        CoreSnapshot { slot, digest, timestamp: 0, position: 9, number: 1, asked_at: 0, membership, sessions }
     }
 
     #[test]

@@ -264,6 +264,7 @@ mod tests {
             position: sessions.position(),
             number: 5,
             asked_at: 70,
+            membership: crate::snapshot::tests::membership(),
             sessions: sessions.snapshot(),
         };
         let decoded = CoreSnapshot::decode(snapshot.encode().into()).unwrap();

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use pssmr_types::wire::{DecodeError, Reader, Writer};
-use pssmr_types::{ClientId, Digest, Slot};
+use pssmr_types::{ClientId, Digest, Membership, Slot};
 
 use crate::sessions::{SESSION_WINDOW, WORDS};
 
@@ -28,6 +28,8 @@ pub struct CoreSnapshot {
     pub number: u64,
     /// The agreed time of the last one that a client asked for; 0 if none ever was.
     pub asked_at: u64,
+    /// The membership that the next slot is of.
+    pub membership: Membership,
     /// The open sessions, ascending by client.
     pub sessions: Vec<SessionSnapshot>,
 }
@@ -65,6 +67,7 @@ impl CoreSnapshot {
         out.put_u64(self.position);
         out.put_u64(self.number);
         out.put_u64(self.asked_at);
+        self.membership.encode(&mut out);
         out.put_count(self.sessions.len());
         for session in &self.sessions {
             out.put_client(session.client);
@@ -91,6 +94,7 @@ impl CoreSnapshot {
         let (slot, digest) = (reader.slot("slot of a snapshot")?, reader.digest("digest of a snapshot")?);
         let (timestamp, position) = (reader.u64("timestamp")?, reader.u64("position")?);
         let (number, asked_at) = (reader.u64("number of the checkpoint")?, reader.u64("time of the last asked for")?);
+        let membership = Membership::decode(&mut reader)?;
         let count = reader.count("sessions", reader.rest().len() / SESSION_BYTES_MIN)?;
         let mut sessions: Vec<SessionSnapshot> = Vec::with_capacity(count);
         for _ in 0..count {
@@ -109,6 +113,18 @@ impl CoreSnapshot {
             sessions.push(SessionSnapshot { client, low, last_active, executed });
         }
         reader.finish()?;
-        Ok(Self { slot, digest, timestamp, position, number, asked_at, sessions })
+        Ok(Self { slot, digest, timestamp, position, number, asked_at, membership, sessions })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use pssmr_types::{ClusterId, Epoch, FaultModel, SecretKey};
+
+    /// Some membership.
+    pub(crate) fn membership() -> Membership {
+        let keys = (1..=3).map(|number| SecretKey::from_seed([number; 32]).public()).collect();
+        Membership::new(ClusterId([1; 16]), Epoch(2), FaultModel::Crash, keys).unwrap()
     }
 }

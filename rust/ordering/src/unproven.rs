@@ -81,7 +81,7 @@ mod tests {
         pool.add_from_client(request(1, b"here"), 0, false).unwrap();
         let batch = Batch::new(0, vec![request(1, b"here"), request(2, b"real"), request(3, b"forged")]);
         let count = unproven.note(Slot(1), &batch, &pool);
-        chain.push(Link { digest: Digest::default(), batch, unproven: count });
+        chain.push(Link { digest: Digest::default(), batch, unproven: count, may_end_epoch: false });
         let waits_for = |chain: &Chain| chain.get(Slot(1)).unwrap().unproven;
         assert_eq!(waits_for(&chain), 2);
         for request in [request(2, b"real"), request(3, b"not that")] {

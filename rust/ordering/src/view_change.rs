@@ -102,7 +102,7 @@ impl Core {
     pub(crate) fn watch_leader(&mut self, effects: &mut Vec<Effect>) {
         self.change.look_at = None;
         // What a replica lacks that has to be given a snapshot is not the leader's fault.
-        if self.learner || self.checkpoints.is_transferring() {
+        if self.is_learner() || self.checkpoints.is_transferring() {
             return;
         }
         if self.leader() == self.me && !self.may_lead() {
@@ -117,7 +117,8 @@ impl Core {
             }
             return;
         }
-        if !self.keeps_up() {
+        // What waits for the next epoch is not the leader's fault.
+        if !self.keeps_up() || self.is_closing() {
             return;
         }
         // Slots that stay open are decided in another view, also if nobody waits for them any more.
@@ -191,7 +192,7 @@ impl Core {
         let steps_down = leader != self.me && self.change.wishes[leader.index()].is_for(self.view.next(), alive_since);
         let joined = if steps_down { joined.max(self.view.next()) } else { joined };
         let sees_progress = self.phase == Phase::Active && now < self.quiet_since() + timeout / 2;
-        if joined > self.view.max(own) && (steps_down || !sees_progress) && !self.learner {
+        if joined > self.view.max(own) && (steps_down || !sees_progress) && !self.is_learner() {
             self.change.wishes[self.me.index()].view = joined;
             effects.push(Effect::Broadcast(PeerMessage::Stop(joined)));
         }
@@ -207,7 +208,7 @@ impl Core {
         self.persist(|| Record::View(view), effects);
         let leader = self.leader();
         effects.push(Effect::Event(Event::ViewEntered { view, leader }));
-        if self.learner {
+        if self.is_learner() {
             return;
         }
         let own_wish = &mut self.change.wishes[self.me.index()];
@@ -243,7 +244,7 @@ impl Core {
         let known = self.change.states[from.index()].as_ref().map(|known| known.view);
         if state.replica != from
             || state.view < self.view
-            || self.quorums.leader(state.view) != self.me
+            || self.membership.leader(state.view) != self.me
             || known.is_some_and(|known| known >= state.view)
         {
             return;
@@ -284,7 +285,7 @@ impl Core {
 
     /// The base of a view, from its leader or passed on by another replica: the leader's signature is what counts.
     pub(crate) fn on_sync(&mut self, from: ReplicaId, sync: Sync, effects: &mut Vec<Effect>) {
-        if sync.view < self.view || (sync.view == self.view && self.phase != Phase::AwaitingSync) || sync.view.0 == 0 {
+        if sync.view < self.view || (sync.view == self.view && self.phase != Phase::AwaitingSync) || sync.view.is_first() {
             return;
         }
         let Some(base) = self.verify_sync(&sync) else {
@@ -301,11 +302,11 @@ impl Core {
     }
 
     fn verify_sync(&self, sync: &Sync) -> Option<Base> {
-        let leader = self.membership.key(self.quorums.leader(sync.view))?;
+        let leader = self.membership.key(self.membership.leader(sync.view))?;
         if !sync.is_signed_by(self.membership.cluster(), leader) {
             return None;
         }
-        let mut seen = vec![false; self.quorums.replicas()];
+        let mut seen = vec![false; self.membership.table_len()];
         for state in &sync.states {
             let is_new = !std::mem::replace(seen.get_mut(state.replica.index())?, true);
             if !is_new || state.view != sync.view || !self.is_genuine(state) {
@@ -319,7 +320,7 @@ impl Core {
     fn adopt(&mut self, sync: Sync, base: Base, effects: &mut Vec<Effect>) {
         self.change.sync = Some(sync);
         let (slot, digest) = match base {
-            Base::Genesis => (pssmr_types::Slot(0), pssmr_types::genesis(self.membership.cluster())),
+            Base::Genesis => self.epochs.start,
             Base::Chain { slot, digest } => (slot, digest),
         };
         self.base = slot;
@@ -348,6 +349,10 @@ impl Core {
     /// The view's base is on the chain.
     pub(crate) fn activate(&mut self, effects: &mut Vec<Effect>) {
         self.phase = Phase::Active;
+        // Nothing can go on top of a slot that may end the epoch to get it decided, so this view votes for it once more.
+        if self.may_end_epoch(self.base) {
+            self.base = pssmr_types::Slot(self.base.0 - 1);
+        }
         let (slot, sync) = (self.base, self.change.sync.clone());
         self.persist(|| Record::Base { slot, sync }, effects);
         self.change.entered = self.now.monotonic;
@@ -373,6 +378,7 @@ impl Core {
     pub(crate) fn on_status(&mut self, from: ReplicaId, status: Status, effects: &mut Vec<Effect>) {
         self.peers[from.index()] = Some(status);
         self.help(status.awaited);
+        self.help_to_join(from, &status, effects);
         if status.view < self.view || (status.view == self.view && !status.synced) {
             self.pass_on_sync(from, effects);
         }
@@ -390,14 +396,14 @@ impl Core {
     fn pass_on_sync(&self, to: ReplicaId, effects: &mut Vec<Effect>) {
         if let Some(sync) = &self.change.sync {
             effects.push(Effect::Send { to, message: PeerMessage::Sync(sync.clone()) });
-        } else if self.view.0 > 0 && !self.learner {
+        } else if !self.view.is_first() && !self.is_learner() {
             effects.push(Effect::Send { to, message: PeerMessage::Stop(self.view) });
         }
     }
 
     /// Says again what a view change waits for.
     pub(crate) fn repeat_view_change(&self, to: Option<ReplicaId>, effects: &mut Vec<Effect>) {
-        if self.learner {
+        if self.is_learner() {
             return;
         }
         let wish = self.change.wishes[self.me.index()].view;
@@ -415,7 +421,7 @@ impl Core {
         if self.phase != Phase::AwaitingSync
             && leader == self.me
             && let Some(to) = to
-            && self.view.0 > 0
+            && !self.view.is_first()
         {
             self.pass_on_sync(to, effects);
         }

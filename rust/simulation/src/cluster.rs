@@ -13,6 +13,7 @@
 //! | `world`, `effects`, `traffic` | the event loop, and what cores and clients do to it |
 //! | `weather`, `faults`, `network` | what goes wrong with machines and links |
 //! | `adversary`, `tamper` | Byzantine replicas |
+//! | `members` | changes of the membership |
 //! | `host`, `disk`, `service`, `client` | machines, their application, and who uses it |
 //! | `checker`, `counters` | what must hold, and what must have happened |
 
@@ -24,6 +25,7 @@ mod disk;
 mod effects;
 mod faults;
 mod host;
+mod members;
 mod network;
 mod profile;
 mod queue;

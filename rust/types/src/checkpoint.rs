@@ -36,6 +36,8 @@ pub struct CheckpointVote {
 pub struct Certificate {
     /// What they all found.
     pub checkpoint: Checkpoint,
+    /// The epoch as whose replicas they signed it: that of the slot, or a later one.
+    pub epoch: Epoch,
     /// Their signatures, by replica, ascending.
     pub signatures: Vec<(ReplicaId, Signature)>,
 }
@@ -96,7 +98,8 @@ impl Certificate {
     /// Whether enough replicas of `membership` have signed this.
     pub fn is_valid(&self, membership: &Membership) -> bool {
         let message = self.checkpoint.signed_bytes(membership.cluster(), membership.epoch());
-        self.signatures.len() > membership.quorums().faults()
+        self.epoch == membership.epoch()
+            && self.signatures.len() > membership.quorums().faults()
             && self.signatures.is_sorted_by(|(a, _), (b, _)| a < b)
             && self
                 .signatures
@@ -107,6 +110,7 @@ impl Certificate {
     /// Appends it to `out`.
     pub fn encode(&self, out: &mut impl Writer) {
         self.checkpoint.encode(out);
+        out.put_u64(self.epoch.0);
         out.put_count(self.signatures.len());
         for (replica, signature) in &self.signatures {
             out.put_u16(replica.0);
@@ -119,13 +123,13 @@ impl Certificate {
     /// # Errors
     /// [`DecodeError`].
     pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
-        let checkpoint = Checkpoint::decode(reader)?;
+        let (checkpoint, epoch) = (Checkpoint::decode(reader)?, reader.epoch()?);
         let count = reader.count("signatures of a certificate", REPLICAS_MAX)?;
         let mut signatures = Vec::with_capacity(count);
         for _ in 0..count {
             signatures.push((reader.replica()?, reader.signature("signature of a certificate")?));
         }
-        Ok(Self { checkpoint, signatures })
+        Ok(Self { checkpoint, epoch, signatures })
     }
 }
 
@@ -149,7 +153,7 @@ mod tests {
     fn certificate(signers: &[u16]) -> Certificate {
         let sign = |replica| CheckpointVote::sign(CLUSTER, Epoch(3), CHECKPOINT, &secret(replica)).signature;
         let signatures = signers.iter().map(|replica| (ReplicaId(*replica), sign(*replica))).collect();
-        Certificate { checkpoint: CHECKPOINT, signatures }
+        Certificate { checkpoint: CHECKPOINT, epoch: Epoch(3), signatures }
     }
 
     #[test]
@@ -163,7 +167,8 @@ mod tests {
 
     #[test]
     fn every_part_of_a_checkpoint_is_signed() {
-        let changes: [fn(&mut Certificate); 4] = [
+        let changes: [fn(&mut Certificate); 5] = [
+            |c| c.epoch = Epoch(4),
             |c| c.checkpoint.slot = Slot(10),
             |c| c.checkpoint.digest = Digest([9; 32]),
             |c| c.checkpoint.root = Digest([9; 32]),

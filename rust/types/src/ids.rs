@@ -32,15 +32,38 @@ number! {
     Epoch(u64), "e"
 }
 number! {
-    /// A leader's term (PBFT and VR: view; BFT-SMaRt: regency). `leader(v) = members[v mod n]`.
+    /// A leader's term (PBFT and VR: view; BFT-SMaRt: regency). `leader(v) = members[v mod n]`. The upper half is the epoch,
+    /// the lower half counts the views of the epoch: so views go up over changes of the membership, too.
     View(u64), "v"
+}
+
+impl View {
+    /// The first view of an epoch. Its base is the end of the epoch before, and needs no proof.
+    pub fn first(epoch: Epoch) -> Self {
+        Self(epoch.0 << 32)
+    }
+
+    /// The epoch that it is of.
+    pub fn epoch(self) -> Epoch {
+        Epoch(self.0 >> 32)
+    }
+
+    /// Its number in its epoch, from 0.
+    pub fn number(self) -> u64 {
+        self.0 & 0xffff_ffff
+    }
+
+    /// Whether it is the first view of its epoch.
+    pub fn is_first(self) -> bool {
+        self.number() == 0
+    }
 }
 number! {
     /// A position in the total order of batches (BFT-SMaRt: consensus id). Slot 0 is the genesis: nothing is decided there.
     Slot(u64), "s"
 }
 
-/// A replica's index in its membership: 0 to n − 1.
+/// A replica's name in its membership: 0 to 63. Not all of them need be in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplicaId(pub u16);
 

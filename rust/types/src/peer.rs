@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::checkpoint::{Certificate, CheckpointVote};
 use crate::digest::Digest;
+use crate::handover::{HANDOVERS_MAX, Handover, HandoverVote};
 use crate::ids::{Epoch, Slot, View};
 use crate::request::{Batch, BatchLimits, Request};
 use crate::states::{StopData, Sync};
@@ -117,6 +118,11 @@ pub enum PeerMessage {
     Certificate(Certificate),
     /// About a snapshot.
     Snapshot(SnapshotMessage),
+    /// What the sender found at the end of its epoch.
+    Handover(HandoverVote),
+    /// The proof of memberships that the receiver does not know yet, one after the other. At most
+    /// [`HANDOVERS_MAX`].
+    Handovers(Vec<Handover>),
 }
 
 fn encode_vote(vote: &Vote, out: &mut impl Writer) {
@@ -153,6 +159,8 @@ mod tag {
     pub(super) const CHECKPOINT: u8 = 14;
     pub(super) const CERTIFICATE: u8 = 15;
     pub(super) const SNAPSHOT: u8 = 16;
+    pub(super) const HANDOVER: u8 = 17;
+    pub(super) const HANDOVERS: u8 = 18;
 }
 
 impl PeerMessage {
@@ -179,6 +187,8 @@ impl PeerMessage {
             Self::Checkpoint(_) => tag::CHECKPOINT,
             Self::Certificate(_) => tag::CERTIFICATE,
             Self::Snapshot(_) => tag::SNAPSHOT,
+            Self::Handover(_) => tag::HANDOVER,
+            Self::Handovers(_) => tag::HANDOVERS,
         };
         head(&mut |bytes| out.put(bytes), tag);
         match self {
@@ -229,6 +239,11 @@ impl PeerMessage {
             Self::Checkpoint(vote) => vote.encode(out),
             Self::Certificate(certificate) => certificate.encode(out),
             Self::Snapshot(message) => message.encode(out),
+            Self::Handover(vote) => vote.encode(out),
+            Self::Handovers(handovers) => {
+                out.put_count(handovers.len());
+                handovers.iter().for_each(|handover| handover.encode(out));
+            }
         }
     }
 
@@ -288,6 +303,15 @@ impl PeerMessage {
             tag::CHECKPOINT => Self::Checkpoint(CheckpointVote::decode(reader)?),
             tag::CERTIFICATE => Self::Certificate(Certificate::decode(reader)?),
             tag::SNAPSHOT => Self::Snapshot(SnapshotMessage::decode(reader)?),
+            tag::HANDOVER => Self::Handover(HandoverVote::decode(reader)?),
+            tag::HANDOVERS => {
+                let count = reader.count("handovers", HANDOVERS_MAX)?;
+                let mut handovers = Vec::with_capacity(count);
+                for _ in 0..count {
+                    handovers.push(Handover::decode(reader)?);
+                }
+                Self::Handovers(handovers)
+            }
             other => return Err(DecodeError::UnknownTag("message", other)),
         };
         let left = reader.rest().len();
@@ -313,6 +337,8 @@ impl PeerMessage {
             Self::Checkpoint(_) => "checkpoint",
             Self::Certificate(_) => "certificate",
             Self::Snapshot(_) => "snapshot",
+            Self::Handover(_) => "handover",
+            Self::Handovers(_) => "handovers",
         }
     }
 }

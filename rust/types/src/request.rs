@@ -19,6 +19,8 @@ pub enum Operation {
     StateDigest,
     /// The same, and a checkpoint after this request's slot; the payload is empty.
     Checkpoint,
+    /// Change the membership; the payload is a [`Reconfiguration`](crate::Reconfiguration).
+    Reconfigure,
 }
 
 impl Operation {
@@ -28,6 +30,7 @@ impl Operation {
             Self::OpenSession => 1,
             Self::StateDigest => 2,
             Self::Checkpoint => 3,
+            Self::Reconfigure => 4,
         }
     }
 
@@ -37,6 +40,7 @@ impl Operation {
             1 => Ok(Self::OpenSession),
             2 => Ok(Self::StateDigest),
             3 => Ok(Self::Checkpoint),
+            4 => Ok(Self::Reconfigure),
             _ => Err(DecodeError::UnknownTag("operation", tag)),
         }
     }
@@ -88,7 +92,8 @@ impl Request {
         let acknowledged = reader.u64("acknowledged")?;
         let operation = Operation::from_tag(reader.u8("operation")?)?;
         let payload = reader.bytes("payload", payload_bytes_max)?;
-        if operation != Operation::Command && !payload.is_empty() {
+        let may_have_payload = matches!(operation, Operation::Command | Operation::Reconfigure);
+        if !may_have_payload && !payload.is_empty() {
             return Err(DecodeError::Invalid("the payload of an operation that has none"));
         }
         if (operation == Operation::OpenSession) != (session == 0) {

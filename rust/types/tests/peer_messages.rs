@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use proptest::prelude::*;
 use pssmr_types::{
-    Batch, BatchLimits, Certificate, Checkpoint, CheckpointVote, ClientId, ClusterId, Digest, Entry, Epoch, Lock,
-    Operation, PeerMessage, Principal, Propose, ReplicaId, Request, SecretKey, Slot, SnapshotMessage, Status, StopData,
-    Sync, View, Vote, Written,
+    Batch, BatchLimits, Certificate, Checkpoint, CheckpointVote, ClientId, ClusterId, Digest, Entry, Epoch, FaultModel,
+    Handover, HandoverVote, Lock, Member, Membership, Operation, PeerMessage, Principal, Propose, ReplicaId, Request,
+    SecretKey, Slot, SnapshotMessage, Status, StopData, Sync, View, Vote, Written,
 };
 
 const CLUSTER: ClusterId = ClusterId([9; 16]);
@@ -110,10 +110,30 @@ fn message() -> impl Strategy<Value = PeerMessage> {
             let signature =
                 CheckpointVote::sign(CLUSTER, Epoch(2), checkpoint, &SecretKey::from_seed([6; 32])).signature;
             let signatures = replicas.into_iter().map(|replica| (ReplicaId(replica), signature)).collect();
-            PeerMessage::Certificate(Certificate { checkpoint, signatures })
+            PeerMessage::Certificate(Certificate { checkpoint, epoch: Epoch(2), signatures })
         }),
         snapshot_message().prop_map(PeerMessage::Snapshot),
+        (slot(), digest(), digest()).prop_map(|(slot, digest, next)| {
+            let secret = SecretKey::from_seed([6; 32]);
+            PeerMessage::Handover(HandoverVote::sign(CLUSTER, Epoch(2), slot, digest, next, &secret))
+        }),
+        prop::collection::vec(handover(), 0..3).prop_map(PeerMessage::Handovers),
     ]
+}
+
+fn handover() -> impl Strategy<Value = Handover> {
+    (any::<u64>().prop_map(Slot), digest(), 1..5u8, "[a-z.:0-9]{0,20}").prop_map(|(slot, digest, replicas, address)| {
+        let secret = |number: u8| SecretKey::from_seed([number; 32]);
+        let members = (0..replicas).map(|number| Member {
+            id: ReplicaId(u16::from(number) * 2),
+            key: secret(number).public(),
+            peer_address: address.clone(),
+            client_address: format!("{address}0"),
+        });
+        let next = Membership::of(CLUSTER, Epoch(3), FaultModel::Byzantine, members.collect()).unwrap();
+        let vote = HandoverVote::sign(CLUSTER, Epoch(2), slot, digest, next.digest(), &secret(1));
+        Handover { slot, digest, next, signatures: vec![(ReplicaId(2), vote.signature)] }
+    })
 }
 
 fn encoded(message: &PeerMessage) -> Vec<u8> {

@@ -117,13 +117,17 @@ impl Replies {
 mod tests {
     use super::*;
     use pssmr_execution::SnapshotError;
-    use pssmr_types::{Digest, Principal};
+    use pssmr_types::{ClusterId, Digest, Epoch, FaultModel, Membership, Principal, SecretKey};
 
     const ANN: ClientId = ClientId { principal: Principal(1), session: 2 };
 
     fn checkpoint(slot: u64) -> Notice {
         let (slot, digest) = (Slot(slot), Digest::default());
-        let snapshot = CoreSnapshot { slot, digest, timestamp: 0, position: 0, number: 1, asked_at: 0, sessions: vec![] };
+        let key = SecretKey::from_seed([1; 32]).public();
+        let membership = Membership::new(ClusterId::default(), Epoch(0), FaultModel::Crash, vec![key]).expect("one replica");
+        let (timestamp, position, asked_at) = (0, 0, 0);
+        let snapshot =
+            CoreSnapshot { slot, digest, timestamp, position, number: 1, asked_at, membership, sessions: vec![] };
         Notice::Checkpoint(Arc::new(snapshot))
     }
 

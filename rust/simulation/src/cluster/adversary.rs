@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use pssmr_types::{Digest, Membership, PeerMessage, ReplicaId, SecretKey, Slot, Vote, chain_digest};
+use pssmr_types::{Digest, Membership, PeerMessage, REPLICAS_MAX, ReplicaId, SecretKey, Slot, Vote, chain_digest};
 
 use super::counters::{Counters, Sometimes};
 use super::tamper;
@@ -58,7 +58,7 @@ impl Character {
     }
 }
 
-const KINDS: u32 = 16;
+const KINDS: u32 = 18;
 
 fn kind(message: &PeerMessage) -> u32 {
     match message {
@@ -78,6 +78,8 @@ fn kind(message: &PeerMessage) -> u32 {
         PeerMessage::Checkpoint(_) => 13,
         PeerMessage::Certificate(_) => 14,
         PeerMessage::Snapshot(_) => 15,
+        PeerMessage::Handover(_) => 16,
+        PeerMessage::Handovers(_) => 17,
     }
 }
 
@@ -111,7 +113,7 @@ impl Adversary {
         secret: SecretKey,
         random: Random,
     ) -> Self {
-        let side = vec![0; membership.quorums().replicas()];
+        let side = vec![0; REPLICAS_MAX];
         let mut adversary = Self {
             id,
             hosts,
@@ -125,6 +127,13 @@ impl Adversary {
         };
         adversary.regroup();
         adversary
+    }
+
+    /// The membership has changed.
+    pub(super) fn follow(&mut self, membership: &Membership) {
+        if membership.epoch() > self.membership.epoch() {
+            self.membership = membership.clone();
+        }
     }
 
     /// Its selves share the others anew, and it takes to other ways.
@@ -157,12 +166,11 @@ impl Adversary {
                 counters.count(Sometimes::Equivocated);
             }
         }
-        let cluster = self.membership.cluster();
         let is_decisive = matches!(message, PeerMessage::Propose(_) | PeerMessage::StopData(_) | PeerMessage::Sync(_));
         let lies = self.character.tampers.max(if is_decisive { self.character.schemes } else { 0 });
         // One lie for all of them, or one for each.
         let lie = (self.random.chance(1, 2) && self.random.parts_per_million(lies))
-            .then(|| tamper::tamper(&mut self.random, message, cluster, &self.secret));
+            .then(|| tamper::tamper(&mut self.random, message, &self.membership, &self.secret));
         let mut out = Vec::new();
         for receiver in self.membership.replicas() {
             let is_meant = receiver != self.id && to.is_none_or(|to| to == receiver);
@@ -189,7 +197,7 @@ impl Adversary {
                     lie.clone()
                 } else if self.random.parts_per_million(lies) {
                     counters.count(Sometimes::Tampered);
-                    tamper::tamper(&mut self.random, message, cluster, &self.secret)
+                    tamper::tamper(&mut self.random, message, &self.membership, &self.secret)
                 } else {
                     message.clone()
                 },

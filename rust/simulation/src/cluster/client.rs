@@ -127,6 +127,21 @@ impl Client {
         vec![vec![request]]
     }
 
+    /// A request of another kind, if there is room for one.
+    pub(super) fn ask(&mut self, now: u64, after: u64, operation: Operation, payload: &[u8]) -> Option<Request> {
+        if self.session == 0 || self.waiting.len() >= self.habits.pipeline {
+            return None;
+        }
+        let client = ClientId { principal: self.principal, session: self.session };
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let acknowledged = self.waiting.keys().next().copied().unwrap_or(sequence);
+        let request = Request::new(client, sequence, acknowledged, operation, payload);
+        let waiting = Waiting { request: request.clone(), answers: BTreeMap::new(), sent_at: now, after };
+        self.waiting.insert(sequence, waiting);
+        Some(request)
+    }
+
     /// Something that it sent before, if it is given to that and feels like it.
     pub(super) fn old(&mut self) -> Option<Request> {
         let replays = self.habits.faulty?.replays;

@@ -56,6 +56,16 @@ counters! {
     Installed "snapshots installed",
     /// Nobody had the snapshot that a replica wanted any more.
     TransferFailed "transfers that failed",
+    /// The membership changed.
+    MembershipChanged "changes of the membership",
+    /// A replica entered an epoch by the votes of this one.
+    EpochEntered "epochs entered",
+    /// A replica was removed, and learned it.
+    Retired "replicas that retired",
+    /// A replica that was removed came back.
+    Returned "replicas that came back to the membership",
+    /// A replica that was away learned of several memberships at once.
+    HandoversLearned "memberships learned from others",
     /// A replica took several inputs in one step.
     Burst "bursts of inputs",
     /// A message was lost.

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use pssmr_ordering::{Effect, Event as Reported, Input};
-use pssmr_types::{Outcome, PeerMessage, ReplicaId, Reply, View};
+use pssmr_types::{Epoch, Outcome, PeerMessage, ReplicaId, Reply, View};
 
 use super::counters::Sometimes;
 use super::host::{Host, Work};
 use super::queue::Event;
 use super::trace;
-use super::world::{EPOCH, World};
+use super::world::World;
 
 impl World {
     pub(super) fn perform(&mut self, host: usize, effect: Effect) {
@@ -62,6 +62,7 @@ impl World {
                 Ok(_) => self.checker.on_installed(host, slot),
                 Err(error) => self.checker.fail(format!("{id} can't install: {error}")),
             },
+            Effect::Reconfigured(membership) => self.on_reconfigured(host, *membership),
             Effect::Event(event) => self.on_reported(host, &event),
             Effect::Halt(reason) => {
                 self.note(|| "halts", |_| format!("{id}: {reason}"));
@@ -127,6 +128,8 @@ impl World {
             Reported::CheckpointStable { .. } => self.counters.count(Sometimes::CheckpointStable),
             Reported::Transferring { .. } => {}
             Reported::Installed { .. } => self.counters.count(Sometimes::Installed),
+            Reported::EpochEntered { .. } => self.counters.count(Sometimes::EpochEntered),
+            Reported::Retired { .. } => self.counters.count(Sometimes::Retired),
             Reported::ViewEntered { view, .. } => self.on_view_entered(host, *view),
         }
     }
@@ -139,7 +142,7 @@ impl World {
         if self.draw.watch.is_none_or(|watch| self.now < watch.from) || view.0 != before.0 + 1 {
             return;
         }
-        let leader = self.profile.quorums().leader(before);
+        let leader = self.hosts[host].membership.leader(before);
         if self.hosts[leader.index()].is_correct() {
             self.checker.fail(format!("{id} deposed {leader}, which is correct, though nothing goes wrong any more"));
         }
@@ -161,23 +164,24 @@ impl World {
         }
         if let Some(adversary) = self.adversaries.iter_mut().find(|adversary| adversary.id == from) {
             for (to, message) in adversary.send(host, to, message, &mut self.counters) {
-                self.send_bytes(from, to, &encode(&message));
+                self.send_bytes(from, to, &encode(self.hosts[host].membership.epoch(), &message));
             }
             return;
         }
-        let bytes = encode(message);
+        let membership = &self.hosts[host].membership;
+        let bytes = encode(membership.epoch(), message);
         match to {
             Some(to) if to == from => self.checker.fail(format!("{from} sends to itself")),
             Some(to) => self.send_bytes(from, to, &bytes),
             None => {
-                for to in (0..self.profile.replicas as u16).map(ReplicaId).filter(|to| *to != from) {
+                for to in membership.replicas().filter(|to| *to != from) {
                     self.send_bytes(from, to, &bytes);
                 }
             }
         }
     }
 
-    fn send_bytes(&mut self, from: ReplicaId, to: ReplicaId, bytes: &Bytes) {
+    pub(super) fn send_bytes(&mut self, from: ReplicaId, to: ReplicaId, bytes: &Bytes) {
         let host = self.host_for(from, to);
         // The first byte of a message is its kind.
         let kind = u32::from(bytes[0]);
@@ -239,10 +243,10 @@ impl World {
                 let is_echoed = !self.is_byzantine(from);
                 if let Some(adversary) = self.adversaries.iter_mut().find(|adversary| is_echoed && adversary.id == to) {
                     for (receiver, vote) in adversary.echo(from, &message, &mut self.counters) {
-                        self.send_bytes(to, receiver, &encode(&vote));
+                        self.send_bytes(to, receiver, &encode(epoch, &vote));
                     }
                 }
-                self.give(host, Input::Message { from, epoch, message });
+                self.give_message(host, from, epoch, message);
             }
             Err(error) => {
                 self.counters.count(Sometimes::Undecodable);
@@ -265,8 +269,8 @@ impl World {
     }
 }
 
-fn encode(message: &PeerMessage) -> Bytes {
+pub(super) fn encode(epoch: Epoch, message: &PeerMessage) -> Bytes {
     let mut bytes = Vec::with_capacity(128);
-    message.encode(EPOCH, &mut bytes);
+    message.encode(epoch, &mut bytes);
     bytes.into()
 }

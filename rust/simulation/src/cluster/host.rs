@@ -60,6 +60,12 @@ pub(super) struct Host {
     replies: ReplyCache,
     /// Snapshots on their way to the disk.
     pub(super) taken: Vec<(Slot, Snapshot)>,
+    /// The membership that it was configured with.
+    pub(super) root: Membership,
+    /// The one that it is in.
+    pub(super) membership: Membership,
+    /// Whether it was ever started.
+    pub(super) is_born: bool,
 }
 
 impl Host {
@@ -72,7 +78,8 @@ impl Host {
         monotonic_offset: u64,
     ) -> Self {
         let now = Now { monotonic: monotonic_offset, wall: WALL_START };
-        let mut core = Core::new(config.clone(), membership.clone(), id, secret.clone(), now)
+        let first = membership.clone();
+        let mut core = Core::new(config.clone(), first, id, secret.clone(), now)
             .expect("the settings are drawn within their bounds");
         let disk = Disk::default();
         core.set_promise(disk.last_promise());
@@ -95,7 +102,16 @@ impl Host {
             incarnation: 0,
             replies: ReplyCache::new(REPLIES_BYTES_MAX),
             taken: Vec::new(),
+            root: membership.clone(),
+            membership: membership.clone(),
+            is_born: true,
         }
+    }
+
+    /// One that waits to be added to the cluster.
+    pub(super) fn unborn(mut self) -> Self {
+        (self.is_born, self.is_down) = (false, true);
+        self
     }
 
     /// Stops, and loses all but its disk.
@@ -139,9 +155,11 @@ impl Host {
         }
         let promise = self.disk.last_promise();
         self.core.set_promise(promise);
-        if !self.core.has_log() {
+        // One that starts for the first time has nothing to forget.
+        if !self.core.has_log() && self.incarnation > 0 {
             self.core.set_forgotten(promise);
         }
+        self.membership = self.core.membership().clone();
         self.core.resume(effects);
         Ok(())
     }
@@ -235,11 +253,12 @@ impl Host {
     pub(super) fn show(&self) -> String {
         let status = self.core.status();
         format!(
-            "{} {:?}: {} {} decided {} head {} executed {} pending {} sessions {}",
+            "{} {:?}: {} {}{} decided {} head {} executed {} pending {} sessions {}",
             self.id,
             self.fate,
             status.view,
             if status.active { "active" } else { "not active" },
+            if status.retired { " retired" } else if status.learner { " learner" } else { "" },
             status.decided,
             status.head,
             status.executed,

@@ -9,6 +9,7 @@ use pssmr_types::{BatchLimits, FaultModel, Quorums};
 
 use super::adversary::Character;
 use super::faults::FaultKind;
+use super::members::administrator;
 use super::network::Weather;
 use crate::random::Random;
 
@@ -19,18 +20,22 @@ pub struct Profile {
     pub name: &'static str,
     /// What faulty replicas may do.
     pub model: FaultModel,
-    /// How many replicas there are.
+    /// How many replicas there are at first.
     pub replicas: usize,
+    /// How many more there can be: with them, the membership changes.
+    pub spares: usize,
 }
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self { name: "bft4", model: FaultModel::Byzantine, replicas: 4 },
-        Self { name: "bft7", model: FaultModel::Byzantine, replicas: 7 },
-        Self { name: "cft3", model: FaultModel::Crash, replicas: 3 },
-        Self { name: "cft5", model: FaultModel::Crash, replicas: 5 },
-        Self { name: "one", model: FaultModel::Byzantine, replicas: 1 },
+    pub const ALL: [Self; 7] = [
+        Self { name: "bft4", model: FaultModel::Byzantine, replicas: 4, spares: 0 },
+        Self { name: "bft7", model: FaultModel::Byzantine, replicas: 7, spares: 0 },
+        Self { name: "cft3", model: FaultModel::Crash, replicas: 3, spares: 0 },
+        Self { name: "cft5", model: FaultModel::Crash, replicas: 5, spares: 0 },
+        Self { name: "one", model: FaultModel::Byzantine, replicas: 1, spares: 0 },
+        Self { name: "changing4", model: FaultModel::Byzantine, replicas: 4, spares: 2 },
+        Self { name: "changing3", model: FaultModel::Crash, replicas: 3, spares: 2 },
     ];
 
     /// The profile of this name.
@@ -129,6 +134,8 @@ pub(super) struct Draw {
     pub(super) crashes: Vec<(usize, u64)>,
     /// Byzantine replicas.
     pub(super) adversaries: Vec<(usize, Character)>,
+    /// The mean time between two changes of the membership, if it changes.
+    pub(super) changes: Option<u64>,
 }
 
 impl Draw {
@@ -172,7 +179,7 @@ impl Draw {
         }
         let skew_max = config.clock_skew_max.as_nanos() as u64 / 2 - MILLISECOND;
         let all_fast = random.chance(1, 2);
-        let machines = (0..profile.replicas)
+        let machines = (0..profile.replicas + profile.spares)
             .map(|_| Machine {
                 skew: random.around_zero(skew_max),
                 step_delay: if all_fast || random.chance(1, 2) { 0 } else { random.magnitude(10_000, 5 * MILLISECOND) },
@@ -199,7 +206,12 @@ impl Draw {
             }
         }
         let strikes = if calm || random.chance(1, 2) { 0 } else { random.magnitude(20, 1000) };
-        Self { config, weather, calm, heal_at, watch, clients, machines, faults, strikes, crashes, adversaries }
+        let changes = (profile.spares > 0).then(|| random.magnitude(50 * MILLISECOND, 2 * SECOND));
+        // What replicas forget counts as a fault, and a change of the membership changes how many there may be.
+        let forgets = config.durability == Durability::Memory && changes.is_some();
+        faults.retain(|(kind, _)| *kind != FaultKind::Kill || !forgets);
+        let strikes = if forgets { 0 } else { strikes };
+        Self { config, weather, calm, heal_at, watch, clients, machines, faults, strikes, crashes, adversaries, changes }
     }
 
     fn config(random: &mut Random, calm: bool) -> Config {
@@ -228,6 +240,7 @@ impl Draw {
             sessions_per_client_max: if rarely(random) { random.between(1, 3) as usize } else { 1024 },
             pending_requests_max: if rarely(random) { random.between(16, 64) as usize } else { 100_000 },
             unexecuted_slots_max: if rarely(random) { random.between(1, 8) as usize } else { 256 },
+            administrator: Some(administrator().public()),
             ..Config::default()
         }
     }

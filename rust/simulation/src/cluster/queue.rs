@@ -49,6 +49,8 @@ pub(super) enum Event {
     PartitionEnds { number: u64 },
     /// A host is no longer slow.
     SlownessEnds { host: usize },
+    /// The administrator changes the membership, and does so again on the average after `mean`.
+    Reconfigure { mean: u64 },
     /// All faults end.
     Heal,
 }

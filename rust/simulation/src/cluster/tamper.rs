@@ -2,21 +2,21 @@
 //! decoder. What bears its own signature is signed anew.
 
 use pssmr_types::{
-    Batch, Certificate, Checkpoint, CheckpointVote, ClientId, ClusterId, Digest, Entry, Lock, Operation, PeerMessage,
-    Propose, Request, SecretKey, Slot, Status, StopData, Sync, View, Vote,
+    Batch, Certificate, Checkpoint, CheckpointVote, ClientId, ClusterId, Digest, Entry, HandoverVote, Lock, Membership,
+    Operation, PeerMessage, Propose, Request, SecretKey, Slot, Status, StopData, Sync, View, Vote,
 };
 
 use super::client::Client;
-use super::world::EPOCH;
 use crate::random::Random;
 
 /// A message of the same kind that says something else, or now and then another one.
 pub(super) fn tamper(
     random: &mut Random,
     message: &PeerMessage,
-    cluster: ClusterId,
+    membership: &Membership,
     secret: &SecretKey,
 ) -> PeerMessage {
+    let (cluster, epoch) = (membership.cluster(), membership.epoch());
     match message {
         PeerMessage::Propose(propose) => PeerMessage::Propose(self::propose(random, propose)),
         PeerMessage::Write(vote) if random.chance(1, 4) => PeerMessage::Accept(*vote),
@@ -51,7 +51,7 @@ pub(super) fn tamper(
             PeerMessage::DigestReply { slot: *slot, digest: digest(random, *known) }
         }
         PeerMessage::Checkpoint(vote) => {
-            PeerMessage::Checkpoint(CheckpointVote::sign(cluster, EPOCH, checkpoint(random, vote.checkpoint), secret))
+            PeerMessage::Checkpoint(CheckpointVote::sign(cluster, epoch, checkpoint(random, vote.checkpoint), secret))
         }
         PeerMessage::Certificate(certificate) => {
             let mut signatures = certificate.signatures.clone();
@@ -62,9 +62,21 @@ pub(super) fn tamper(
                     replica.0 = random.below(8) as u16;
                 }
             }
-            PeerMessage::Certificate(Certificate { checkpoint: checkpoint(random, certificate.checkpoint), signatures })
+            let checkpoint = checkpoint(random, certificate.checkpoint);
+            PeerMessage::Certificate(Certificate { checkpoint, epoch: certificate.epoch, signatures })
         }
         PeerMessage::Snapshot(message) => PeerMessage::Snapshot(message.clone()),
+        PeerMessage::Handover(vote) => {
+            let (slot, digest) = (Slot(near(random, vote.slot.0)), digest(random, vote.digest));
+            PeerMessage::Handover(HandoverVote::sign(cluster, epoch, slot, digest, vote.next, secret))
+        }
+        PeerMessage::Handovers(handovers) => {
+            let mut handovers = handovers.clone();
+            if let Some(first) = handovers.first_mut() {
+                first.slot = Slot(near(random, first.slot.0));
+            }
+            PeerMessage::Handovers(handovers)
+        }
     }
 }
 

@@ -108,14 +108,14 @@ impl World {
 
     /// A client sends a request to all replicas; where crashes are all that can happen, to one of them, and to all if
     /// that does not help. Of several requests, each replica gets one.
-    fn send_requests(&mut self, requests: &[Request], again: bool, leaves_out: u64) {
+    pub(super) fn send_requests(&mut self, requests: &[Request], again: bool, leaves_out: u64) {
         if requests.is_empty() {
             return;
         }
         let one = if self.profile.quorums().must_authenticate_requests() || again {
             None
         } else {
-            Some(self.random.index(self.profile.replicas))
+            Some(self.random.pick(&self.newest.replicas().collect::<Vec<_>>()).index())
         };
         for host in 0..self.hosts.len() {
             let id = self.hosts[host].id.index();

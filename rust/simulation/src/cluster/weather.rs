@@ -79,7 +79,7 @@ impl World {
 
     /// A replica goes down with all that is not on its disk, and comes back later. Byzantine ones are beyond that.
     fn take_down(&mut self, host: usize, how: Stop) {
-        if !self.hosts[host].is_correct() || self.hosts[host].is_down {
+        if !self.hosts[host].is_correct() || self.hosts[host].is_down || !self.hosts[host].is_born {
             return;
         }
         // One that forgets is one of the f until it votes again.
@@ -186,7 +186,7 @@ impl World {
         }
         for host in 0..self.hosts.len() {
             self.hosts[host].slowness = 0;
-            if self.hosts[host].is_down && !self.hosts[host].is_crashed() {
+            if self.hosts[host].is_down && self.hosts[host].is_born && !self.hosts[host].is_crashed() {
                 let incarnation = self.hosts[host].incarnation;
                 self.queue.schedule(self.now, Event::Start { host, incarnation });
             }

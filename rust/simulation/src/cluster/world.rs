@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use pssmr_ordering::{Core, Effect, Input};
-use pssmr_types::{ClusterId, Digest, Epoch, Membership, ReplicaId, SecretKey, View};
+use pssmr_types::{ClusterId, Digest, Epoch, Member, Membership, ReplicaId, SecretKey, View};
 
 use super::adversary::Adversary;
 use super::checker::Checker;
@@ -17,7 +17,6 @@ use super::queue::{Event, Queue};
 use super::{Report, faults};
 use crate::random::Random;
 
-pub(super) const EPOCH: Epoch = Epoch(1);
 const CLUSTER: ClusterId = ClusterId(*b"simulated pssmr!");
 
 /// A run with more events than this does not come to rest.
@@ -26,15 +25,16 @@ const EVENTS_MAX: u64 = 2_000_000;
 /// More ticks than this at one instant, and time would stand still.
 const TICKS_AT_ONCE_MAX: u32 = 100;
 
-fn secrets() -> &'static [SecretKey] {
+pub(super) fn secrets() -> &'static [SecretKey] {
     static SECRETS: OnceLock<Vec<SecretKey>> = OnceLock::new();
-    SECRETS.get_or_init(|| (1..=7).map(|number| SecretKey::from_seed([number; 32])).collect())
+    SECRETS.get_or_init(|| (1..=8).map(|number| SecretKey::from_seed([number; 32])).collect())
 }
 
 pub(super) struct World {
     pub(super) profile: Profile,
     pub(super) draw: Draw,
-    membership: Membership,
+    /// The last membership that some correct replica is in.
+    pub(super) newest: Membership,
     pub(super) now: u64,
     pub(super) queue: Queue,
     pub(super) hosts: Vec<Host>,
@@ -62,15 +62,31 @@ impl World {
         let mut random = Random::new(seed);
         let draw = Draw::new(profile, &mut random);
         let keys = secrets()[..profile.replicas].iter().map(SecretKey::public).collect();
-        let membership = Membership::new(CLUSTER, EPOCH, profile.model, keys).expect("seven different keys");
+        let membership = Membership::new(CLUSTER, Epoch(0), profile.model, keys).expect("seven different keys");
         let mut hosts: Vec<Host> = Vec::new();
         let boot = |id: usize, random: &mut Random| {
             let id = ReplicaId(id as u16);
             let machine = draw.machines[id.index()];
             Host::new(id, &draw.config, &membership, &secrets()[id.index()], machine, random.below(1000 * SECOND))
         };
+        // A core needs a membership with its own key; a spare gets another core when it starts.
+        let unborn = |id: usize, random: &mut Random| {
+            let id = ReplicaId(id as u16);
+            let (machine, secret) = (draw.machines[id.index()], &secrets()[id.index()]);
+            let alone = Member {
+                id,
+                key: secret.public(),
+                peer_address: String::new(),
+                client_address: String::new(),
+            };
+            let alone = Membership::of(CLUSTER, Epoch(0), profile.model, vec![alone]).expect("one replica");
+            Host::new(id, &draw.config, &alone, secret, machine, random.below(1000 * SECOND)).unborn()
+        };
         for id in 0..profile.replicas {
             hosts.push(boot(id, &mut random));
+        }
+        for id in profile.replicas..profile.replicas + profile.spares {
+            hosts.push(unborn(id, &mut random));
         }
         let mut adversaries = Vec::new();
         for (id, character) in &draw.adversaries {
@@ -93,9 +109,9 @@ impl World {
             profile,
             now: 0,
             queue: Queue::default(),
-            membership,
+            newest: membership,
             checker: Checker::new(hosts.len(), sessions_are_few),
-            network: Network::new(profile.replicas, draw.weather, random.fork()),
+            network: Network::new(profile.replicas + profile.spares, draw.weather, random.fork()),
             adversaries,
             clients,
             counters: Counters::default(),
@@ -144,6 +160,10 @@ impl World {
             let at = self.random.below(20 * MILLISECOND);
             self.hosts[host].tick_at = at;
             self.queue.schedule(at, Event::Tick { host });
+        }
+        if let Some(mean) = self.draw.changes {
+            let at = faults::interval(&mut self.random, mean);
+            self.queue.schedule(at, Event::Reconfigure { mean });
         }
         for client in 0..self.clients.len() {
             let at = self.random.below(200 * MILLISECOND);
@@ -220,6 +240,7 @@ impl World {
                 }
             }
             Event::SlownessEnds { host } => self.hosts[host].slowness = 0,
+            Event::Reconfigure { mean } => self.on_reconfigure(mean),
             Event::Heal => self.heal(),
         }
     }
@@ -262,7 +283,7 @@ impl World {
         self.note(|| "start", |_| format!("{id} comes back"));
         let core = Core::new(
             self.draw.config.clone(),
-            self.membership.clone(),
+            self.hosts[host].root.clone(),
             id,
             secrets()[id.index()].clone(),
             self.hosts[host].clocks(self.now),
@@ -280,7 +301,7 @@ impl World {
             self.perform(host, effect);
         }
         self.step(host);
-        for other in 0..self.profile.replicas {
+        for other in 0..self.draw.machines.len() {
             if other != id.index() {
                 self.network.reset(id, ReplicaId(other as u16));
                 self.connected(id, ReplicaId(other as u16));
@@ -338,7 +359,7 @@ impl World {
             return false;
         }
         let slots = self.checker.slots() as u64;
-        let correct = || self.hosts.iter().filter(|host| host.is_correct());
+        let correct = || self.serving();
         let at_rest = |host: &Host| {
             !host.is_down
                 && !host.core.status().learner
@@ -350,10 +371,15 @@ impl World {
         correct().all(at_rest) && self.has_a_view()
     }
 
+    /// The correct replicas of the newest membership.
+    fn serving(&self) -> impl Iterator<Item = &Host> {
+        (0..self.hosts.len()).filter(|host| self.serves(*host)).map(|host| &self.hosts[host])
+    }
+
     /// Whether some view is active, and nobody stayed behind it. A few may be ahead: they have left a view that the others
     /// found a reason to stay in, and the next request brings them together.
     fn has_a_view(&self) -> bool {
-        let correct = || self.hosts.iter().filter(|host| host.is_correct());
+        let correct = || self.serving();
         let active = correct().filter(|host| host.core.is_active()).map(|host| host.core.view()).max();
         active.is_some_and(|view| {
             correct().all(|host| host.core.view() > view || host.core.view() == view && host.core.is_active())
@@ -371,12 +397,12 @@ impl World {
     }
 
     fn finish(mut self) -> Result<Report, String> {
-        for host in self.hosts.iter().filter(|host| host.is_correct()) {
-            if host.service != *self.checker.service() {
-                self.checker.fail(format!("{} has another state than the agreed history gives", host.id));
-            }
+        let wrong = self.serving().find(|host| host.service != *self.checker.service()).map(|host| host.id);
+        if let Some(id) = wrong {
+            self.checker.fail(format!("{id} has another state than the agreed history gives"));
         }
-        let views = self.hosts.iter().filter(|host| host.is_correct()).map(|host| host.core.view().0).max();
+        let digest = self.serving().next().map_or(Digest::default(), digest_of);
+        let views = self.serving().map(|host| host.core.view().number()).max();
         match self.checker.failure() {
             Some(failure) => Err(failure),
             None => Ok(Report {
@@ -384,7 +410,7 @@ impl World {
                 nanoseconds: self.now,
                 slots: self.checker.slots() as u64,
                 views: views.unwrap_or(0),
-                digest: self.hosts.iter().find(|host| host.is_correct()).map_or(Digest::default(), digest_of),
+                digest,
                 counters: self.counters,
             }),
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use pssmr_types::{Epoch, PeerMessage, ReplicaId};
 
-pub(super) const EPOCH: Epoch = Epoch(1);
+pub(super) const EPOCH: Epoch = Epoch(0);
 const WORDS: usize = 64;
 
 /// A set of messages.

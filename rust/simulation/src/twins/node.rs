@@ -7,7 +7,7 @@ use pssmr_types::{
     Checkpoint, ClientId, ClusterId, Digest, Epoch, FaultModel, Membership, PeerMessage, ReplicaId, SecretKey, Slot,
 };
 
-pub(super) const EPOCH: Epoch = Epoch(1);
+pub(super) const EPOCH: Epoch = Epoch(0);
 const CLUSTER: ClusterId = ClusterId(*b"twins of pssmr!!");
 pub(super) const REPLICAS_MAX: usize = 7;
 
@@ -90,6 +90,7 @@ impl Node {
                     Effect::Event(event) => said.push(Said::Event(event)),
                     Effect::Halt(why) => said.push(Said::Halt(why)),
                     Effect::SessionEvicted(_) => {}
+                    Effect::Reconfigured(_) => unreachable!("nobody asks for it"),
                     Effect::Promise(_) | Effect::Persist(_) => unreachable!("nothing is kept"),
                     Effect::Transfer(_) | Effect::Install(_) => unreachable!("nothing is forgotten"),
                 }
