@@ -295,6 +295,7 @@ fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuild
             builder.exclusive();
             Ok(Extraction::default())
         }
+        CommandKind::Settled => Ok(Extraction::default()),
     };
     let (Extraction { handler, deferred }, refused) = match extraction {
         Ok(extraction) => (extraction, None),

@@ -47,6 +47,8 @@ pub enum CommandKind {
     /// A snapshot of the state at this position, taken as [`CommandKind::StateDigest`] is. It has no reply: what
     /// becomes of it goes to [`CompletionSink::snapshot`].
     Snapshot,
+    /// Nothing is executed: the payload is the reply, as it is.
+    Settled,
 }
 
 /// A command on its way through the executor.

@@ -208,6 +208,7 @@ fn execute_run(service: &dyn Service, worker: WorkerId, run: &mut [Task], snapsh
             (Some(refusal), _) => task.reply = reply::refused(refusal),
             (None, CommandKind::Application) => service.execute(worker, part),
             (None, CommandKind::StateDigest) => task.reply = Bytes::copy_from_slice(&service.state_digest().0),
+            (None, CommandKind::Settled) => task.reply = std::mem::take(&mut task.command.payload),
             (None, CommandKind::Snapshot) => {
                 let Command { slot, position, .. } = task.command;
                 snapshots.push(SnapshotOutcome { ordinal: task.ordinal, slot, position, source: service.snapshot() });

@@ -38,12 +38,15 @@ pub fn records(bytes: &[u8]) {
                 return;
             }
             let digest = Digest([choices.byte(); 32]);
+            let membership = core.membership().clone();
             core.restore(&CoreSnapshot {
                 slot,
                 digest,
                 timestamp: 0,
                 position: slot.0,
                 number: 1,
+                asked_at: 0,
+                membership,
                 sessions: Vec::new(),
             });
             delivered = slot;

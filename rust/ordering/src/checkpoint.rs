@@ -334,6 +334,7 @@ impl Core {
         self.sessions = Sessions::restored(self.config.sessions_per_client_max, snapshot);
         if snapshot.membership.epoch() > self.membership.epoch() {
             self.enter(snapshot.membership.clone());
+            self.note_retirement(&mut Vec::new());
         }
         self.epochs.start = (slot, digest);
         self.epochs.is_joining = false;
@@ -427,6 +428,7 @@ impl Core {
     /// Takes over what an image says, at the beginning of a log.
     pub(crate) fn take_image(&mut self, image: &Image) {
         self.restore_handovers(&image.handovers);
+        self.note_retirement(&mut Vec::new());
         if image.view.epoch() < self.membership.epoch() {
             self.gate.skips_epoch = true;
             return;

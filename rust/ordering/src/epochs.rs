@@ -11,8 +11,8 @@
 
 use pssmr_types::handover::HANDOVERS_MAX;
 use pssmr_types::{
-    Digest, Epoch, Handover, HandoverVote, Membership, Operation, PeerMessage, Reconfiguration, ReplicaId, Request, Slot,
-    Status, View,
+    Digest, Epoch, Handover, HandoverVote, Membership, Operation, PeerMessage, Reconfiguration, ReplicaId, Request,
+    Slot, Status, View,
 };
 
 use crate::catch_up::CatchUp;
@@ -43,7 +43,7 @@ pub(crate) struct Epochs {
     handovers: Vec<Handover>,
     /// The replica comes new into a cluster that has run before: only a snapshot helps it.
     pub(crate) is_joining: bool,
-    /// The replica is not one of the membership.
+    /// The replica is not one of the membership, or not of the newest one that it knows.
     is_retired: bool,
 }
 
@@ -65,12 +65,14 @@ impl Core {
         &self.membership
     }
 
-    /// The proofs of the memberships after that of `epoch`, as far as they are known here and one message holds them.
-    pub fn handovers_since(&self, epoch: Epoch) -> Vec<Handover> {
+    /// The proofs of the memberships after that of `epoch`, as far as they are known here: as many at a time as one message
+    /// holds.
+    pub fn handovers_since(&self, epoch: Epoch) -> impl Iterator<Item = PeerMessage> + '_ {
         let known = self.epochs.handover_of(epoch).map_or(0, |_| self.epochs.handovers.len());
         let first = self.epochs.handovers.first().map_or(0, |first| first.next.epoch().0);
         let from = (epoch.0 + 1).saturating_sub(first) as usize;
-        self.epochs.handovers.get(from.min(known)..known).unwrap_or_default().iter().take(HANDOVERS_MAX).cloned().collect()
+        let handovers = &self.epochs.handovers[from.min(known)..known];
+        handovers.chunks(HANDOVERS_MAX).map(|some| PeerMessage::Handovers(some.to_vec()))
     }
 
     /// All proofs known.
@@ -100,9 +102,10 @@ impl Core {
     /// Whether the batch at a slot, if it is known, may end the epoch.
     pub(crate) fn may_end_epoch(&self, slot: Slot) -> bool {
         slot > self.epochs.start.0
-            && self.chain.batch(slot).is_some_and(|batch| {
-                batch.requests().iter().any(|request| request.operation == Operation::Reconfigure)
-            })
+            && self
+                .chain
+                .batch(slot)
+                .is_some_and(|batch| batch.requests().iter().any(|request| request.operation == Operation::Reconfigure))
     }
 
     /// Why a request need not even be ordered: it asks for a change that would not be made, and would only hold up others.
@@ -177,6 +180,7 @@ impl Core {
             let next = handover.next.clone();
             self.cut_back(decided, effects);
             self.enter(next);
+            self.note_retirement(effects);
             self.announce_epoch(effects);
         }
     }
@@ -254,6 +258,19 @@ impl Core {
         }
         self.persist(|| Record::Handover(Box::new(handover.clone())), effects);
         self.epochs.handovers.push(handover);
+        self.note_retirement(effects);
+    }
+
+    /// A replica that is removed may never get to the end of its last epoch: nobody need tell it any more.
+    pub(crate) fn note_retirement(&mut self, effects: &mut Vec<Effect>) {
+        let own = self.secret.public();
+        let newest = self.newest_membership();
+        let epoch = newest.epoch();
+        let is_retired = newest.key(self.me) != Some(&own) || self.membership.key(self.me) != Some(&own);
+        if is_retired && !self.epochs.is_retired {
+            effects.push(Effect::Event(Event::Retired { epoch }));
+        }
+        self.epochs.is_retired = is_retired;
     }
 
     /// Proofs of memberships, from anybody.
@@ -308,10 +325,8 @@ impl Core {
         if epoch < self.membership.epoch() {
             match message {
                 PeerMessage::Status(status) => {
-                    let handovers = self.handovers_since(epoch);
-                    if !handovers.is_empty() {
-                        effects.push(Effect::Send { to: from, message: PeerMessage::Handovers(handovers) });
-                    }
+                    let messages = self.handovers_since(epoch);
+                    effects.extend(messages.map(|message| Effect::Send { to: from, message }));
                     self.help_to_join(from, &status, effects);
                 }
                 PeerMessage::Fetch { slot, digest, floor } => self.on_fetch(from, slot, digest, floor, effects),
@@ -365,7 +380,6 @@ impl Core {
         self.epochs.is_joining = false;
         self.gate.forget_held();
         self.pool.regroup(crate::core::vouchers(&self.quorums), n);
-        self.epochs.is_retired = membership.key(self.me) != Some(&self.secret.public());
         self.membership = membership;
         self.progressed = self.now.monotonic;
         // What it forgot of an epoch that is over binds it no more.
@@ -376,13 +390,10 @@ impl Core {
     }
 
     /// Tells of the epoch that was just entered.
-    pub(crate) fn announce_epoch(&self, effects: &mut Vec<Effect>) {
+    pub(crate) fn announce_epoch(&mut self, effects: &mut Vec<Effect>) {
         let epoch = self.membership.epoch();
         effects.push(Effect::Reconfigured(Box::new(self.membership.clone())));
         effects.push(Effect::Event(Event::EpochEntered { epoch, slot: self.chain.decided() }));
-        if self.is_retired() {
-            effects.push(Effect::Event(Event::Retired { epoch }));
-        }
     }
 
     /// Whether the replica is not, or no longer, one of the membership.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use pssmr_types::states::WINDOW_MAX;
 use pssmr_types::{
-    BatchLimits, Certificate, Checkpoint, ClientId, Digest, Epoch, Membership, Operation, Outcome, PeerMessage, PublicKey,
-    ReplicaId, Request, Slot, View,
+    BatchLimits, Certificate, Checkpoint, ClientId, Digest, Epoch, Membership, Operation, Outcome, PeerMessage,
+    PublicKey, ReplicaId, Request, Slot, View,
 };
 
 use crate::record::Record;

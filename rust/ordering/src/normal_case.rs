@@ -82,8 +82,12 @@ impl Core {
         }
         if propose.slot <= self.chain.head() && self.phase == Phase::Active {
             let digest = self.digest_of(&propose);
-            if propose.slot > self.base && self.chain.digest_at(propose.slot).is_some_and(|ours| ours != digest) {
+            let ours = self.chain.digest_at(propose.slot).filter(|_| propose.slot > self.base);
+            if ours.is_some_and(|ours| ours != digest) {
                 self.accuse_leader("two proposals for one slot of one view", effects);
+            } else if ours.is_some() {
+                // A slot that a view votes for once more was on the chain before.
+                self.count_proposal(from, propose.slot, digest);
             }
             return;
         }
@@ -99,6 +103,14 @@ impl Core {
     fn accuse_leader(&self, what: &'static str, effects: &mut Vec<Effect>) {
         if !self.catch_up.has_learned_in(self.view) {
             Self::misbehaviour(self.leader(), what, effects);
+        }
+    }
+
+    /// A leader's PROPOSE is its WRITE, too, where there is no log that the WRITE has to wait for.
+    pub(crate) fn count_proposal(&mut self, leader: ReplicaId, slot: Slot, digest: pssmr_types::Digest) {
+        if self.quorums.has_write_phase() && leader != self.me && !self.gate.has_log() {
+            let vote = Vote { view: self.view, base: self.base, slot, digest };
+            self.writes.record(leader, &vote, Some(digest));
         }
     }
 

@@ -190,10 +190,8 @@ impl Core {
         self.chain.push(Link { digest, batch: batch.clone(), unproven, may_end_epoch });
         self.writes.extended(slot, digest);
         self.accepts.extended(slot, digest);
-        // A leader's PROPOSE is its WRITE, too, where there is no log that the WRITE has to wait for.
-        if proposed && self.quorums.has_write_phase() && leader != self.me && !self.gate.has_log() {
-            let vote = Vote { view: self.view, base: self.base, slot, digest };
-            self.writes.record(leader, &vote, Some(digest));
+        if proposed {
+            self.count_proposal(leader, slot, digest);
         }
         self.persist(|| Record::Slot { slot, proposed, batch: batch.clone() }, effects);
     }

@@ -285,7 +285,10 @@ impl Core {
 
     /// The base of a view, from its leader or passed on by another replica: the leader's signature is what counts.
     pub(crate) fn on_sync(&mut self, from: ReplicaId, sync: Sync, effects: &mut Vec<Effect>) {
-        if sync.view < self.view || (sync.view == self.view && self.phase != Phase::AwaitingSync) || sync.view.is_first() {
+        if sync.view < self.view
+            || (sync.view == self.view && self.phase != Phase::AwaitingSync)
+            || sync.view.is_first()
+        {
             return;
         }
         let Some(base) = self.verify_sync(&sync) else {
@@ -360,6 +363,7 @@ impl Core {
         effects.push(Effect::Event(Event::ViewActive { view: self.view, leader, base: self.base }));
         if leader == self.me {
             self.change.must_open = true;
+            self.repeat_proposals(None, effects);
             self.requeue();
         }
     }

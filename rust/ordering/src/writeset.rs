@@ -73,7 +73,12 @@ mod tests {
     fn chain(slots: u8, decided: u8) -> Chain {
         let mut chain = Chain::new(Digest([0; 32]));
         for letter in 1..=slots {
-            chain.push(Link { digest: Digest([letter; 32]), batch: Batch::new(0, vec![]), unproven: 0, may_end_epoch: false });
+            chain.push(Link {
+                digest: Digest([letter; 32]),
+                batch: Batch::new(0, vec![]),
+                unproven: 0,
+                may_end_epoch: false,
+            });
         }
         for _ in 0..decided {
             chain.decide_next();

@@ -30,14 +30,14 @@ fn a_leader_is_not_accused_by_one_that_learned_what_a_later_view_decided() {
         "it learned a decision of a view that it never entered"
     );
     let (_, _, PeerMessage::Propose(first)) = proposals[0].clone() else { panic!("{proposals:?}") };
-    let digest = chain_digest(cluster_id(&cluster), cluster.epoch, first.slot, first.parent, first.batch.digest());
+    let digest = chain_digest(cluster_id(&cluster), cluster::EPOCH, first.slot, first.parent, first.batch.digest());
     assert_ne!(core.status().digest, digest, "and it is not what the first leader proposed");
 
     let vote = Vote { view: View(0), base: Slot(0), slot: first.slot, digest };
     let mut next = first.clone();
     (next.slot, next.parent) = (core.head().next(), digest);
     for message in [PeerMessage::Propose(first), PeerMessage::Write(vote), PeerMessage::Propose(next)] {
-        let (now, epoch) = (cluster.now(), cluster.epoch);
+        let (now, epoch) = (cluster.now(), cluster::EPOCH);
         let mut effects = Vec::new();
         cluster.cores[late.index()].step(now, [Input::Message { from: ReplicaId(0), epoch, message }], &mut effects);
         let accuses = |effect: &Effect| matches!(effect, Effect::Event(Event::Misbehaviour { .. }));

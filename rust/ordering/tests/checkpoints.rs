@@ -140,16 +140,17 @@ fn one_replica_cannot_make_a_checkpoint_stable_nor_forge_the_word_of_another() {
     let session = cluster.open_session();
     order(&mut cluster, session, 1..=2);
     let lie = Checkpoint { slot: Slot(3), digest: Digest([6; 32]), root: Digest([7; 32]) };
-    let sign = |replica| CheckpointVote::sign(ClusterId([1; 16]), cluster.epoch, lie, &secret(replica));
+    let sign = |replica| CheckpointVote::sign(ClusterId([1; 16]), cluster::EPOCH, lie, &secret(replica));
     let own = sign(3);
     for from in [1, 2, 3] {
         // They say what they did not sign.
         let message = PeerMessage::Checkpoint(own);
-        cluster.step(0, Input::Message { from: ReplicaId(from), epoch: cluster.epoch, message });
+        cluster.step(0, Input::Message { from: ReplicaId(from), epoch: cluster::EPOCH, message });
     }
-    let forged = Certificate { checkpoint: lie, signatures: [1, 2, 3].map(|r| (ReplicaId(r), own.signature)).to_vec() };
+    let signatures = [1, 2, 3].map(|r| (ReplicaId(r), own.signature)).to_vec();
+    let forged = Certificate { checkpoint: lie, epoch: cluster::EPOCH, signatures };
     let message = PeerMessage::Certificate(forged);
-    cluster.step(0, Input::Message { from: ReplicaId(3), epoch: cluster.epoch, message });
+    cluster.step(0, Input::Message { from: ReplicaId(3), epoch: cluster::EPOCH, message });
     assert_eq!(cluster.cores[0].status().checkpoint, Slot(0));
     order(&mut cluster, session, 3..=6);
     assert_eq!(stable(&cluster, 0), Slot(5));

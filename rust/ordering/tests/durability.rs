@@ -275,7 +275,7 @@ fn what_was_decided_under_wider_limits_is_replayed_and_handed_on() {
     cluster.network.clear();
     let (slot, digest) = (cluster.delivered[2][1].slot, cluster.delivered[2][1].digest);
     let message = PeerMessage::Fetch { slot, digest, floor: Slot(slot.0 - 1) };
-    cluster.step(2, Input::Message { from: ReplicaId(1), epoch: cluster.epoch, message });
+    cluster.step(2, Input::Message { from: ReplicaId(1), epoch: cluster::EPOCH, message });
     assert!(cluster.network.iter().any(|(_, _, message)| matches!(message, PeerMessage::Entry(_))));
     cluster.settle();
 }

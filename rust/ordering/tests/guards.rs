@@ -112,7 +112,7 @@ fn in_view_one() -> (Cluster, Slot, Digest) {
 fn cast(cluster: &mut Cluster, view: u64, slot: Slot, digest: Digest, kind: fn(Vote) -> PeerMessage) {
     for voter in 0..3 {
         let vote = Vote { view: View(view), base: Slot(0), slot, digest };
-        let (epoch, message) = (cluster.epoch, kind(vote));
+        let (epoch, message) = (cluster::EPOCH, kind(vote));
         cluster.step(3, Input::Message { from: ReplicaId(voter), epoch, message });
     }
 }
@@ -241,14 +241,14 @@ fn a_leader_whose_chain_has_the_slot_of_a_snapshot_keeps_what_it_proposed_above(
     let stable = cluster.stable[0].clone().expect("there is a stable checkpoint");
     let slot = stable.checkpoint.slot;
     for message in [PeerMessage::Certificate(stable), PeerMessage::Truncated { oldest: slot }] {
-        let epoch = cluster.epoch;
+        let epoch = cluster::EPOCH;
         cluster.step(2, Input::Message { from: ReplicaId(0), epoch, message });
     }
     assert!(cluster.wanted[2].is_some(), "it wants a snapshot");
     // Before the snapshot is there, its view comes: it fetches the base after all, and proposes on top of it.
     for replica in 0..4 {
         for voter in (0..4).filter(|voter| usize::from(*voter) != replica) {
-            let epoch = cluster.epoch;
+            let epoch = cluster::EPOCH;
             cluster
                 .step(replica, Input::Message { from: ReplicaId(voter), epoch, message: PeerMessage::Stop(View(2)) });
         }
@@ -285,7 +285,7 @@ fn a_leader_whose_log_lost_its_view_does_not_lead_that_view_again() {
     cluster.quick_disks = false;
     for replica in 0..2 {
         for voter in [1 - replica, 2] {
-            let (epoch, message) = (cluster.epoch, PeerMessage::Stop(View(2)));
+            let (epoch, message) = (cluster::EPOCH, PeerMessage::Stop(View(2)));
             cluster.step(replica, Input::Message { from: ReplicaId(voter as u16), epoch, message });
         }
         cluster.sync(replica);

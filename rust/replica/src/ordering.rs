@@ -258,6 +258,10 @@ impl OrderingThread {
                     RestoreFailure::Lost(reason) | RestoreFailure::Fatal(reason) => reason,
                 })?;
             }
+            Effect::Reconfigured(membership) => {
+                let epoch = membership.epoch();
+                return Err(format!("the membership has changed to that of {epoch}, and this replica can't follow"));
+            }
             Effect::Event(event) => self.tell(&event),
             Effect::Halt(reason) => return Err(reason),
         }
@@ -290,6 +294,7 @@ impl OrderingThread {
             kind: match command.operation {
                 Operation::Command => CommandKind::Application,
                 Operation::StateDigest | Operation::Checkpoint => CommandKind::StateDigest,
+                Operation::Reconfigure => CommandKind::Settled,
                 Operation::OpenSession => unreachable!("the opening of a session is not delivered"),
             },
             payload: command.payload,
@@ -311,6 +316,10 @@ impl OrderingThread {
             Event::ViewActive { view, leader, base } => {
                 tracing::info!(%view, %leader, %base, "ordering goes on");
                 ReplicaEvent::ViewActive { view: view.0, leader: leader.0 }
+            }
+            Event::EpochEntered { epoch, slot } => return tracing::info!(%epoch, %slot, "the membership has changed"),
+            Event::Retired { epoch } => {
+                return tracing::warn!(%epoch, "this replica is no longer one of the membership");
             }
             Event::CatchingUp { decided, target } => {
                 tracing::info!(%decided, %target, "catching up");

@@ -190,8 +190,8 @@ mod tests {
         let image = |slot, follow| {
             let mut bytes = vec![8];
             bytes.extend(u64::to_le_bytes(slot));
-            // View 0, no base, no votes, no lock, an empty writeset.
-            bytes.extend([0; 8 + 1 + 2 + 1 + 4]);
+            // View 0, no base, no votes, no lock, an empty writeset, no handovers.
+            bytes.extend([0; 8 + 1 + 2 + 1 + 4 + 4]);
             bytes.extend(u32::to_le_bytes(follow));
             Record::decode(bytes.into()).expect("an image")
         };

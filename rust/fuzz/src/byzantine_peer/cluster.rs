@@ -174,6 +174,7 @@ impl Cluster {
                     Effect::Transfer(certificate) => wanted = Some(certificate.checkpoint),
                     Effect::Install(slot) => host.delivered.clone_from(&host.snapshots[&slot].1),
                     Effect::Halt(why) => panic!("{id} halts: {why}"),
+                    Effect::Reconfigured(_) => panic!("there is no administrator"),
                     Effect::Reply { .. } | Effect::SessionEvicted(_) | Effect::Event(_) => {}
                 }
             }

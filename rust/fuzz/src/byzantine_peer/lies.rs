@@ -77,7 +77,7 @@ impl Cluster {
                     let mut signatures = vec![(self.liar, vote.signature)];
                     signatures.extend((0..choices.below(3)).map(|of| (ReplicaId(of as u16), vote.signature)));
                     signatures.sort_unstable_by_key(|(replica, _)| *replica);
-                    PeerMessage::Certificate(Certificate { checkpoint: vote.checkpoint, signatures })
+                    PeerMessage::Certificate(Certificate { checkpoint: vote.checkpoint, epoch: EPOCH, signatures })
                 }
                 0 => PeerMessage::Truncated { oldest: Slot(choices.near(decided.0)) },
                 _ => PeerMessage::DigestRequest(Slot(choices.near(decided.0))),

@@ -13,6 +13,9 @@ use pssmr_types::{
 pub const CLIENT: Principal = Principal(7);
 const MILLISECOND: u64 = 1_000_000;
 
+/// The first epoch.
+pub const EPOCH: Epoch = Epoch(0);
+
 pub struct Cluster {
     pub cores: Vec<Core>,
     /// (from, to, message), in the order sent.
@@ -46,7 +49,8 @@ pub struct Cluster {
     pub model: FaultModel,
     pub config: Config,
     pub clock: u64,
-    pub epoch: Epoch,
+    /// The membership that each replica was configured with.
+    roots: Vec<Membership>,
 }
 
 pub fn secret(replica: usize) -> SecretKey {
@@ -55,7 +59,7 @@ pub fn secret(replica: usize) -> SecretKey {
 
 pub fn membership(model: FaultModel, n: usize) -> Membership {
     let keys = (0..n).map(|i| secret(i).public()).collect();
-    Membership::new(ClusterId([1; 16]), Epoch(0), model, keys).unwrap()
+    Membership::new(ClusterId([1; 16]), EPOCH, model, keys).unwrap()
 }
 
 pub fn bft(n: usize) -> Cluster {
@@ -112,7 +116,7 @@ impl Cluster {
             model,
             config: config.clone(),
             clock: 0,
-            epoch: Epoch(0),
+            roots: vec![membership; n],
         }
     }
 
@@ -143,7 +147,9 @@ impl Cluster {
                     self.network.push_back((me, to, message));
                 }
                 Effect::Broadcast(message) => {
-                    for to in (0..self.n() as u16).map(ReplicaId).filter(|to| *to != me) {
+                    let n = self.n();
+                    let members = self.cores[replica].membership().replicas();
+                    for to in members.filter(|to| *to != me && to.index() < n) {
                         self.network.push_back((me, to, message.clone()));
                     }
                 }
@@ -168,7 +174,7 @@ impl Cluster {
                 }
                 Effect::Transfer(certificate) => self.wanted[replica] = Some(certificate),
                 Effect::Install(slot) => self.delivered[replica].clone_from(&self.snapshots[replica][&slot].1),
-                Effect::SessionEvicted(_) | Effect::Event(_) => {}
+                Effect::SessionEvicted(_) | Effect::Event(_) | Effect::Reconfigured(_) => {}
             }
         }
         for checkpoint in taken {
@@ -225,8 +231,8 @@ impl Cluster {
         self.started_with[replica] = kept;
         self.removed[replica] = 0;
         self.delivered[replica].clear();
-        let membership = membership(self.model, self.n());
-        let mut core = Core::new(self.config.clone(), membership, me, secret(replica), self.now()).unwrap();
+        let root = self.roots[replica].clone();
+        let mut core = Core::new(self.config.clone(), root, me, secret(replica), self.now()).unwrap();
         let mut effects = Vec::new();
         for record in &self.logs[replica] {
             if let Some(slot) = core.snapshot_before(record) {
@@ -262,11 +268,35 @@ impl Cluster {
         }
     }
 
+    /// One more replica, which is configured with a membership that it is one of.
+    pub fn join(&mut self, root: Membership) {
+        let me = self.n();
+        let id = ReplicaId(me as u16);
+        self.cores.push(Core::new(self.config.clone(), root.clone(), id, secret(me), self.now()).unwrap());
+        self.roots.push(root);
+        self.delivered.push(Vec::new());
+        self.snapshots.push(BTreeMap::new());
+        self.stable.push(None);
+        self.wanted.push(None);
+        self.replies.push(Vec::new());
+        self.halted.push(None);
+        self.down.push(false);
+        self.logs.push(Vec::new());
+        self.kept.push(0);
+        self.started_with.push(0);
+        self.removed.push(0);
+        self.promises.push(Promise { view: View(0), slot_limit: Slot(0) });
+        for other in 0..me {
+            self.step(me, Input::Connected(ReplicaId(other as u16)));
+            self.step(other, Input::Connected(id));
+        }
+    }
+
     /// Delivers the oldest message, encoded and decoded on the way. False if there is none.
     pub fn deliver_one(&mut self) -> bool {
         let Some((from, to, message)) = self.network.pop_front() else { return false };
         let mut frame = Vec::new();
-        message.encode(self.epoch, &mut frame);
+        message.encode(self.cores[from.index()].membership().epoch(), &mut frame);
         let (epoch, decoded) = PeerMessage::decode(frame.into(), &BatchLimits::default()).expect("own messages decode");
         assert_eq!(decoded, message, "a message survives the wire");
         self.step(to.index(), Input::Message { from, epoch, message: decoded });

@@ -124,7 +124,8 @@ mod tests {
     fn checkpoint(slot: u64) -> Notice {
         let (slot, digest) = (Slot(slot), Digest::default());
         let key = SecretKey::from_seed([1; 32]).public();
-        let membership = Membership::new(ClusterId::default(), Epoch(0), FaultModel::Crash, vec![key]).expect("one replica");
+        let membership =
+            Membership::new(ClusterId::default(), Epoch(0), FaultModel::Crash, vec![key]).expect("one replica");
         let (timestamp, position, asked_at) = (0, 0, 0);
         let snapshot =
             CoreSnapshot { slot, digest, timestamp, position, number: 1, asked_at, membership, sessions: vec![] };

@@ -258,7 +258,13 @@ impl Host {
             self.fate,
             status.view,
             if status.active { "active" } else { "not active" },
-            if status.retired { " retired" } else if status.learner { " learner" } else { "" },
+            if status.retired {
+                " retired"
+            } else if status.learner {
+                " learner"
+            } else {
+                ""
+            },
             status.decided,
             status.head,
             status.executed,

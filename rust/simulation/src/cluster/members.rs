@@ -2,9 +2,7 @@
 //! membership that they come with.
 
 use pssmr_ordering::Input;
-use pssmr_types::{
-    Change, Epoch, Member, Membership, Operation, PeerMessage, Reconfiguration, ReplicaId, SecretKey,
-};
+use pssmr_types::{Change, Epoch, Member, Membership, Operation, PeerMessage, Reconfiguration, ReplicaId, SecretKey};
 
 use super::counters::Sometimes;
 use super::effects::encode;
@@ -30,11 +28,14 @@ impl World {
             return;
         }
         let newest = &self.newest;
-        let epoch = if self.random.chance(1, 20) { Epoch(self.random.below(4)) } else { newest.epoch() };
+        let epoch =
+            if self.random.chance(1, 20) { Epoch(self.random.below(newest.epoch().0 + 1)) } else { newest.epoch() };
         let secret = if self.random.chance(1, 20) { secrets()[0].clone() } else { administrator() };
         let signed = Reconfiguration::sign(newest.cluster(), epoch, change, &secret);
         let (after, was_done) = (self.checker.completed, self.clients[0].is_done());
-        let Some(request) = self.clients[0].ask(self.now, after, Operation::Reconfigure, &signed.encode()) else { return };
+        let Some(request) = self.clients[0].ask(self.now, after, Operation::Reconfigure, &signed.encode()) else {
+            return;
+        };
         // Its timer runs only while it waits for something.
         if was_done {
             self.queue.schedule(self.now, Event::ClientTimer { client: 0 });
@@ -113,11 +114,13 @@ impl World {
     /// A message of somebody that a host does not count among the replicas: one that was removed and has not heard of it
     /// learns it, as it does from replicas' links.
     pub(super) fn on_stranger(&mut self, host: usize, from: ReplicaId, epoch: Epoch, message: &PeerMessage) {
-        let handovers = self.hosts[host].core.handovers_since(epoch);
-        if matches!(message, PeerMessage::Status(_)) && epoch < self.hosts[host].membership.epoch() && !handovers.is_empty()
-        {
-            let id = self.hosts[host].id;
-            let bytes = encode(self.hosts[host].membership.epoch(), &PeerMessage::Handovers(handovers));
+        let target = &self.hosts[host];
+        if !matches!(message, PeerMessage::Status(_)) || epoch >= target.membership.epoch() {
+            return;
+        }
+        let (id, own) = (target.id, target.membership.epoch());
+        let messages: Vec<_> = target.core.handovers_since(epoch).map(|message| encode(own, &message)).collect();
+        for bytes in messages {
             self.send_bytes(id, from, &bytes);
         }
     }

@@ -152,6 +152,8 @@ impl Draw {
             watch = Some(Watch { from, to: from + 6 * timeout });
             // One that lags too far when the faults end could still lag when the watch begins.
             config.retained_slots_max = 100_000;
+            // Pools that are full of different requests take some of their clients' retries to agree.
+            config.pending_requests_max = 100_000;
         }
         // Delays that the time-out was not made for: it has to grow.
         let patient = !calm && watch.is_none() && random.chance(1, 15);
@@ -211,7 +213,20 @@ impl Draw {
         let forgets = config.durability == Durability::Memory && changes.is_some();
         faults.retain(|(kind, _)| *kind != FaultKind::Kill || !forgets);
         let strikes = if forgets { 0 } else { strikes };
-        Self { config, weather, calm, heal_at, watch, clients, machines, faults, strikes, crashes, adversaries, changes }
+        Self {
+            config,
+            weather,
+            calm,
+            heal_at,
+            watch,
+            clients,
+            machines,
+            faults,
+            strikes,
+            crashes,
+            adversaries,
+            changes,
+        }
     }
 
     fn config(random: &mut Random, calm: bool) -> Config {

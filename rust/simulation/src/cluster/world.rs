@@ -73,12 +73,7 @@ impl World {
         let unborn = |id: usize, random: &mut Random| {
             let id = ReplicaId(id as u16);
             let (machine, secret) = (draw.machines[id.index()], &secrets()[id.index()]);
-            let alone = Member {
-                id,
-                key: secret.public(),
-                peer_address: String::new(),
-                client_address: String::new(),
-            };
+            let alone = Member { id, key: secret.public(), peer_address: String::new(), client_address: String::new() };
             let alone = Membership::of(CLUSTER, Epoch(0), profile.model, vec![alone]).expect("one replica");
             Host::new(id, &draw.config, &alone, secret, machine, random.below(1000 * SECOND)).unborn()
         };
