@@ -20,7 +20,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python bench mutants fuzz soak lint format docs clean build
+.PHONY: help demo test test-rust test-python bench mutants fuzz soak lint format reference docs clean build
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ format: $(BUILD) ## format Rust and Python, and mend what can be mended
 	cargo fmt --all
 	$(BIN)/ruff check --fix $(PYTHON_SOURCES)
 	$(BIN)/ruff format $(PYTHON_SOURCES)
+
+reference: $(BUILD) ## write the reference of the configuration anew, from the code
+	$(BIN)/python -m pssmr.configuration_reference > docs/configuration.md
 
 docs: $(DOCS) ## build the documentation into site/ and target/doc; a warning is an error
 	$(BIN)/mkdocs build --quiet
