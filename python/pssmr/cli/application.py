@@ -79,6 +79,7 @@ def common(
 
 @app.command()
 def init(
+    context: typer.Context,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if need be.", show_default=False)],
     replicas: Annotated[int, typer.Option("--replicas", "-n", help="How many replicas.")] = 4,
     fault_model: Model = "bft",
@@ -93,6 +94,7 @@ def init(
             " and over HTTP, from its own machine only, at base + 2n + i."
         ),
     ] = 7100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Makes a cluster: keys and a commented cluster.toml. Nothing is overwritten.
 
@@ -100,16 +102,27 @@ def init(
     """
     from pssmr.cli.clusters import init_cluster
 
-    init_cluster(directory, replicas=replicas, fault_model=fault_model, name=name, host=host, base_port=base_port)
+    context.obj.as_json = as_json
+    init_cluster(
+        directory,
+        replicas=replicas,
+        fault_model=fault_model,
+        name=name,
+        host=host,
+        base_port=base_port,
+        as_json=as_json,
+    )
 
 
 @app.command()
 def keygen(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The private key file.", show_default=False)],
     public: Annotated[bool, typer.Option("--public", help="Make nothing; print the public key of FILE.")] = False,
     token: Annotated[
         bool, typer.Option("--token", help="Make a token instead, for actions on a replica's admin service.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Makes an Ed25519 key for a replica or a client, and prints its public half for cluster.toml.
 
@@ -117,7 +130,8 @@ def keygen(
     """
     from pssmr.cli.clusters import make_key
 
-    make_key(file, public=public, token=token)
+    context.obj.as_json = as_json
+    make_key(file, public=public, token=token, as_json=as_json)
 
 
 @app.command()
@@ -179,6 +193,7 @@ def up(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def call(
+    context: typer.Context,
     application: Application,
     command: Annotated[str, typer.Argument(metavar="COMMAND", help="A command or query.", show_default=False)],
     cluster: Cluster,
@@ -194,6 +209,9 @@ def call(
         str | None, typer.Option(help="A client's name or key file; the first whose key is there by default.")
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for a result.")] = 10.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result, or the error and whether it was executed, as JSON.")
+    ] = False,
 ) -> None:
     """Sends one command and prints its result.
 
@@ -201,7 +219,8 @@ def call(
     """
     from pssmr.cli.call import call_command
 
-    call_command(application, command, arguments or [], cluster=cluster, key=key, timeout=timeout)
+    context.obj.as_json = as_json
+    call_command(application, command, arguments or [], cluster=cluster, key=key, timeout=timeout, as_json=as_json)
 
 
 @app.command()
