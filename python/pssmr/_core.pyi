@@ -414,8 +414,8 @@ def forward_logs(level: int) -> bool:
     other Rust code of this process takes them already.
     """
 
-def next_logs() -> list[tuple[int, str, str]] | None:
-    """Waits for records, and returns them: level, logger, text. None after the end."""
+def next_logs() -> list[tuple[int, str, str, list[tuple[str, str]]]] | None:
+    """Waits for records, and returns them: level, logger, message, and its other fields by name. None after the end."""
 
 def set_log_level(level: int) -> None:
     """From now on records of this level of `logging` and above are kept."""

@@ -141,6 +141,9 @@ def replica(
     cluster: Cluster,
     replica_id: Annotated[int, typer.Option("--id", min=0, help="Which replica to be.", show_default=False)],
     key: Annotated[Path | None, typer.Option(help="Its private key; keys/replica-ID.pem by default.")] = None,
+    log_format: Annotated[
+        Literal["text", "json"], typer.Option(help="How it logs: for people, or a line of JSON a record.")
+    ] = "text",
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Runs one replica until SIGTERM or Ctrl-C; a second Ctrl-C ends it at once. Logs to standard error.
@@ -150,7 +153,9 @@ def replica(
     from pssmr.cli.replica import run_replica
 
     options: Options = context.obj
-    raise typer.Exit(run_replica(application, cluster, replica_id, key=key, parent=parent, verbose=options.verbose))
+    verbose = options.verbose
+    code = run_replica(application, cluster, replica_id, key=key, parent=parent, verbose=verbose, log_format=log_format)
+    raise typer.Exit(code)
 
 
 @app.command()
