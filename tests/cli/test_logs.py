@@ -9,15 +9,17 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from pssmr.cluster_local import make_local
 from pssmr.cluster_processes import READY
 from pssmr.logs import JsonFormatter
 from tests.cli.conftest import BANK
 from tests.cli.test_running import Running
 
 
-def test_a_replica_logs_a_line_of_json_a_record(cluster_directory: Path) -> None:
+def test_a_replica_logs_a_line_of_json_a_record(tmp_path: Path) -> None:
+    cluster = make_local(tmp_path / "cluster", replicas=4, fault_model="bft")
     # The other three do not run: there are links to complain of.
-    running = Running("replica", f"{BANK}:Bank", "--cluster", cluster_directory, "--id", 2, "--log-format", "json")
+    running = Running("replica", f"{BANK}:Bank", "--cluster", cluster, "--id", 2, "--log-format", "json")
     try:
         running.wait_for("cannot reach a replica")
         assert running.end(signal.SIGTERM) == 0
