@@ -95,8 +95,9 @@ class Settings:
             _choice(
                 "keyed",
                 get_args(Scheduler),
-                "`keyed` runs independent commands at once, `sequential` never does; `early` runs classes of commands by"
-                " a plan.toml that `pssmr plan` makes; `static` gives each key its lane; the graphs are for comparison",
+                "`keyed` runs independent commands at once, `sequential` never does; `early` runs classes of commands"
+                " by a plan.toml that `pssmr plan` makes; `static` gives each key its lane; the graphs are for"
+                " comparison",
             ),
         )
     )
