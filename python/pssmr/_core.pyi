@@ -105,6 +105,7 @@ class Method:
         context: bool,
         parameters: Sequence[tuple[str, Schema, tuple[Any] | None, bool]],
         result: Schema,
+        vectorized: bool = False,
     ) -> Self: ...
     @property
     def name(self) -> str:

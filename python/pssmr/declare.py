@@ -28,6 +28,7 @@ class Options:
     commutes: Sequence[Declarable] = ()
     exclusive: bool = False
     conflicts: Conflicts | None = None
+    vectorized: bool = False
 
     @property
     def decorator(self) -> str:
@@ -77,6 +78,8 @@ def declare(
     context = bool(parameters) and hints.get(parameters[0].name) is Context
     if context:
         parameters = parameters[1:]
+    if options.vectorized:
+        _check_vectorized(where, parameters, context)
     compiled, keys = [], list[Key]()
     for index, parameter in enumerate(parameters):
         place = f"{where}: argument '{parameter.name}'"
@@ -89,7 +92,7 @@ def declare(
         raise DeclarationError(f"{where}: the result has no annotation; write -> None if there is none")
     result = _schema_at(f"{where}: the result", hints["return"])
     try:
-        method = Method(name, function, options.query, context, compiled, result)
+        method = Method(name, function, options.query, context, compiled, result, options.vectorized)
     except TypeError as error:
         raise DeclarationError(f"{where}: {error}") from None
     return Declared(method, tuple(keys), _tables_of(where, options, bool(keys)))
@@ -109,6 +112,16 @@ def _check_function(where: str, function: Callable[..., Any], options: Options) 
         raise DeclarationError(f"{where}: the name is longer than {NAME_BYTES_MAX} bytes")
     if not inspect.signature(function).parameters:
         raise DeclarationError(f"{where} has no parameters; the first one is self")
+
+
+def _check_vectorized(where: str, parameters: Sequence[inspect.Parameter], context: bool) -> None:
+    if context:
+        raise DeclarationError(f"{where}: a vectorised command has no context: it is called for many commands at once")
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            raise DeclarationError(
+                f"{where}: argument '{parameter.name}': a vectorised command takes its arguments by position"
+            )
 
 
 def _hints_of(where: str, owner: type, function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str, Any]:

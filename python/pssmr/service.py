@@ -123,6 +123,7 @@ def command(
     commutes: Sequence[Declarable] = (),
     exclusive: bool = False,
     conflicts: Conflicts | None = None,
+    vectorized: bool = False,
 ) -> _CommandDecorator: ...
 def command(
     function: Callable[..., Any] | None = None,
@@ -133,6 +134,7 @@ def command(
     commutes: Sequence[Declarable] = (),
     exclusive: bool = False,
     conflicts: Conflicts | None = None,
+    vectorized: bool = False,
 ) -> Any:
     """Makes a method a command: `@command`, or `@command(...)` with what annotations of arguments don't say.
 
@@ -149,8 +151,17 @@ def command(
         conflicts: Computes what it touches: gets the service class and the command's arguments, and returns a list of
             `bank.accounts.write[key]` (a key) and `bank.accounts.read` (a whole map). It must depend on the arguments
             alone. Slower than annotations.
+        vectorized: Says that the method takes many commands at once. The annotations are those of one command, and
+            clients call it so; the method gets a numpy array for each argument (of int64, float64, bool, and of objects
+            for all other types), and returns an array or a list with a result for each command, or None if that is the
+            result of all. The commands of one call are independent of each other, by what they declare. If the method
+            raises, all is undone, and each command is executed alone, in arrays of length 1. So it must not matter
+            which commands come together: no sums over the arrays, and attributes of one's own are changed after
+            everything is checked.
     """
-    options = Options(reads=reads, writes=writes, commutes=commutes, exclusive=exclusive, conflicts=conflicts)
+    options = Options(
+        reads=reads, writes=writes, commutes=commutes, exclusive=exclusive, conflicts=conflicts, vectorized=vectorized
+    )
     return Command(function, options) if function else lambda function: Command(function, options)
 
 
@@ -166,6 +177,7 @@ def query(
     *,
     reads: Sequence[Declarable] = (),
     conflicts: Conflicts | None = None,
+    vectorized: bool = False,
 ) -> Any:
     """Makes a method a query, a command that changes nothing: `@query`, or `@query(...)`.
 
@@ -175,8 +187,9 @@ def query(
         function: The method, as for `command`.
         reads: Maps and resources of which it may read any key, and other state that it may read.
         conflicts: Computes what it reads, as for `command`.
+        vectorized: Says that the method takes many queries at once, as for `command`.
     """
-    options = Options(query=True, reads=reads, conflicts=conflicts)
+    options = Options(query=True, reads=reads, conflicts=conflicts, vectorized=vectorized)
     return Query(function, options) if function else lambda function: Query(function, options)
 
 

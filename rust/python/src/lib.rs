@@ -34,6 +34,7 @@ mod state;
 mod stepper;
 mod table;
 mod table_iterator;
+mod vectorized;
 
 use pyo3::prelude::*;
 
