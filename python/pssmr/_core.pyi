@@ -38,6 +38,7 @@ __all__ = [
     "next_logs",
     "public_key",
     "set_log_level",
+    "simulate",
     "status_schema",
 ]
 
@@ -488,6 +489,26 @@ def set_log_level(level: int) -> None:
 
 def status_schema() -> str:
     """The JSON schema of what `ReplicaCore.status` returns."""
+
+def simulate(
+    schedulers: Sequence[str],
+    *,
+    workers: int,
+    window: int,
+    commands: int,
+    keys: int,
+    keys_each: int,
+    skew: float,
+    writes: float,
+    conflicts: float,
+    wide: float,
+    seed: int,
+) -> tuple[list[float], float]:
+    """Executes a random load in virtual time under each of these schedulers. Returns for each how many commands it
+    completes in the mean time of one, and, the same for all, how many no scheduler exceeds.
+
+    Raises ValueError for a load that can't be, and pssmr.ConfigError for a scheduler that is none.
+    """
 
 def end_logs() -> None:
     """Ends `next_logs`, once it has returned what there is."""

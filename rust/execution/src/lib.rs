@@ -29,6 +29,7 @@ pub mod services;
 pub mod snapshot;
 mod sync;
 pub mod table;
+pub mod virtual_time;
 pub mod worker;
 
 pub use access::{Access, AccessError};

@@ -30,6 +30,7 @@ mod running;
 mod service;
 mod set;
 mod signal;
+mod simulation;
 mod state;
 mod stepper;
 mod table;
@@ -69,6 +70,8 @@ mod _core {
     use super::replica::{ReplicaCore, status_schema};
     #[pymodule_export]
     use super::set::Set;
+    #[pymodule_export]
+    use super::simulation::simulate;
     #[pymodule_export]
     use super::stepper::Stepper;
     #[pymodule_export]
