@@ -438,6 +438,10 @@ def simulate_schedulers(
 
 @app.command()
 def bench(
+    what: Annotated[
+        Literal["cluster", "schedulers"],
+        typer.Argument(help="A cluster, or the schedulers in one process, for which --json is the only option."),
+    ] = "cluster",
     replicas: Annotated[int, typer.Option("--replicas", "-n", help="How many replicas.")] = 4,
     fault_model: Model = "bft",
     service: Annotated[
@@ -460,10 +464,17 @@ def bench(
     ] = 0.0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
 ) -> None:
-    """Measures a cluster on this machine: operations a second, latency, and CPU time.
+    """Measures a cluster on this machine: operations a second, latency, and CPU time. Or all schedulers in one process.
 
     Example: [bold]pssmr bench --service native --in-flight 1[/bold]
+
+    Example: [bold]pssmr bench schedulers[/bold]
     """
+    if what == "schedulers":
+        from pssmr.bench.schedulers import run_and_print_schedulers
+
+        run_and_print_schedulers(json_file)
+        return
     from pssmr.bench import Plan, run_and_print
 
     plan = Plan(
