@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::lanes::{Lanes, Route};
 use super::{Handle, Ready, Scheduler, SchedulerStats};
-use crate::footprint::{Footprint, KeyHash, Scope};
+use crate::footprint::{Claim, Footprint, KeyHash, Scope};
 use crate::service::WorkerId;
 
 /// The most lanes.
@@ -71,6 +71,9 @@ impl Static {
 
     fn route_of(&mut self, footprint: &Footprint) -> Route {
         let count = self.every_lane.len();
+        if let Some(hash) = footprint.only_claim().and_then(Claim::key_hash) {
+            return Route::One(lane_of(hash, count));
+        }
         match lanes_of(footprint, count) {
             LaneSet::Any => {
                 self.turn = (self.turn + 1) % count;
