@@ -420,8 +420,52 @@ def doctor(
     raise typer.Exit(examine(cluster, replica_id=replica_id, application=application, as_json=as_json, timeout=timeout))
 
 
+@app.command(name="simulate")
+def simulate_schedulers(
+    against: Annotated[
+        Literal["conflict", "workers", "skew", "wide"], typer.Option(help="What is varied; the rest stays.")
+    ] = "conflict",
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Workers that execute.")] = 8,
+    conflict: Annotated[
+        float, typer.Option(min=0, max=100, help="Of 100 commands so many write one key that these have in common.")
+    ] = 0.0,
+    skew: Annotated[float, typer.Option(min=0, max=10, help="The exponent of the Zipf distribution of keys.")] = 0.0,
+    wide: Annotated[float, typer.Option(min=0, max=100, help="Of 100 commands so many touch all keys.")] = 0.0,
+    writes: Annotated[float, typer.Option(min=0, max=100, help="Of 100 commands so many write; others read.")] = 100.0,
+    keys: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many keys there are.")] = 100_000,
+    keys_each: Annotated[int, typer.Option(min=1, max=100, help="How many keys a command draws.")] = 1,
+    commands: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many commands.")] = 20_000,
+    window: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most commands that are pending.")] = 1024,
+    seed: Annotated[int, typer.Option(min=0, help="For the random numbers.")] = 0,
+    schedulers: Annotated[
+        list[str] | None, typer.Option("--scheduler", help="Compare these; by default all kinds.", show_default=False)
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw the curves.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compares schedulers in virtual time: how many workers each one keeps busy, beside what no scheduler exceeds.
+
+    Nothing is executed and nothing is measured: it shows how much of a load's parallelism a scheduler leaves, for any
+    number of workers, on any machine. What scheduling costs is not in it.
+
+    Example: [bold]pssmr simulate --against conflict --workers 16 --picture conflict.svg[/bold]
+    """
+    from pssmr.cli.simulate import run_simulation
+    from pssmr.planning.simulation import Load
+
+    load = Load(workers, conflict, skew, wide, writes, keys, keys_each, commands, window, seed)
+    chosen = schedulers or ["sequential", "keyed", "graph-lock-free", "early", "static"]
+    run_simulation(load, against, chosen, as_json=as_json, picture=picture)
+
+
 @app.command()
 def bench(
+    what: Annotated[
+        Literal["cluster", "schedulers"],
+        typer.Argument(help="A cluster, or the schedulers in one process, for which --json is the only option."),
+    ] = "cluster",
     replicas: Annotated[int, typer.Option("--replicas", "-n", help="How many replicas.")] = 4,
     fault_model: Model = "bft",
     service: Annotated[
@@ -444,10 +488,17 @@ def bench(
     ] = 0.0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
 ) -> None:
-    """Measures a cluster on this machine: operations a second, latency, and CPU time.
+    """Measures a cluster on this machine: operations a second, latency, and CPU time. Or all schedulers in one process.
 
     Example: [bold]pssmr bench --service native --in-flight 1[/bold]
+
+    Example: [bold]pssmr bench schedulers[/bold]
     """
+    if what == "schedulers":
+        from pssmr.bench.schedulers import run_and_print_schedulers
+
+        run_and_print_schedulers(json_file)
+        return
     from pssmr.bench import Plan, run_and_print
 
     plan = Plan(

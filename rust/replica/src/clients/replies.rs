@@ -123,7 +123,8 @@ mod tests {
 
     fn checkpoint(slot: u64) -> Notice {
         let (slot, digest) = (Slot(slot), Digest::default());
-        let snapshot = CoreSnapshot { slot, digest, timestamp: 0, position: 0, number: 1, asked_at: 0, sessions: vec![] };
+        let snapshot =
+            CoreSnapshot { slot, digest, timestamp: 0, position: 0, number: 1, asked_at: 0, sessions: vec![] };
         Notice::Checkpoint(Arc::new(snapshot))
     }
 
