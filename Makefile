@@ -20,7 +20,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python bench mutants fuzz soak lint format docs clean build
+.PHONY: help demo test test-rust test-python bench mutants fuzz soak lint format reference docs wheel clean build
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,10 +92,20 @@ format: $(BUILD) ## format Rust and Python, and mend what can be mended
 	$(BIN)/ruff check --fix $(PYTHON_SOURCES)
 	$(BIN)/ruff format $(PYTHON_SOURCES)
 
+reference: $(BUILD) ## write the reference of the configuration anew, from the code
+	$(BIN)/python -m pssmr.configuration_reference > docs/configuration.md
+
 docs: $(DOCS) ## build the documentation into site/ and target/doc; a warning is an error
 	$(BIN)/mkdocs build --quiet
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace --exclude pssmr-python --release
 	@echo 'Open site/index.html and target/doc/pssmr/index.html.'
+
+wheel: $(TOOLS) ## build the wheel and the source distribution into dist/, and try the wheel where there is no Rust
+	rm -rf dist
+	$(BIN)/maturin build --profile dist --out dist
+	$(BIN)/maturin sdist --out dist
+	$(BIN)/python tests/packaging/try_wheel.py dist/pssmr-*.whl
+	@ls -l dist
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) target dist site python/pssmr/_core*.so .pytest_cache .mypy_cache .ruff_cache

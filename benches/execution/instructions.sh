@@ -22,7 +22,7 @@ allocations() {
     valgrind "$bench" instructions "$1" "$2" 2>&1 | sed -n 's/.*heap usage: \([0-9,]*\) allocs.*/\1/p' | tr -d ,
 }
 
-for what in extract sequential keyed early graph-coarse graph-fine graph-lock-free; do
+for what in extract sequential keyed early static graph-coarse graph-fine graph-lock-free; do
     counted=$(($(instructions "$what" $many) - $(instructions "$what" $few)))
     allocated=$(($(allocations "$what" $many) - $(allocations "$what" $few)))
     printf '%-16s %6d instructions, %d allocations for 1000 commands\n' "$what" \

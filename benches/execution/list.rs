@@ -63,6 +63,7 @@ fn schedulers(pending: usize) -> Vec<(&'static str, SchedulerConfig)> {
         ("graph-fine", graph(GraphVariant::Fine)),
         ("graph-lock-free", graph(GraphVariant::LockFree)),
         ("early", SchedulerConfig::Early { mapping: Some(Arc::new(mapping)) }),
+        ("static", SchedulerConfig::Static { lanes: None }),
     ]
 }
 

@@ -35,7 +35,7 @@ from pssmr.errors import (
 )
 from pssmr.service import Call, Command, Query, Service, command, query
 from pssmr.settings import Settings
-from pssmr.state import Map, Resource
+from pssmr.state import Counter, Map, Queue, Resource, Set
 
 if TYPE_CHECKING:
     from pssmr.async_client import AsyncClient
@@ -55,6 +55,7 @@ __all__ = [
     "CommandError",
     "ConfigError",
     "Context",
+    "Counter",
     "DeclarationError",
     "Error",
     "HandlerFailed",
@@ -62,6 +63,7 @@ __all__ = [
     "NoQuorum",
     "OutcomeUnknown",
     "Query",
+    "Queue",
     "Refused",
     "Replica",
     "ReplicaStopped",
@@ -69,6 +71,7 @@ __all__ = [
     "Resource",
     "Service",
     "SessionExpired",
+    "Set",
     "Settings",
     "SnapshotError",
     "Unavailable",

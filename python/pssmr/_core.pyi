@@ -19,13 +19,16 @@ _Plan = tuple[str, int, int, Sequence[tuple[str, Sequence[tuple[int, str]], Sequ
 __all__ = [
     "ClientCore",
     "Context",
+    "Counter",
     "Executor",
     "Instance",
     "Interface",
     "Method",
     "NativeService",
+    "Queue",
     "ReplicaCore",
     "Schema",
+    "Set",
     "Stepper",
     "Table",
     "TableIterator",
@@ -35,6 +38,7 @@ __all__ = [
     "next_logs",
     "public_key",
     "set_log_level",
+    "simulate",
     "status_schema",
 ]
 
@@ -102,6 +106,7 @@ class Method:
         context: bool,
         parameters: Sequence[tuple[str, Schema, tuple[Any] | None, bool]],
         result: Schema,
+        vectorized: bool = False,
     ) -> Self: ...
     @property
     def name(self) -> str:
@@ -208,8 +213,70 @@ class Table(Generic[_K, _V]):
         """Adds to a key's int; a key that is not there counts as 0. Commands that only add to a key need no order among
         themselves: declare it with `commute`. The sum wraps around at 64 bits with a sign.
         """
+    def range(self, start: _K | None = None, stop: _K | None = None) -> Iterator[tuple[_K, _V]]:
+        """Iterates over pairs of key and value as they are now, in the order of the keys, from the key `start` on and up
+        to, but without, the key `stop`.
+        """
     def clear(self) -> None:
         """Removes all keys."""
+
+@disjoint_base
+class Set(Generic[_K]):
+    """A set of a service's state."""
+
+    def __new__(cls, instance: Instance | None = None, index: int = 0) -> Self: ...
+    @classmethod
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
+    def add(self, element: _K) -> bool:
+        """Adds an element; returns whether it was not there."""
+    def discard(self, element: _K) -> bool:
+        """Removes an element; returns whether it was there."""
+    def remove(self, element: _K) -> None:
+        """Removes an element, or raises KeyError if it is not there."""
+    def __contains__(self, element: object, /) -> bool: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[_K]: ...
+    def range(self, start: _K | None = None, stop: _K | None = None) -> Iterator[_K]:
+        """Iterates over the elements as they are now, sorted, from `start` on and up to, but without, `stop`."""
+    def clear(self) -> None:
+        """Removes all elements."""
+
+@disjoint_base
+class Counter:
+    """A number of a service's state."""
+
+    def __new__(cls, instance: Instance | None = None, index: int = 0) -> Self: ...
+    @property
+    def value(self) -> int:
+        """The number. Reading it waits for all that add to it: declare it with `reads`."""
+    @value.setter
+    def value(self, value: int) -> None: ...
+    def add(self, amount: int = 1) -> None:
+        """Adds to the number. Commands that only add need no order among themselves: declare it with `commutes`. The sum
+        wraps around at 64 bits with a sign.
+        """
+
+@disjoint_base
+class Queue(Generic[_V]):
+    """A queue of a service's state, first in, first out."""
+
+    def __new__(cls, instance: Instance | None = None, index: int = 0) -> Self: ...
+    @classmethod
+    def __class_getitem__(cls, item: Any) -> GenericAlias: ...
+    def push(self, value: _V) -> None:
+        """Puts a value at the end."""
+    @overload
+    def pop(self) -> _V: ...
+    @overload
+    def pop(self, default: _T, /) -> _V | _T: ...
+    @overload
+    def peek(self, default: None = None) -> _V | None: ...
+    @overload
+    def peek(self, default: _T) -> _V | _T: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[_V]: ...
+    def clear(self) -> None:
+        """Removes all values."""
 
 @final
 class TableIterator:
@@ -414,14 +481,34 @@ def forward_logs(level: int) -> bool:
     other Rust code of this process takes them already.
     """
 
-def next_logs() -> list[tuple[int, str, str]] | None:
-    """Waits for records, and returns them: level, logger, text. None after the end."""
+def next_logs() -> list[tuple[int, str, str, list[tuple[str, str]]]] | None:
+    """Waits for records, and returns them: level, logger, message, and its other fields by name. None after the end."""
 
 def set_log_level(level: int) -> None:
     """From now on records of this level of `logging` and above are kept."""
 
 def status_schema() -> str:
     """The JSON schema of what `ReplicaCore.status` returns."""
+
+def simulate(
+    schedulers: Sequence[str],
+    *,
+    workers: int,
+    window: int,
+    commands: int,
+    keys: int,
+    keys_each: int,
+    skew: float,
+    writes: float,
+    conflicts: float,
+    wide: float,
+    seed: int,
+) -> tuple[list[float], float]:
+    """Executes a random load in virtual time under each of these schedulers. Returns for each how many commands it
+    completes in the mean time of one, and, the same for all, how many no scheduler exceeds.
+
+    Raises ValueError for a load that can't be, and pssmr.ConfigError for a scheduler that is none.
+    """
 
 def end_logs() -> None:
     """Ends `next_logs`, once it has returned what there is."""

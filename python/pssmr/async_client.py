@@ -196,8 +196,15 @@ class AsyncClient:
             SessionExpired: If the replicas have forgotten this client.
             Closed: If the client is not open.
         """
-        method = command.declared.method
-        result: R = await (await self._send(command, method.encode_call(args, kwargs)))
+        return await self.execute(command.bind(*args, **kwargs))
+
+    async def execute(self, call: Call[R]) -> R:
+        """Has a command executed that has its arguments already: `await client.execute(Bank.deposit.bind("ann", 5))`.
+
+        Raises:
+            Exception: What `call` raises.
+        """
+        result: R = await (await self._send(call.command, call.payload))
         return result
 
     @overload
@@ -273,7 +280,8 @@ class AsyncClient:
         """Has a checkpoint taken: the digest of each replica's state there, as `state_digests` gives it.
 
         Each replica writes a snapshot of its state in the background; when f + 1 have found the same, `status` shows
-        its slot as `checkpoint`, and the log before it goes. None is taken if the last one that was asked for is younger than 10 s.
+        its slot as `checkpoint`, and the log before it goes. None is taken if the last one that was asked for is
+        younger than 10 s.
 
         Raises:
             Unavailable: If the cluster can't do it now.

@@ -106,12 +106,18 @@ class Client:
             SessionExpired: If the replicas have forgotten this client.
             Closed: If the client is not open.
         """
-        method = command.declared.method
-        payload = method.encode_call(args, kwargs)
-        self._options.check_size(command.name, payload)
+        return self.execute(command.bind(*args, **kwargs))
+
+    def execute(self, call: Call[R]) -> R:
+        """Has a command executed that has its arguments already: `client.execute(Bank.deposit.bind("ann", 5))`.
+
+        Raises:
+            Exception: What `call` raises.
+        """
+        self._options.check_size(call.command.name, call.payload)
         core = self._open_core()
-        (token,) = core.submit([payload], self._timeout)
-        result: R = method.decode_reply(core.wait(token))
+        (token,) = core.submit([call.payload], self._timeout)
+        result: R = call.command.declared.method.decode_reply(core.wait(token))
         return result
 
     @overload
@@ -196,7 +202,8 @@ class Client:
         """Has a checkpoint taken: the digest of each replica's state there, as `state_digests` gives it.
 
         Each replica writes a snapshot of its state in the background; when f + 1 have found the same, `status` shows
-        its slot as `checkpoint`, and the log before it goes. None is taken if the last one that was asked for is younger than 10 s.
+        its slot as `checkpoint`, and the log before it goes. None is taken if the last one that was asked for is
+        younger than 10 s.
 
         Raises:
             Unavailable: If the cluster can't do it now.

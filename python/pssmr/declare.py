@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args, get_origin
 from pssmr._core import Context, Method, Schema
 from pssmr.errors import DeclarationError
 from pssmr.schema import schema_of
-from pssmr.state import Access, Claim, Map, Resource
+from pssmr.state import Access, Claim, Counter, Declarable, Map, Resource
 
 Conflicts = Callable[..., Iterable[Access | Claim]]
 
@@ -23,10 +23,12 @@ class Options:
     """What `@command(...)` was given beside the annotations."""
 
     query: bool = False
-    reads: Sequence[Map[Any, Any] | Resource[Any]] = ()
-    writes: Sequence[Map[Any, Any] | Resource[Any]] = ()
+    reads: Sequence[Declarable] = ()
+    writes: Sequence[Declarable] = ()
+    commutes: Sequence[Declarable] = ()
     exclusive: bool = False
     conflicts: Conflicts | None = None
+    vectorized: bool = False
 
     @property
     def decorator(self) -> str:
@@ -76,6 +78,8 @@ def declare(
     context = bool(parameters) and hints.get(parameters[0].name) is Context
     if context:
         parameters = parameters[1:]
+    if options.vectorized:
+        _check_vectorized(where, parameters, context)
     compiled, keys = [], list[Key]()
     for index, parameter in enumerate(parameters):
         place = f"{where}: argument '{parameter.name}'"
@@ -88,7 +92,7 @@ def declare(
         raise DeclarationError(f"{where}: the result has no annotation; write -> None if there is none")
     result = _schema_at(f"{where}: the result", hints["return"])
     try:
-        method = Method(name, function, options.query, context, compiled, result)
+        method = Method(name, function, options.query, context, compiled, result, options.vectorized)
     except TypeError as error:
         raise DeclarationError(f"{where}: {error}") from None
     return Declared(method, tuple(keys), _tables_of(where, options, bool(keys)))
@@ -108,6 +112,16 @@ def _check_function(where: str, function: Callable[..., Any], options: Options) 
         raise DeclarationError(f"{where}: the name is longer than {NAME_BYTES_MAX} bytes")
     if not inspect.signature(function).parameters:
         raise DeclarationError(f"{where} has no parameters; the first one is self")
+
+
+def _check_vectorized(where: str, parameters: Sequence[inspect.Parameter], context: bool) -> None:
+    if context:
+        raise DeclarationError(f"{where}: a vectorised command has no context: it is called for many commands at once")
+    for parameter in parameters:
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            raise DeclarationError(
+                f"{where}: argument '{parameter.name}': a vectorised command takes its arguments by position"
+            )
 
 
 def _hints_of(where: str, owner: type, function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,10 +169,15 @@ def _keys_of(place: str, index: int, schema: Schema, annotation: object, options
         )
     keys = []
     for access in metadata:
-        if isinstance(access, Map | Resource):
-            raise DeclarationError(f"{place}: says which map but not how; write {access.name}.read or .write")
+        if isinstance(access, Declarable):
+            raise DeclarationError(f"{place}: says which {access.kind} but not how; write {access.name}.read or .write")
         if not isinstance(access, Access):
             continue
+        if not access.table.has_keys:
+            option = f"{access.mode}s=[{access.table.name}]"
+            raise DeclarationError(
+                f"{place}: a {access.table.kind} has no keys; declare it with {option} at the command"
+            )
         _check_mode(f"{place}: {access}", access, options)
         keys.append(Key(index, _path_of(place, schema, access), access))
     return keys
@@ -185,7 +204,7 @@ def _path_of(place: str, schema: Schema, access: Access) -> tuple[int | None, ..
     try:
         expected = access.table.schemas[0]
     except TypeError as error:
-        raise DeclarationError(f"{place}: the map {access.table.name}: {error}") from None
+        raise DeclarationError(f"{place}: the {access.table.kind} {access.table.name}: {error}") from None
     if at != expected and at.element == expected:
         return (*path, None)
     if at != expected:
@@ -200,19 +219,26 @@ def _check_mode(place: str, access: Access, options: Options) -> None:
         raise DeclarationError(f"{place}: a query only reads; make it a @pssmr.command, or declare read")
     if options.exclusive:
         raise DeclarationError(f"{place}: exclusive=True means everything already; leave one of them out")
-    if access.mode == "commute" and isinstance(access.table, Map) and str(access.table.schemas[1]) != "int":
-        raise DeclarationError(f"{place}: only a map with int values has a commuting change, which is add")
+    if access.mode == "commute" and not _has_commuting_change(access.table):
+        raise DeclarationError(
+            f"{place}: only a counter, and a map with int values, have a commuting change, which is add"
+        )
+
+
+def _has_commuting_change(table: Declarable) -> bool:
+    return isinstance(table, Counter | Resource) or (isinstance(table, Map) and str(table.schemas[1]) == "int")
 
 
 def _tables_of(where: str, options: Options, has_keys: bool) -> tuple[Access, ...]:
     """The whole tables that the options declare."""
     tables = []
-    for option, mode, named in (("reads", "read", options.reads), ("writes", "write", options.writes)):
-        if isinstance(named, Map | Resource):
+    for mode, named in (("read", options.reads), ("commute", options.commutes), ("write", options.writes)):
+        option = f"{mode}s"
+        if isinstance(named, Declarable):
             raise DeclarationError(f"{where}: {option}= takes a list; write {option}=[{named.name}]")
         for table in named:
-            if not isinstance(table, Map | Resource):
-                raise DeclarationError(f"{where}: {option}= takes maps and resources, not {table!r}")
+            if not isinstance(table, Declarable):
+                raise DeclarationError(f"{where}: {option}= takes maps, other state and resources, not {table!r}")
             access: Access = getattr(table, mode)
             _check_mode(f"{where}: {option}=[{table.name}]", access, options)
             tables.append(access)

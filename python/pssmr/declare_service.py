@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pssmr._core import Interface, Schema
 from pssmr.errors import DeclarationError
-from pssmr.state import Access, Claim, Map, Resource
+from pssmr.state import Access, Claim, Declarable, Resource, Stored
 
 if TYPE_CHECKING:
     from pssmr.service import Command
@@ -15,21 +15,23 @@ if TYPE_CHECKING:
 RESERVED = frozenset({"snapshot", "restore"})
 """Names that mean something else in a service class."""
 
-Tables = dict[str, Map[Any, Any] | Resource[Any]]
+Tables = dict[str, Declarable]
 
 
 def tables_of(owner: type) -> Tables:
-    """The maps and resources of a class by name, bases first; resources come after the maps."""
+    """The state and the resources of a class by name, bases first; resources come after what is stored."""
     found: Tables = {}
     for base in reversed(owner.__mro__):
         for name, value in vars(base).items():
-            if isinstance(value, Map | Resource):
+            if isinstance(value, Declarable):
                 found[name] = value
             elif name in found:
-                raise DeclarationError(f"{owner.__name__}.{name} hides a map of a base class; choose another name")
+                raise DeclarationError(
+                    f"{owner.__name__}.{name} hides a {found[name].kind} of a base class; choose another name"
+                )
     for name, table in found.items():
         if table.name != name:
-            raise DeclarationError(f"{owner.__name__}.{name} is {table.name} again; make a map of its own")
+            raise DeclarationError(f"{owner.__name__}.{name} is {table.name} again; make a {table.kind} of its own")
         try:
             assert table.schemas
         except TypeError as error:
@@ -62,9 +64,10 @@ def compile_interface(owner: type, tables: Tables, commands: Iterable[Command[An
     def table_id(where: str, access: Access) -> int:
         index = ids.get(id(access.table))
         if index is None:
-            name = access.table.name or "a map"
+            kind = access.table.kind
+            name = access.table.name or f"a {kind}"
             raise DeclarationError(
-                f"{where}: {name} is not a map of {owner.__name__}; declare it in the class, as in "
+                f"{where}: {name} is not a {kind} of {owner.__name__}; declare it in the class, as in "
                 f"{name.replace(' ', '_')} = pssmr.Map[str, int]()"
             )
         return index
@@ -78,7 +81,7 @@ def compile_interface(owner: type, tables: Tables, commands: Iterable[Command[An
         if options.exclusive:
             scopes.append(("exclusive", 0))
         compiled.append((declared.method, keys, scopes, options.conflicts))
-    maps = [(name, table.schemas[0], table.schemas[1]) for name, table in tables.items() if isinstance(table, Map)]
+    maps = [(name, table.schemas[0], table.schemas[1]) for name, table in tables.items() if isinstance(table, Stored)]
     return Interface(owner, maps, compiled)
 
 

@@ -2,10 +2,15 @@
 
 One thread of Python does it, in bursts, so that no thread of the core ever waits for the interpreter. The level is that
 of the logger `pssmr` when the first client or replica is made, or what `set_level` says later.
+
+A record's message is for people, with its fields as `name=value` behind it; `JsonFormatter` keeps them apart, for
+programs.
 """
 
 from __future__ import annotations
 
+import datetime
+import json
 import logging
 import threading
 
@@ -37,8 +42,47 @@ def set_level(level: str) -> None:
 
 def _forward() -> None:
     while (lines := _core.next_logs()) is not None:
-        for level, logger, text in lines:
-            logging.getLogger(logger).log(level, "%s", text)
+        for level, logger, message, fields in lines:
+            extra = {"pssmr_message": message, "pssmr_fields": dict(fields)}
+            text = message + "".join(f" {name}={_shown(value)}" for name, value in fields)
+            logging.getLogger(logger).log(level, "%s", text, extra=extra)
+
+
+def _shown(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False) if " " in value or not value else value
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON.
+
+    It has `time`, `level`, `logger` and `message`, and `replica`, `fields` and `exception` if there are such.
+    """
+
+    def __init__(self, replica: int | None = None) -> None:
+        """Formats the records of a process.
+
+        Args:
+            replica: The id of the replica that runs in it.
+        """
+        super().__init__()
+        self._replica = replica
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        time = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        line: dict[str, object] = {
+            "time": time.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": getattr(record, "pssmr_message", None) or record.getMessage(),
+        }
+        if self._replica is not None:
+            line["replica"] = self._replica
+        if fields := getattr(record, "pssmr_fields", None):
+            line["fields"] = fields
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
 
 
 def end_forwarding() -> None:

@@ -12,7 +12,7 @@ from pssmr.declare import Conflicts, Declared, Options, declare
 from pssmr.declare_service import Tables, claims_of, commands_of, compile_interface, tables_of
 from pssmr.errors import DeclarationError
 from pssmr.snapshots import assignment_refusal, declares_snapshots
-from pssmr.state import Access, Claim, Map, Resource
+from pssmr.state import Access, Claim, Declarable, Stored
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -118,19 +118,23 @@ def command(function: Callable[Concatenate[Any, P], R], /) -> Command[P, R]: ...
 @overload
 def command(
     *,
-    reads: Sequence[Map[Any, Any] | Resource[Any]] = (),
-    writes: Sequence[Map[Any, Any] | Resource[Any]] = (),
+    reads: Sequence[Declarable] = (),
+    writes: Sequence[Declarable] = (),
+    commutes: Sequence[Declarable] = (),
     exclusive: bool = False,
     conflicts: Conflicts | None = None,
+    vectorized: bool = False,
 ) -> _CommandDecorator: ...
 def command(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    reads: Sequence[Map[Any, Any] | Resource[Any]] = (),
-    writes: Sequence[Map[Any, Any] | Resource[Any]] = (),
+    reads: Sequence[Declarable] = (),
+    writes: Sequence[Declarable] = (),
+    commutes: Sequence[Declarable] = (),
     exclusive: bool = False,
     conflicts: Conflicts | None = None,
+    vectorized: bool = False,
 ) -> Any:
     """Makes a method a command: `@command`, or `@command(...)` with what annotations of arguments don't say.
 
@@ -139,14 +143,25 @@ def command(
     Args:
         function: The method. Its arguments and its result are annotated. A first parameter that is annotated
             `pssmr.Context` gets what the replicas agree on: time, random numbers, the client.
-        reads: Maps and resources of which it may read any key.
-        writes: Maps and resources of which it may write any key.
+        reads: Maps and resources of which it may read any key, and other state that it may read.
+        writes: Maps and resources of which it may write any key, and other state that it may change.
+        commutes: Counters that it adds to, and maps to whose keys it adds. Commands that do only that to a counter need
+            no order among themselves.
         exclusive: Says that it may touch everything, for a command that declares nothing on purpose.
         conflicts: Computes what it touches: gets the service class and the command's arguments, and returns a list of
             `bank.accounts.write[key]` (a key) and `bank.accounts.read` (a whole map). It must depend on the arguments
             alone. Slower than annotations.
+        vectorized: Says that the method takes many commands at once. The annotations are those of one command, and
+            clients call it so; the method gets a numpy array for each argument (of int64, float64, bool, and of objects
+            for all other types), and returns an array or a list with a result for each command, or None if that is the
+            result of all. The commands of one call are independent of each other, by what they declare. If the method
+            raises, all is undone, and each command is executed alone, in arrays of length 1. So it must not matter
+            which commands come together: no sums over the arrays, and attributes of one's own are changed after
+            everything is checked.
     """
-    options = Options(reads=reads, writes=writes, exclusive=exclusive, conflicts=conflicts)
+    options = Options(
+        reads=reads, writes=writes, commutes=commutes, exclusive=exclusive, conflicts=conflicts, vectorized=vectorized
+    )
     return Command(function, options) if function else lambda function: Command(function, options)
 
 
@@ -155,15 +170,14 @@ def query(function: Callable[Concatenate[Any, Context, P], R], /) -> Query[P, R]
 @overload
 def query(function: Callable[Concatenate[Any, P], R], /) -> Query[P, R]: ...
 @overload
-def query(
-    *, reads: Sequence[Map[Any, Any] | Resource[Any]] = (), conflicts: Conflicts | None = None
-) -> _QueryDecorator: ...
+def query(*, reads: Sequence[Declarable] = (), conflicts: Conflicts | None = None) -> _QueryDecorator: ...
 def query(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    reads: Sequence[Map[Any, Any] | Resource[Any]] = (),
+    reads: Sequence[Declarable] = (),
     conflicts: Conflicts | None = None,
+    vectorized: bool = False,
 ) -> Any:
     """Makes a method a query, a command that changes nothing: `@query`, or `@query(...)`.
 
@@ -171,10 +185,11 @@ def query(
 
     Args:
         function: The method, as for `command`.
-        reads: Maps and resources of which it may read any key.
+        reads: Maps and resources of which it may read any key, and other state that it may read.
         conflicts: Computes what it reads, as for `command`.
+        vectorized: Says that the method takes many queries at once, as for `command`.
     """
-    options = Options(query=True, reads=reads, conflicts=conflicts)
+    options = Options(query=True, reads=reads, conflicts=conflicts, vectorized=vectorized)
     return Query(function, options) if function else lambda function: Query(function, options)
 
 
@@ -226,21 +241,22 @@ class Service:
         cls._interface = compile_interface(cls, cls._tables, commands.values())
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
-        """A service with empty maps."""
+        """A service with empty state."""
         if cls is Service:
             raise TypeError("pssmr.Service is a base class; make a subclass with commands")
         self = super().__new__(cls)
         vars(self)["_instance"] = Instance(cls._interface)
         for index, (name, table) in enumerate(cls._tables.items()):
-            if isinstance(table, Map):
-                bound: Map[Any, Any] = Map.__new__(Map, self._instance, index)
+            if isinstance(table, Stored):
+                kind: Any = type(table)
+                bound: Stored = kind.__new__(kind, self._instance, index)
                 bound.name = name
                 vars(self)[name] = bound
         return self
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in self._tables:
-            raise AttributeError(f"{name} is a map; change its entries, as in self.{name}[key] = value")
+            raise AttributeError(_not_assigned(name, self._tables[name]))
         if not self._has_snapshot and self._instance.is_executing:
             raise AttributeError(assignment_refusal(self, name))
         super().__setattr__(name, value)
@@ -249,3 +265,12 @@ class Service:
     def _claims(cls, claims: Iterable[Access | Claim]) -> list[tuple[int, str, tuple[object, Schema] | None]]:
         """What a `conflicts` callable returned, as the core takes it."""
         return claims_of(cls._tables, claims)
+
+
+def _not_assigned(name: str, table: Declarable) -> str:
+    """Why a command can't assign what it can change."""
+    if table.kind == "map":
+        return f"{name} is a map; change its entries, as in self.{name}[key] = value"
+    if table.kind == "counter":
+        return f"{name} is a counter; change its value, as in self.{name}.value = 0"
+    return f"{name} is a {table.kind}; change it by its methods"

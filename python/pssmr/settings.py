@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 from pssmr import cluster_fields
 from pssmr.errors import ConfigError
 
-Scheduler = Literal["keyed", "sequential", "early", "graph-coarse", "graph-fine", "graph-lock-free"]
+Scheduler = Literal["keyed", "sequential", "early", "static", "graph-coarse", "graph-fine", "graph-lock-free"]
 """What decides which commands run at once."""
 
 
@@ -89,14 +89,17 @@ class Settings:
     )
     retained_slots_max: int = _number(100_000, 2, 1 << 32, "slots", "most decided slots kept for replicas that lag")
     retained_bytes_max: int = _number(64 << 20, 1024, 1 << 40, "bytes", "most bytes kept for replicas that lag")
-    scheduler: Literal["keyed", "sequential", "early", "graph-coarse", "graph-fine", "graph-lock-free"] = cast(
-        Scheduler,
-        _choice(
-            "keyed",
-            get_args(Scheduler),
-            "`keyed` runs independent commands at once, `sequential` never does; `early` runs classes of commands by a"
-            " plan.toml that `pssmr plan` makes; the graphs are for comparison",
-        ),
+    scheduler: Literal["keyed", "sequential", "early", "static", "graph-coarse", "graph-fine", "graph-lock-free"] = (
+        cast(
+            Scheduler,
+            _choice(
+                "keyed",
+                get_args(Scheduler),
+                "`keyed` runs independent commands at once, `sequential` never does; `early` runs classes of commands"
+                " by a plan.toml that `pssmr plan` makes; `static` gives each key its lane; the graphs are for"
+                " comparison",
+            ),
+        )
     )
     workers: int = field(
         default_factory=default_workers,

@@ -1,11 +1,12 @@
-"""What a service's commands touch: maps that the core keeps, and resources that the service keeps itself."""
+"""What a service's commands touch: state that the core keeps, and resources that the service keeps itself."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
+from typing import ClassVar, Generic, Literal, TypeVar, get_args
 
+from pssmr import _core
 from pssmr._core import Schema, Table
 from pssmr.schema import schema_of
 
@@ -24,7 +25,7 @@ class Access:
     `accounts.write[key]` is one key, and `accounts.write` the whole table.
     """
 
-    table: Map[Any, Any] | Resource[Any]
+    table: Declarable
     mode: Mode
     path: tuple[str, ...] = ()
 
@@ -48,11 +49,17 @@ class Claim:
     key: object
 
 
-class _Accessible:
-    """What can be declared in annotations."""
+class Declarable:
+    """What commands can declare that they touch."""
 
     name: str = ""
     """The attribute of the service class that this is."""
+
+    kind: ClassVar[str]
+    """What it is called."""
+
+    has_keys: ClassVar[bool] = True
+    """Whether an argument can be a key of it."""
 
     _example: ClassVar[str]
 
@@ -75,7 +82,7 @@ class _Accessible:
         return self._access("commute")
 
     def _access(self, mode: Mode) -> Access:
-        raise NotImplementedError
+        return Access(self, mode)
 
     @functools.cached_property
     def schemas(self) -> tuple[Schema, ...]:
@@ -84,16 +91,17 @@ class _Accessible:
         Raises:
             TypeError: If they are missing, or can't be.
         """
-        arguments = get_args(getattr(self, "__orig_class__", None))
-        if not arguments:
-            raise TypeError(f"its types are missing; write {self._example}")
-        key, *rest = (schema_of(argument) for argument in arguments)
+        key, *rest = _schemas_in_brackets(self, self._example)
         if not key.is_key:
             raise TypeError(f"{key} can't be a key; use None, bool, int, str, bytes, an Enum, or tuples of those")
         return (key, *rest)
 
 
-class Map(Table[K, V], _Accessible, Generic[K, V]):
+class Stored(Declarable):
+    """State that the core keeps: it is part of snapshots, guarded by what commands declare, and rolled back."""
+
+
+class Map(Table[K, V], Stored, Generic[K, V]):
     """A replicated map, kept by the core: `accounts = pssmr.Map[str, int]()` in the body of a service class.
 
     Handlers use it as `self.accounts`, much like a dict, with these differences: keys and values are checked against
@@ -102,16 +110,74 @@ class Map(Table[K, V], _Accessible, Generic[K, V]):
     undone. Keys are None, bool, int, str, bytes, enumerations, and tuples and unions of those.
     """
 
+    kind = "map"
     _example = "pssmr.Map[str, int]()"
 
     def __init__(self) -> None:
         """A map of a service class."""
 
-    def _access(self, mode: Mode) -> Access:
-        return Access(self, mode)
+
+class Set(_core.Set[K], Stored, Generic[K]):
+    """A replicated set, kept by the core: `members = pssmr.Set[str]()` in the body of a service class.
+
+    Handlers use it as `self.members`, much like a set, with the same differences as `Map` has from a dict: elements are
+    checked against the type, iteration is sorted, and elements are declared like keys, as in
+    `Annotated[str, members.write]`. What can be a key of a map can be an element.
+    """
+
+    kind = "set"
+    _example = "pssmr.Set[str]()"
+
+    def __init__(self) -> None:
+        """A set of a service class."""
+
+    @functools.cached_property
+    def schemas(self) -> tuple[Schema, ...]:
+        """The schema of the elements, and that of nothing."""
+        return (*super().schemas, Schema.scalar("None"))
 
 
-class Resource(_Accessible, Generic[K]):
+class Counter(_core.Counter, Stored):
+    """A replicated number, kept by the core: `hits = pssmr.Counter()` in the body of a service class.
+
+    Commands that only add to it, declared with `commutes=[hits]`, run in parallel; one that reads it, with
+    `reads=[hits]`, waits for those before it. Numbers by key are a `Map[str, int]`, whose `add` does the same.
+    """
+
+    kind = "counter"
+    has_keys = False
+
+    def __init__(self) -> None:
+        """A counter of a service class; it begins at 0."""
+
+    @functools.cached_property
+    def schemas(self) -> tuple[Schema, ...]:
+        """The schema of its one key, and that of the number."""
+        return (Schema.scalar("None"), Schema.scalar("int"))
+
+
+class Queue(_core.Queue[V], Stored, Generic[V]):
+    """A replicated queue, first in, first out, kept by the core: `jobs = pssmr.Queue[str]()` in a service class.
+
+    All that touches it keeps its order, so it is declared as a whole: `writes=[jobs]` to push and to pop,
+    `reads=[jobs]` to look at it. For many queues that commands use in parallel take a `Map` from the queue's name and a
+    number.
+    """
+
+    kind = "queue"
+    has_keys = False
+    _example = "pssmr.Queue[str]()"
+
+    def __init__(self) -> None:
+        """A queue of a service class."""
+
+    @functools.cached_property
+    def schemas(self) -> tuple[Schema, ...]:
+        """The schema of the numbers of its values, and that of the values."""
+        return (Schema.scalar("int"), *_schemas_in_brackets(self, self._example))
+
+
+class Resource(Declarable, Generic[K]):
     """A name space of conflict keys without storage: `books = pssmr.Resource[str]()` in the body of a service class.
 
     For state that the service keeps in attributes of its own. Commands that declare the same key of a resource run in
@@ -120,7 +186,12 @@ class Resource(_Accessible, Generic[K]):
     the state.
     """
 
+    kind = "resource"
     _example = "pssmr.Resource[str]()"
 
-    def _access(self, mode: Mode) -> Access:
-        return Access(self, mode)
+
+def _schemas_in_brackets(declared: object, example: str) -> tuple[Schema, ...]:
+    arguments = get_args(getattr(declared, "__orig_class__", None))
+    if not arguments:
+        raise TypeError(f"its types are missing; write {example}")
+    return tuple(schema_of(argument) for argument in arguments)

@@ -451,11 +451,11 @@ REFUSED: list[tuple[Define, str]] = [
     (bad_value_type, "Bad.accounts: list needs the types of its elements"),
     (one_map_twice, "Bad.same is accounts again; make a map of its own"),
     (reads_no_list, "Bad.act: reads= takes a list; write reads=[accounts]"),
-    (reads_a_string, "Bad.act: reads= takes maps and resources, not 'accounts'"),
+    (reads_a_string, "Bad.act: reads= takes maps, other state and resources, not 'accounts'"),
     (exclusive_and_more, "exclusive=True means everything already; leave one of them out"),
     (
         commute_without_int,
-        "Bad.act: argument 'owner': names.commute: only a map with int values has a commuting change",
+        "Bad.act: argument 'owner': names.commute: only a counter, and a map with int values, have a commuting change",
     ),
     (reserved_name, "Bad.snapshot: the name is reserved; choose another"),
     (

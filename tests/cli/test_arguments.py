@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 
 from pssmr.cli.arguments import Mismatch, parse, parse_arguments, to_text
 from pssmr.errors import ConfigError
+from pssmr.exit_codes import ExitCode
 
 
 class Colour(enum.Enum):
@@ -128,3 +130,9 @@ def test_a_bad_argument_is_refused_by_name() -> None:
 )
 def test_a_result_is_text_or_json(value: Any, text: str) -> None:
     assert to_text(value) == text
+
+
+def test_every_exit_code_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    for code in ExitCode:
+        assert f"| {int(code)} |" in page, code.name

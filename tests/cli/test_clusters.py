@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -28,6 +29,24 @@ def test_init_gives_each_replica_its_host(pssmr: Pssmr, tmp_path: Path) -> None:
     assert pssmr("init", "prod", "-n", 3, "--fault-model", "cft", "--host", "node-{id}.example").returncode == 0
     config = ClusterConfig.load(tmp_path / "prod")
     assert [r.peers for r in config.replicas] == ["node-0.example:7100", "node-1.example:7102", "node-2.example:7104"]
+
+
+def test_init_and_keygen_speak_json(pssmr: Pssmr, tmp_path: Path) -> None:
+    made = json.loads(pssmr("init", "prod", "-n", 6, "--json").stdout)
+    config = ClusterConfig.load(tmp_path / "prod")
+    assert (made["id"], made["faults"], made["quorum"]) == (config.id, 1, config.quorum)
+    assert made["replicas"][5] == {"id": 5, "peers": "127.0.0.1:7110", "clients": "127.0.0.1:7111"}
+    assert "as many as 4" in made["notes"][0]
+    again = pssmr("init", "prod", "--json")
+    assert again.returncode == ExitCode.CONFIG
+    error = json.loads(again.stdout)["error"]
+    assert (error["kind"], error["executed"]) == ("ConfigError", "no")
+    assert "nothing is overwritten" in error["message"]
+
+    key = json.loads(pssmr("keygen", "me.pem", "--json").stdout)
+    assert key["key_file"] == "me.pem"
+    assert json.loads(pssmr("keygen", "--public", "me.pem", "--json").stdout) == key
+    assert json.loads(pssmr("keygen", "--token", "my.token", "--json").stdout) == {"token_file": "my.token"}
 
 
 def test_init_overwrites_nothing(pssmr: Pssmr, tmp_path: Path) -> None:

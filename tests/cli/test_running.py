@@ -137,6 +137,9 @@ def test_up_runs_a_cluster_that_call_and_status_reach_and_leaves_nothing(
     assert refused.returncode == ExitCode.FAILED
     assert "Overdrawn" in refused.stderr
     assert call("executions", 1, 3).stdout == "[1, 1, 0]\n"
+    assert json.loads(call("balance", "bob", "--json").stdout) == {"result": 30}
+    error = json.loads(call("transfer", "ann", "bob", 1000, 3, "--json").stdout)["error"]
+    assert (error["kind"], error["executed"]) == ("Overdrawn", "undone")
 
     shown = pssmr("status", "--cluster", directory)
     assert shown.returncode == 0, shown.stderr
@@ -289,6 +292,13 @@ def test_a_call_with_wrong_input_or_nobody_there_says_what_is_wrong(
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_call_that_nobody_takes_says_in_json_that_it_did_not_happen(pssmr: Pssmr, cluster_directory: Path) -> None:
+    done = pssmr("call", "--cluster", cluster_directory, f"{BANK}:Bank", "balance", "ann", "--timeout", 0.3, "--json")
+    assert done.returncode == ExitCode.UNREACHABLE
+    error = json.loads(done.stdout)["error"]
+    assert (error["kind"], error["executed"]) == ("NoQuorum", "no")
 
 
 def test_status_of_a_cluster_that_does_not_run_shows_everyone_as_unreachable(

@@ -89,7 +89,7 @@ def test_a_service_that_no_other_process_finds_is_refused_with_a_remedy() -> Non
         assert client.call(Hidden.nothing) is None
 
 
-@pytest.mark.parametrize("scheduler", ["sequential", "graph-coarse", "graph-fine", "graph-lock-free"])
+@pytest.mark.parametrize("scheduler", ["sequential", "static", "graph-coarse", "graph-fine", "graph-lock-free"])
 def test_every_scheduler_can_be_chosen(scheduler: str) -> None:
     settings = Settings(scheduler=scheduler, durability="memory")  # type: ignore[arg-type]
     with LocalCluster(Ledger, replicas=1, in_process=True, settings=settings) as cluster, cluster.client() as client:

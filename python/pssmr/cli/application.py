@@ -79,6 +79,7 @@ def common(
 
 @app.command()
 def init(
+    context: typer.Context,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if need be.", show_default=False)],
     replicas: Annotated[int, typer.Option("--replicas", "-n", help="How many replicas.")] = 4,
     fault_model: Model = "bft",
@@ -93,6 +94,7 @@ def init(
             " and over HTTP, from its own machine only, at base + 2n + i."
         ),
     ] = 7100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Makes a cluster: keys and a commented cluster.toml. Nothing is overwritten.
 
@@ -100,16 +102,27 @@ def init(
     """
     from pssmr.cli.clusters import init_cluster
 
-    init_cluster(directory, replicas=replicas, fault_model=fault_model, name=name, host=host, base_port=base_port)
+    context.obj.as_json = as_json
+    init_cluster(
+        directory,
+        replicas=replicas,
+        fault_model=fault_model,
+        name=name,
+        host=host,
+        base_port=base_port,
+        as_json=as_json,
+    )
 
 
 @app.command()
 def keygen(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The private key file.", show_default=False)],
     public: Annotated[bool, typer.Option("--public", help="Make nothing; print the public key of FILE.")] = False,
     token: Annotated[
         bool, typer.Option("--token", help="Make a token instead, for actions on a replica's admin service.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Makes an Ed25519 key for a replica or a client, and prints its public half for cluster.toml.
 
@@ -117,7 +130,8 @@ def keygen(
     """
     from pssmr.cli.clusters import make_key
 
-    make_key(file, public=public, token=token)
+    context.obj.as_json = as_json
+    make_key(file, public=public, token=token, as_json=as_json)
 
 
 @app.command()
@@ -127,6 +141,9 @@ def replica(
     cluster: Cluster,
     replica_id: Annotated[int, typer.Option("--id", min=0, help="Which replica to be.", show_default=False)],
     key: Annotated[Path | None, typer.Option(help="Its private key; keys/replica-ID.pem by default.")] = None,
+    log_format: Annotated[
+        Literal["text", "json"], typer.Option(help="How it logs: for people, or a line of JSON a record.")
+    ] = "text",
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Runs one replica until SIGTERM or Ctrl-C; a second Ctrl-C ends it at once. Logs to standard error.
@@ -136,7 +153,9 @@ def replica(
     from pssmr.cli.replica import run_replica
 
     options: Options = context.obj
-    raise typer.Exit(run_replica(application, cluster, replica_id, key=key, parent=parent, verbose=options.verbose))
+    verbose = options.verbose
+    code = run_replica(application, cluster, replica_id, key=key, parent=parent, verbose=verbose, log_format=log_format)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -179,6 +198,7 @@ def up(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def call(
+    context: typer.Context,
     application: Application,
     command: Annotated[str, typer.Argument(metavar="COMMAND", help="A command or query.", show_default=False)],
     cluster: Cluster,
@@ -194,6 +214,9 @@ def call(
         str | None, typer.Option(help="A client's name or key file; the first whose key is there by default.")
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for a result.")] = 10.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result, or the error and whether it was executed, as JSON.")
+    ] = False,
 ) -> None:
     """Sends one command and prints its result.
 
@@ -201,7 +224,8 @@ def call(
     """
     from pssmr.cli.call import call_command
 
-    call_command(application, command, arguments or [], cluster=cluster, key=key, timeout=timeout)
+    context.obj.as_json = as_json
+    call_command(application, command, arguments or [], cluster=cluster, key=key, timeout=timeout, as_json=as_json)
 
 
 @app.command()
@@ -396,8 +420,52 @@ def doctor(
     raise typer.Exit(examine(cluster, replica_id=replica_id, application=application, as_json=as_json, timeout=timeout))
 
 
+@app.command(name="simulate")
+def simulate_schedulers(
+    against: Annotated[
+        Literal["conflict", "workers", "skew", "wide"], typer.Option(help="What is varied; the rest stays.")
+    ] = "conflict",
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Workers that execute.")] = 8,
+    conflict: Annotated[
+        float, typer.Option(min=0, max=100, help="Of 100 commands so many write one key that these have in common.")
+    ] = 0.0,
+    skew: Annotated[float, typer.Option(min=0, max=10, help="The exponent of the Zipf distribution of keys.")] = 0.0,
+    wide: Annotated[float, typer.Option(min=0, max=100, help="Of 100 commands so many touch all keys.")] = 0.0,
+    writes: Annotated[float, typer.Option(min=0, max=100, help="Of 100 commands so many write; others read.")] = 100.0,
+    keys: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many keys there are.")] = 100_000,
+    keys_each: Annotated[int, typer.Option(min=1, max=100, help="How many keys a command draws.")] = 1,
+    commands: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many commands.")] = 20_000,
+    window: Annotated[int, typer.Option(min=1, max=1_000_000, help="Most commands that are pending.")] = 1024,
+    seed: Annotated[int, typer.Option(min=0, help="For the random numbers.")] = 0,
+    schedulers: Annotated[
+        list[str] | None, typer.Option("--scheduler", help="Compare these; by default all kinds.", show_default=False)
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw the curves.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compares schedulers in virtual time: how many workers each one keeps busy, beside what no scheduler exceeds.
+
+    Nothing is executed and nothing is measured: it shows how much of a load's parallelism a scheduler leaves, for any
+    number of workers, on any machine. What scheduling costs is not in it.
+
+    Example: [bold]pssmr simulate --against conflict --workers 16 --picture conflict.svg[/bold]
+    """
+    from pssmr.cli.simulate import run_simulation
+    from pssmr.planning.simulation import Load
+
+    load = Load(workers, conflict, skew, wide, writes, keys, keys_each, commands, window, seed)
+    chosen = schedulers or ["sequential", "keyed", "graph-lock-free", "early", "static"]
+    run_simulation(load, against, chosen, as_json=as_json, picture=picture)
+
+
 @app.command()
 def bench(
+    what: Annotated[
+        Literal["cluster", "schedulers"],
+        typer.Argument(help="A cluster, or the schedulers in one process, for which --json is the only option."),
+    ] = "cluster",
     replicas: Annotated[int, typer.Option("--replicas", "-n", help="How many replicas.")] = 4,
     fault_model: Model = "bft",
     service: Annotated[
@@ -420,10 +488,17 @@ def bench(
     ] = 0.0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
 ) -> None:
-    """Measures a cluster on this machine: operations a second, latency, and CPU time.
+    """Measures a cluster on this machine: operations a second, latency, and CPU time. Or all schedulers in one process.
 
     Example: [bold]pssmr bench --service native --in-flight 1[/bold]
+
+    Example: [bold]pssmr bench schedulers[/bold]
     """
+    if what == "schedulers":
+        from pssmr.bench.schedulers import run_and_print_schedulers
+
+        run_and_print_schedulers(json_file)
+        return
     from pssmr.bench import Plan, run_and_print
 
     plan = Plan(

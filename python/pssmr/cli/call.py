@@ -16,7 +16,14 @@ from pssmr.signatures import commands_of, parameters_of
 
 
 def call_command(
-    application: str, command: str, texts: Sequence[str], *, cluster: Path, key: str | None, timeout: float
+    application: str,
+    command: str,
+    texts: Sequence[str],
+    *,
+    cluster: Path,
+    key: str | None,
+    timeout: float,
+    as_json: bool,
 ) -> None:
     """Sends one command of a service, and prints its result."""
     service_class = load_service_class(application)
@@ -31,4 +38,5 @@ def call_command(
     arguments = parse_arguments(command, parameters, hints, texts)
     config = ClusterConfig.load(cluster)
     with Client(config, key=key, timeout=timeout) as client:
-        results.print(to_text(client.call(commands[command], *arguments)))
+        result = client.call(commands[command], *arguments)
+    results.print(to_text({"result": result}) if as_json else to_text(result))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pssmr.cli.output import messages, results
@@ -12,7 +13,14 @@ from pssmr.config import FaultModel
 
 
 def init_cluster(
-    directory: Path, *, replicas: int, fault_model: FaultModel, name: str, host: str, base_port: int
+    directory: Path,
+    *,
+    replicas: int,
+    fault_model: FaultModel,
+    name: str,
+    host: str,
+    base_port: int,
+    as_json: bool,
 ) -> None:
     """Makes a cluster, and says what to do next."""
     check_integer(base_port, "--base-port", 1, 65_536 - 3 * max(1, replicas))
@@ -28,6 +36,19 @@ def init_cluster(
     config = create_cluster(
         directory, name=name, replicas=replicas, fault_model=fault_model, address=address, admin=admin_address
     )
+    if as_json:
+        made = {
+            "directory": str(directory),
+            "name": config.name,
+            "id": config.id,
+            "fault_model": config.fault_model,
+            "replicas": [{"id": each.id, "peers": each.peers, "clients": each.clients} for each in config.replicas],
+            "faults": config.faults,
+            "quorum": config.quorum,
+            "notes": list(config.notes),
+        }
+        results.print(json.dumps(made, indent=2))
+        return
     results.print(f"{directory}: {replicas} replicas, {fault_model}, survive {config.faults} faulty")
     for note in config.notes:
         messages.print(f"note: {note}")
@@ -38,10 +59,14 @@ def init_cluster(
     )
 
 
-def make_key(file: Path, *, public: bool, token: bool) -> None:
+def make_key(file: Path, *, public: bool, token: bool, as_json: bool) -> None:
     """Makes a key, or reads one, and prints its public half; or makes a token."""
     if token:
         generate_token(file)
-        messages.print(f"{file}: a token, which only its owner can read", markup=False)
+        if as_json:
+            results.print(json.dumps({"token_file": str(file)}))
+        else:
+            messages.print(f"{file}: a token, which only its owner can read", markup=False)
         return
-    results.print(public_key(file) if public else generate_key(file))
+    key = public_key(file) if public else generate_key(file)
+    results.print(json.dumps({"key_file": str(file), "public_key": key}) if as_json else key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ class Options:
     """What holds for all commands."""
 
     verbose: bool = False
+    as_json: bool = False
+    """Whether errors are printed as JSON, too, where results go."""
 
 
 def interruptible() -> None:
@@ -45,8 +48,22 @@ def exit_code_of(error: BaseException) -> ExitCode:
             return ExitCode.FAILED
 
 
+def executed(error: BaseException) -> str:
+    """Whether a command that ended with this error was executed: `no`, `undone`, or `unknown`."""
+    match error:
+        case errors.ApplicationError() | errors.HandlerFailed():
+            return "undone"
+        case errors.CommandError() | errors.Unavailable() | errors.ConfigError():
+            return "no"
+        case _:
+            return "unknown"
+
+
 def report(error: Exception, options: Options) -> ExitCode:
     """Says an error in one line, with `--verbose` also where it came from, and returns the exit code for it."""
+    if options.as_json:
+        said = {"kind": type(error).__name__, "message": str(error), "executed": executed(error)}
+        results.print(json.dumps({"error": said}, ensure_ascii=False))
     if options.verbose:
         from rich.traceback import Traceback
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Literal
 
 from pssmr.cli.output import messages
 from pssmr.cli.services import new_service
@@ -15,22 +16,29 @@ from pssmr.cluster_parent import end_with_parent
 from pssmr.cluster_processes import READY
 from pssmr.config import ClusterConfig
 from pssmr.exit_codes import ExitCode
+from pssmr.logs import JsonFormatter
 from pssmr.replica import Replica
 
 _log = logging.getLogger("pssmr")
 
 
 def run_replica(
-    application: str, cluster: Path, replica_id: int, *, key: Path | None, parent: int | None, verbose: bool
+    application: str,
+    cluster: Path,
+    replica_id: int,
+    *,
+    key: Path | None,
+    parent: int | None,
+    verbose: bool,
+    log_format: Literal["text", "json"] = "text",
 ) -> ExitCode:
     """Runs a replica until SIGTERM, SIGINT, or the end of the parent."""
     if parent is not None:
         end_with_parent(parent)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(message)s",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    text = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s")
+    handler.setFormatter(JsonFormatter(replica_id) if log_format == "json" else text)
+    logging.basicConfig(handlers=[handler], level=logging.DEBUG if verbose else logging.INFO)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     config = ClusterConfig.load(cluster)
     replica = Replica(new_service(application), config, id=replica_id, key=key)

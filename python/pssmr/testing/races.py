@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pssmr.service import Command, Service
-from pssmr.state import Map
+from pssmr.state import Stored
 
 
 @dataclass
@@ -70,7 +70,7 @@ def race(
 
 
 def _is_own(name: str, value: object) -> bool:
-    return name != "_instance" and not isinstance(value, Map)
+    return name != "_instance" and not isinstance(value, Stored)
 
 
 def _commuting(command: Command[..., Any]) -> set[int]:

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::footprint::{Footprint, KeyHash, Mode, TableId};
 use crate::messagepack::{self, Reader, Token};
-use crate::table::{TableSnapshot, Tables};
+use crate::table::{Entry, TableSnapshot, Tables};
 
 /// Why an access was denied. It has changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -184,6 +184,24 @@ impl Access {
     pub fn len(&self, table: TableId) -> Result<usize, AccessError> {
         self.whole(table, Mode::Read)?;
         Ok(self.tables.len(table))
+    }
+
+    /// The least key of a table, and its value. Needs read on the whole table.
+    ///
+    /// # Errors
+    /// [`AccessError::UndeclaredTable`].
+    pub fn first(&self, table: TableId) -> Result<Option<Entry>, AccessError> {
+        self.whole(table, Mode::Read)?;
+        Ok(self.tables.first(table))
+    }
+
+    /// The greatest key of a table, and its value. Needs read on the whole table.
+    ///
+    /// # Errors
+    /// [`AccessError::UndeclaredTable`].
+    pub fn last(&self, table: TableId) -> Result<Option<Entry>, AccessError> {
+        self.whole(table, Mode::Read)?;
+        Ok(self.tables.last(table))
     }
 
     /// The table as it is now, to iterate over. Needs read on the whole table.

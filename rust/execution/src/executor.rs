@@ -141,7 +141,7 @@ impl Executor {
     }
 
     /// Changes the number of workers, while they work. One that is too many ends after its run; this does not wait for
-    /// it. The lanes of an early scheduler stay as they are: no more commands run at once than there are lanes. After
+    /// it. The lanes of `early` and `static` stay as they are: no more commands run at once than there are lanes. After
     /// the end it does nothing.
     ///
     /// # Errors

@@ -114,8 +114,13 @@ impl Claim {
         self.mode
     }
 
+    /// What it is on; claims are sorted by this.
+    fn place(&self) -> (TableId, bool, u64) {
+        (self.table, self.is_key, self.hash)
+    }
+
     fn same_target(&self, other: &Self) -> bool {
-        (self.table, self.is_key, self.hash) == (other.table, other.is_key, other.hash)
+        self.place() == other.place()
     }
 
     fn overlaps(&self, other: &Self) -> bool {
@@ -190,8 +195,23 @@ impl Footprint {
 
     /// Whether a command with this footprint may touch this key in this mode.
     pub fn allows_key(&self, table: TableId, hash: KeyHash, mode: Mode) -> bool {
+        if self.claims.len() > INLINE_CLAIMS {
+            return self.allows_one_of_many(table, hash, mode);
+        }
         let target = Claim::key(table, hash, mode);
         self.allows(mode, |claim| claim.overlaps(&target))
+    }
+
+    /// The same by binary search, for footprints of commands that are executed together.
+    fn allows_one_of_many(&self, table: TableId, hash: KeyHash, mode: Mode) -> bool {
+        let permits = |target: Claim| {
+            let found = self.claims.binary_search_by(|claim| claim.place().cmp(&target.place()));
+            found.is_ok_and(|at| self.claims[at].mode == mode || self.claims[at].mode == Mode::Write)
+        };
+        self.scope == Scope::Exclusive
+            || (self.scope == Scope::ReadAll && mode == Mode::Read)
+            || permits(Claim::key(table, hash, mode))
+            || permits(Claim::table(table, mode))
     }
 
     /// Whether a command with this footprint may touch the whole table in this mode.

@@ -44,6 +44,13 @@ impl Histogram {
         self.add(duration.as_nanos() as u64);
     }
 
+    /// Adds a duration so many times.
+    pub fn add_durations(&self, each: Duration, count: u64) {
+        let value = each.as_nanos() as u64;
+        self.buckets[bucket_of(value)].fetch_add(count, Ordering::Relaxed);
+        self.sum.fetch_add(value * count, Ordering::Relaxed);
+    }
+
     /// What was added so far.
     pub fn read(&self) -> HistogramReading {
         let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));

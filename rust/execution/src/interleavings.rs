@@ -199,6 +199,11 @@ fn every_command_is_executed_by_class() {
     all_are_executed(2, SchedulerConfig::Early { mapping: None });
 }
 
+#[test]
+fn every_command_is_executed_by_the_lanes_of_its_keys() {
+    all_are_executed(2, SchedulerConfig::Static { lanes: Some(3) });
+}
+
 fn graph(variant: GraphVariant, window: usize) -> SchedulerConfig {
     SchedulerConfig::Graph { variant, window, conflicts: Conflicts::default() }
 }

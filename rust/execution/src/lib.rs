@@ -16,6 +16,7 @@ pub mod extract;
 pub mod footprint;
 pub mod histogram;
 mod inbox;
+pub mod independent;
 #[cfg(test)]
 mod interleavings;
 pub mod key;
@@ -28,6 +29,7 @@ pub mod services;
 pub mod snapshot;
 mod sync;
 pub mod table;
+pub mod virtual_time;
 pub mod worker;
 
 pub use access::{Access, AccessError};
@@ -36,6 +38,7 @@ pub use executor::{Executor, ExecutorConfig, ExecutorStats, Pending};
 pub use extract::{CommandTable, Refusal, arguments_of, payload};
 pub use footprint::{Claim, Footprint, FootprintBuilder, KeyHash, Mode, Scope, TableId};
 pub use histogram::{Histogram, HistogramReading};
+pub use independent::Independent;
 pub use reply::Reply;
 pub use scheduler::{Scheduler, SchedulerConfig, UnknownScheduler};
 pub use service::{

@@ -9,7 +9,9 @@
 mod early;
 mod graph;
 mod keyed;
+mod lanes;
 mod sequential;
+mod static_lanes;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ pub use early::{Class, Early, Mapping, MappingError, Partitioning, Synchronisati
 pub use graph::{ConflictGraph, Conflicts, Graph, GraphVariant, WINDOW_MAX};
 pub use keyed::Keyed;
 pub use sequential::Sequential;
+pub use static_lanes::{LANES_MAX, LaneSet, Static, lane_of, lanes_of};
 
 /// Names a command between its submission and its completion. The driver chooses it: a small number, which it may use
 /// again once the command is complete.
@@ -144,6 +147,11 @@ pub enum SchedulerConfig {
         /// The classes and their lanes; by default [`Mapping::by_key`], with a lane for each worker.
         mapping: Option<Arc<Mapping>>,
     },
+    /// Lanes by key.
+    Static {
+        /// The number of lanes: 1 to [`LANES_MAX`]; by default one for each worker there is at the start.
+        lanes: Option<usize>,
+    },
 }
 
 /// The window of a graph if nothing else is said: that of the papers.
@@ -157,7 +165,8 @@ impl Default for SchedulerConfig {
 
 impl SchedulerConfig {
     /// The names that [`SchedulerConfig::from_str`] knows.
-    pub const NAMES: [&str; 6] = ["keyed", "sequential", "graph-coarse", "graph-fine", "graph-lock-free", "early"];
+    pub const NAMES: [&str; 7] =
+        ["keyed", "sequential", "graph-coarse", "graph-fine", "graph-lock-free", "early", "static"];
 
     /// Its name in [`SchedulerConfig::NAMES`].
     pub fn name(&self) -> &'static str {
@@ -168,6 +177,7 @@ impl SchedulerConfig {
             Self::Graph { variant: GraphVariant::Fine, .. } => "graph-fine",
             Self::Graph { variant: GraphVariant::LockFree, .. } => "graph-lock-free",
             Self::Early { .. } => "early",
+            Self::Static { .. } => "static",
         }
     }
 
@@ -179,7 +189,8 @@ impl SchedulerConfig {
     /// The scheduler, for `workers` workers. `secret` is that of [`Keyed::new`].
     ///
     /// # Panics
-    /// If the number of entries is not a power of two, or is above 2³¹; if the window is not in its range.
+    /// If the number of entries is not a power of two, or is above 2³¹; if the window or the lanes are not in their
+    /// range.
     pub fn build(&self, workers: usize, secret: u64) -> Box<dyn Scheduler> {
         match self {
             Self::Sequential => Box::new(Sequential::new()),
@@ -189,6 +200,7 @@ impl SchedulerConfig {
                 let mapping = mapping.clone().unwrap_or_else(|| Arc::new(Mapping::by_key(workers)));
                 Box::new(Early::new(mapping, workers))
             }
+            Self::Static { lanes } => Box::new(Static::new(lanes.unwrap_or(workers).min(LANES_MAX), workers)),
         }
     }
 }
@@ -210,6 +222,7 @@ impl FromStr for SchedulerConfig {
             "graph-fine" => Self::graph(GraphVariant::Fine),
             "graph-lock-free" => Self::graph(GraphVariant::LockFree),
             "early" => Self::Early { mapping: None },
+            "static" => Self::Static { lanes: None },
             other => return Err(UnknownScheduler(other.to_owned())),
         })
     }

@@ -25,6 +25,9 @@ pub use encoding::TablesSnapshot;
 /// The number of shards of a table, a power of two.
 const SHARDS: usize = 32;
 
+/// A key and its value.
+pub type Entry = (Arc<[u8]>, Bytes);
+
 type Shard = OrdMap<Arc<[u8]>, Bytes>;
 
 /// One table. Its users see to it that commands that conflict don't meet here: each call is atomic by itself, no more.
@@ -103,6 +106,18 @@ impl Tables {
     /// Returns the previous value.
     pub(crate) fn remove(&self, table: TableId, hash: KeyHash, key: &[u8]) -> Option<Bytes> {
         self.tables[table.index()].shard(hash).write().remove(key)
+    }
+
+    /// The least key, and its value.
+    pub(crate) fn first(&self, table: TableId) -> Option<Entry> {
+        let firsts = self.tables[table.index()].shards.iter().filter_map(|shard| shard.read().get_min().cloned());
+        firsts.min_by(|a, b| a.0.cmp(&b.0))
+    }
+
+    /// The greatest key, and its value.
+    pub(crate) fn last(&self, table: TableId) -> Option<Entry> {
+        let lasts = self.tables[table.index()].shards.iter().filter_map(|shard| shard.read().get_max().cloned());
+        lasts.max_by(|a, b| a.0.cmp(&b.0))
     }
 
     /// Replaces a value by a function of it, in one step.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use pssmr_execution::scheduler::{
-    Class, Conflicts, Early, Graph, GraphVariant, Keyed, Mapping, Partitioning, Scheduler, Sequential, Synchronisation,
+    Class, Conflicts, Early, Graph, GraphVariant, Keyed, Mapping, Partitioning, Scheduler, Sequential, Static,
+    Synchronisation,
 };
 use pssmr_execution::{Footprint, FootprintBuilder, Mode, TableId};
 
@@ -150,6 +151,15 @@ proptest! {
         }
     }
 
+    #[test]
+    fn static_lanes_equal_sequential_execution(
+        footprints in prop::collection::vec(any_footprint(), 0..80),
+        conditions in conditions(),
+        lanes in 1..=12usize,
+    ) {
+        check(&footprints, &mut Static::new(lanes, conditions.workers), conditions);
+    }
+
     /// With a predicate of the application's own, the graph orders what that says.
     #[test]
     fn graphs_take_any_predicate(
@@ -204,7 +214,8 @@ proptest! {
         let mut keyed = Keyed::new(1 << 16, conditions.workers, SECRET);
         let mut graph = graph(variant, conditions);
         let mut early = Early::new(Arc::new(readers_and_writers(3, lanes, conditions.seed)), conditions.workers);
-        for scheduler in [&mut keyed as &mut dyn Scheduler, &mut graph, &mut early] {
+        let mut by_key = Static::new(lanes, conditions.workers);
+        for scheduler in [&mut keyed as &mut dyn Scheduler, &mut graph, &mut early, &mut by_key] {
             let mut stuck = false;
             run(&footprints, scheduler, conditions, &mut |waiting, pending| {
                 stuck |= !pending.is_empty() && waiting.len() == pending.len();

@@ -47,6 +47,13 @@ pub(crate) struct Stopwatch<'a> {
 }
 
 impl Stopwatch<'_> {
+    /// So many commands of this handler have ended, which were executed together; the next one begins.
+    pub(crate) fn executed_together(&mut self, handler: u32, count: usize) {
+        let now = Instant::now();
+        self.meters.durations[handler as usize].add_durations((now - self.last) / count as u32, count as u64);
+        self.last = now;
+    }
+
     /// A command of this handler has ended; the next one begins.
     pub(crate) fn executed(&mut self, handler: u32) {
         let now = Instant::now();

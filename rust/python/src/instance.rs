@@ -15,6 +15,7 @@ use crate::interface::{Interface, arguments_of};
 use crate::method::{ArgumentsError, Method};
 use crate::running::{self, Scope};
 use crate::state::State;
+use crate::vectorized::{self, Columns};
 
 /// What the core keeps for one service object.
 #[pyclass(frozen, module = "pssmr._core")]
@@ -45,6 +46,10 @@ impl Instance {
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        if running::is_running(&self.state) && method.vectorized {
+            let payload = method.payload(args, kwargs)?;
+            return call_vectorized(py, method, service, arguments_of(&payload));
+        }
         if running::is_running(&self.state) {
             let mut positional = vec![service];
             if method.context {
@@ -94,24 +99,45 @@ impl Instance {
             errors::refused(py, refusal.code(), format!("{}: {refusal}", method.name))
         };
         let handler = &interface.handlers[extraction.map_err(refused)?.handler as usize];
-        let arguments = method.decode_arguments(py, arguments_of(&payload)).map_err(|error| match error {
-            ArgumentsError::Mismatch(text) => errors::argument_error(py, format!("{}: {text}", method.name)),
-            ArgumentsError::Raised(error) => error,
-        })?;
         let position = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         let access = Access::new(self.state.tables.clone());
         let scope = Scope::enter(access, &builder.build(), handler.name.clone(), Facts::local(position, now));
-        let result = method.run(py, &self.state, service, arguments).and_then(|result| {
-            let whole = format!("{}: the result", method.name);
-            let reply = method.encode_result(&result).map_err(|error| error.raise(PyTypeError::new_err, &whole))?;
-            method.decode_result(py, &reply[1..])
-        });
+        let result = if method.vectorized {
+            call_vectorized(py, method, service, arguments_of(&payload))
+        } else {
+            let arguments = method.decode_arguments(py, arguments_of(&payload)).map_err(|e| misfit(py, method, e))?;
+            method.run(py, &self.state, service, arguments).and_then(|result| {
+                let whole = format!("{}: the result", method.name);
+                let reply = method.encode_result(&result).map_err(|error| error.raise(PyTypeError::new_err, &whole))?;
+                method.decode_result(py, &reply[1..])
+            })
+        };
         if result.is_ok() {
             scope.commit()
         } else {
             scope.rollback()
         };
         result
+    }
+}
+
+/// Calls a vectorised handler with one command, as the one that runs on this thread.
+fn call_vectorized<'py>(
+    py: Python<'py>,
+    method: &Method,
+    service: Bound<'py, PyAny>,
+    arguments: &[u8],
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut columns = Columns::new(method, 1);
+    columns.push(py, method, arguments).map_err(|error| misfit(py, method, error))?;
+    let replies = vectorized::call(py, method, service, &columns)?;
+    method.decode_result(py, &replies[0][1..])
+}
+
+fn misfit(py: Python<'_>, method: &Method, error: ArgumentsError) -> PyErr {
+    match error {
+        ArgumentsError::Mismatch(text) => errors::argument_error(py, format!("{}: {text}", method.name)),
+        ArgumentsError::Raised(error) => error,
     }
 }

@@ -9,6 +9,7 @@ mod client;
 mod codec;
 mod completions;
 mod context;
+mod counter;
 mod errors;
 mod executor;
 mod failure;
@@ -20,16 +21,21 @@ mod logs;
 mod method;
 mod native;
 mod own_state;
+mod place;
 mod plan;
 mod process;
+mod queue;
 mod replica;
 mod running;
 mod service;
+mod set;
 mod signal;
+mod simulation;
 mod state;
 mod stepper;
 mod table;
 mod table_iterator;
+mod vectorized;
 
 use pyo3::prelude::*;
 
@@ -42,6 +48,8 @@ mod _core {
     use super::codec::Schema;
     #[pymodule_export]
     use super::context::Context;
+    #[pymodule_export]
+    use super::counter::Counter;
     #[pymodule_export]
     use super::executor::Executor;
     #[pymodule_export]
@@ -57,7 +65,13 @@ mod _core {
     #[pymodule_export]
     use super::native::NativeService;
     #[pymodule_export]
+    use super::queue::Queue;
+    #[pymodule_export]
     use super::replica::{ReplicaCore, status_schema};
+    #[pymodule_export]
+    use super::set::Set;
+    #[pymodule_export]
+    use super::simulation::simulate;
     #[pymodule_export]
     use super::stepper::Stepper;
     #[pymodule_export]

@@ -2,7 +2,7 @@
 //! so that no other thread needs the interpreter to log.
 
 use std::collections::VecDeque;
-use std::fmt::{Debug, Write as _};
+use std::fmt::Debug;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -23,8 +23,8 @@ const TARGET_PREFIX: &str = "pssmr";
 
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
-/// A record for Python: level, logger, text.
-type Line = (u8, String, String);
+/// A record for Python: level, logger, message, and its other fields.
+type Line = (u8, String, String, Vec<(&'static str, String)>);
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -78,7 +78,7 @@ fn level() -> LevelFilter {
     LEVELS[LEVEL.load(Relaxed)]
 }
 
-/// Waits for records, and returns them: level, logger, text. None after the end.
+/// Waits for records, and returns them: level, logger, message, and its other fields by name. None after the end.
 #[pyfunction]
 pub(crate) fn next_logs(py: Python<'_>) -> Option<Vec<Line>> {
     let queue = QUEUE.get()?;
@@ -93,7 +93,8 @@ pub(crate) fn next_logs(py: Python<'_>) -> Option<Vec<Line>> {
         let mut lines: Vec<_> = waiting.kept.drain(..).collect();
         let dropped = std::mem::take(&mut waiting.dropped);
         if dropped > 0 {
-            lines.push((30, "pssmr".to_owned(), format!("{dropped} records were dropped: too many at once")));
+            let message = "records were dropped: too many at once".to_owned();
+            lines.push((30, "pssmr".to_owned(), message, vec![("count", dropped.to_string())]));
         }
         Some(lines)
     })
@@ -129,7 +130,7 @@ impl Subscriber for Forwarder {
         let target = metadata.target().split("::").next().unwrap_or_default().replace('_', ".");
         let mut waiting = queue.waiting.lock();
         if waiting.kept.len() < RECORDS_MAX {
-            waiting.kept.push_back((level_of(*metadata.level()), target, text.message + &text.fields));
+            waiting.kept.push_back((level_of(*metadata.level()), target, text.message, text.fields));
             queue.changed.notify_one();
         } else {
             waiting.dropped += 1;
@@ -160,16 +161,25 @@ fn level_of(level: Level) -> u8 {
 #[derive(Default)]
 struct Text {
     message: String,
-    fields: String,
+    fields: Vec<(&'static str, String)>,
 }
 
 impl Visit for Text {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value.to_owned());
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        let written = if field.name() == "message" {
-            write!(self.message, "{value:?}")
+        self.put(field, format!("{value:?}"));
+    }
+}
+
+impl Text {
+    fn put(&mut self, field: &Field, value: String) {
+        if field.name() == "message" {
+            self.message = value;
         } else {
-            write!(self.fields, " {}={value:?}", field.name())
-        };
-        written.expect("writing to a string");
+            self.fields.push((field.name(), value));
+        }
     }
 }

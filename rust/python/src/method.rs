@@ -21,20 +21,22 @@ pub(crate) struct Method {
     pub(crate) query: bool,
     /// Whether the function takes a context as its first argument.
     pub(crate) context: bool,
+    /// Whether the function takes many commands at once: an array for each parameter.
+    pub(crate) vectorized: bool,
     pub(crate) function: Py<PyAny>,
-    parameters: Vec<Parameter>,
+    pub(crate) parameters: Vec<Parameter>,
     /// How many of the parameters can be given by position.
     positional: usize,
-    result: Schema,
+    pub(crate) result: Schema,
 }
 
 #[derive(Debug)]
-struct Parameter {
-    name: String,
+pub(crate) struct Parameter {
+    pub(crate) name: String,
     keyword: Py<PyString>,
-    schema: Schema,
+    pub(crate) schema: Schema,
     /// The encoding of the default.
-    default: Option<Bytes>,
+    pub(crate) default: Option<Bytes>,
 }
 
 /// A parameter as Python gives it: name, type, default in a tuple of one, whether it is keyword-only.
@@ -49,6 +51,7 @@ pub(crate) struct Arguments<'py> {
 #[pymethods]
 impl Method {
     #[new]
+    #[pyo3(signature = (name, function, query, context, parameters, result, vectorized=false))]
     fn new(
         name: String,
         function: Py<PyAny>,
@@ -56,6 +59,7 @@ impl Method {
         context: bool,
         parameters: Vec<ParameterSpec<'_>>,
         result: &Schema,
+        vectorized: bool,
     ) -> PyResult<Self> {
         let positional = parameters.iter().take_while(|(_, _, _, keyword_only)| !keyword_only).count();
         let mut compiled = Vec::with_capacity(parameters.len());
@@ -72,7 +76,16 @@ impl Method {
             let (name, schema) = (keyword.to_string(), schema.clone());
             compiled.push(Parameter { name, keyword: keyword.unbind(), schema, default });
         }
-        Ok(Self { name, query, context, function, parameters: compiled, positional, result: result.clone() })
+        Ok(Self {
+            name,
+            query,
+            context,
+            vectorized,
+            function,
+            parameters: compiled,
+            positional,
+            result: result.clone(),
+        })
     }
 
     /// The command's name.
@@ -283,7 +296,7 @@ pub(crate) enum ArgumentsError {
 }
 
 impl ArgumentsError {
-    fn of(error: CodecError, whole: &str) -> Self {
+    pub(crate) fn of(error: CodecError, whole: &str) -> Self {
         match error {
             CodecError::Mismatch(mismatch) => Self::Mismatch(mismatch.describe(whole)),
             CodecError::Raised(error) => Self::Raised(error),

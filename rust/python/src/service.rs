@@ -1,12 +1,12 @@
 //! A Python service as the executor sees it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::Read;
 use std::time::Instant;
 
 use bytes::Bytes;
 use pssmr_execution::{
-    Access, Extraction, FootprintBuilder, Refusal, RestoreError, Service, ServiceReading, SnapshotError,
+    Access, Extraction, FootprintBuilder, Independent, Refusal, RestoreError, Service, ServiceReading, SnapshotError,
     SnapshotSource, Task, Worker, WorkerId, reply,
 };
 use pssmr_types::Digest;
@@ -24,6 +24,7 @@ use crate::interface::{Handler, Interface, arguments_of};
 use crate::method::ArgumentsError;
 use crate::own_state::OwnState;
 use crate::running::Scope;
+use crate::vectorized::{self, Columns};
 
 /// A Python service, executed by worker threads that keep their thread state for life and attach once for a whole run
 /// of commands.
@@ -39,6 +40,7 @@ pub(crate) struct PythonService {
 thread_local! {
     /// A worker's access to the tables, from one command to the next.
     static ACCESS: Cell<Option<Access>> = const { Cell::new(None) };
+    static INDEPENDENT: RefCell<Independent> = RefCell::default();
 }
 
 /// What became of a command.
@@ -47,6 +49,14 @@ enum Ended {
     Well(Bytes),
     /// Its writes are undone.
     Badly(Bytes),
+}
+
+impl Ended {
+    fn reply(self) -> Bytes {
+        match self {
+            Self::Well(reply) | Self::Badly(reply) => reply,
+        }
+    }
 }
 
 impl PythonService {
@@ -76,13 +86,62 @@ impl PythonService {
         self.instance.get().interface.get()
     }
 
+    /// This thread's access to the tables.
+    fn access(&self) -> Access {
+        let tables = &self.instance.get().state.tables;
+        let access = ACCESS.take().filter(|access| std::sync::Arc::ptr_eq(access.tables(), tables));
+        access.unwrap_or_else(|| Access::new(tables.clone()))
+    }
+
+    /// Executes commands of one vectorised handler that are independent of each other, in one call. If that fails, each
+    /// is executed alone, so that each has the outcome that it would have had alone.
+    fn execute_together(&self, py: Python<'_>, tasks: &mut [Task]) {
+        let Some(first) = tasks.first() else { return };
+        let handler = &self.interface().handlers[first.handler as usize];
+        let method = handler.method.get();
+        let facts = Facts::of(&first.command);
+        let mut columns = Columns::new(method, tasks.len());
+        let mut footprint = FootprintBuilder::new();
+        let mut called = Vec::with_capacity(tasks.len());
+        for (place, task) in tasks.iter_mut().enumerate() {
+            match columns.push(py, method, arguments_of(&task.command.payload)) {
+                Ok(()) => {
+                    footprint.include(&task.footprint);
+                    called.push(place);
+                }
+                Err(ArgumentsError::Mismatch(text)) => task.reply = reply::refused(&Refusal::Argument(text)),
+                Err(ArgumentsError::Raised(error)) => task.reply = self.failed(py, handler, error).reply(),
+            }
+        }
+        if called.is_empty() {
+            return;
+        }
+        let scope = Scope::enter(self.access(), &footprint.build(), handler.name.clone(), facts);
+        let access = match vectorized::call(py, method, self.object.bind(py).clone(), &columns) {
+            Ok(replies) => {
+                for (place, reply) in called.into_iter().zip(replies) {
+                    tasks[place].reply = reply;
+                }
+                scope.commit()
+            }
+            Err(error) if called.len() == 1 => {
+                tasks[called[0]].reply = self.failed(py, handler, error).reply();
+                scope.rollback()
+            }
+            Err(error) => {
+                if errors::is_fatal(py, &error) {
+                    failure::log(py, &format!("{}.{}", self.interface().name, handler.name), error);
+                }
+                ACCESS.set(Some(scope.rollback()));
+                return called.into_iter().for_each(|place| self.execute_together(py, &mut tasks[place..=place]));
+            }
+        };
+        ACCESS.set(Some(access));
+    }
+
     fn execute_one(&self, py: Python<'_>, task: &mut Task) {
-        let interface = self.interface();
-        let handler = &interface.handlers[task.handler as usize];
-        let instance = self.instance.get();
-        let access = ACCESS.take().filter(|access| std::sync::Arc::ptr_eq(access.tables(), &instance.state.tables));
-        let access = access.unwrap_or_else(|| Access::new(instance.state.tables.clone()));
-        let scope = Scope::enter(access, &task.footprint, handler.name.clone(), Facts::of(&task.command));
+        let handler = &self.interface().handlers[task.handler as usize];
+        let scope = Scope::enter(self.access(), &task.footprint, handler.name.clone(), Facts::of(&task.command));
         let ended = self.run(py, handler, arguments_of(&task.command.payload));
         let (reply, access) = match ended {
             Ended::Well(reply) => (reply, scope.commit()),
@@ -156,9 +215,21 @@ impl Service for PythonService {
     fn execute(&self, _: WorkerId, run: &mut [Task]) {
         Python::attach(|py| {
             let mut stopwatch = self.meters.stopwatch();
-            for task in run {
-                self.execute_one(py, task);
-                stopwatch.executed(task.handler);
+            let mut rest = run;
+            while let Some(first) = rest.first() {
+                let handler = first.handler;
+                if self.interface().handlers[handler as usize].method.get().vectorized {
+                    let count = INDEPENDENT.with_borrow_mut(|independent| independent.prefix(rest));
+                    let (together, later) = rest.split_at_mut(count);
+                    self.execute_together(py, together);
+                    stopwatch.executed_together(handler, count);
+                    rest = later;
+                } else {
+                    let (task, later) = rest.split_first_mut().expect("there is a first one");
+                    self.execute_one(py, task);
+                    stopwatch.executed(handler);
+                    rest = later;
+                }
             }
         });
     }

@@ -1,19 +1,14 @@
 //! `_core.Table`: a table of the state, as handlers use it. `pssmr.Map` is its subclass in Python.
 
-use std::sync::Arc;
+use std::ops::Bound as End;
 
-use bytes::Bytes;
-use pssmr_execution::key;
-use pssmr_execution::{Access, AccessError, Mode, TableId};
-use pyo3::exceptions::{PyKeyError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyTuple, PyType};
 
-use crate::codec::{self, Schema, Type};
-use crate::errors;
+use crate::codec::Type;
 use crate::instance::Instance;
-use crate::running::{Denied, with_access};
-use crate::state::State;
+use crate::place::Place;
 use crate::table_iterator::{Part, TableIterator};
 
 /// A table of a service's state: maps keys to values.
@@ -23,32 +18,13 @@ use crate::table_iterator::{Part, TableIterator};
 #[derive(Debug)]
 pub(crate) struct Table(Option<Place>);
 
-/// Where a table's entries are, and of which types.
-#[derive(Debug)]
-struct Place {
-    state: Arc<State>,
-    id: TableId,
-    key: Schema,
-    value: Schema,
-}
-
-/// A key in both its forms.
-struct Key<'a, 'py> {
-    object: &'a Bound<'py, PyAny>,
-    bytes: Vec<u8>,
-}
-
 #[pymethods]
 impl Table {
     /// A table that is only declared; or the one with this index in an instance's state.
     #[new]
     #[pyo3(signature = (instance=None, index=0))]
     fn new(instance: Option<&Instance>, index: u16) -> PyResult<Self> {
-        let Some(instance) = instance else { return Ok(Self(None)) };
-        let declared = instance.interface.get().tables.get(usize::from(index));
-        let declared = declared.ok_or_else(|| PyTypeError::new_err("there is no such table"))?;
-        let (state, key, value) = (instance.state.clone(), declared.key.clone(), declared.value.clone());
-        Ok(Self(Some(Place { state, id: TableId(index), key, value })))
+        Ok(Self(instance.map(|instance| Place::new("map", instance, index)).transpose()?))
     }
 
     #[classmethod]
@@ -122,6 +98,19 @@ impl Table {
         self.iterate(py, Part::Items)
     }
 
+    /// Iterates over pairs of key and value as they are now, in the order of the keys, from the key `start` on and up to,
+    /// but without, the key `stop`.
+    #[pyo3(signature = (start=None, stop=None))]
+    fn range(
+        &self,
+        py: Python<'_>,
+        start: Option<Bound<'_, PyAny>>,
+        stop: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<TableIterator> {
+        let place = self.place()?;
+        place.iterate(py, Part::Items, place.ends(start.as_ref(), stop.as_ref())?)
+    }
+
     /// Removes a key and returns its value; without the key, returns `default`, or raises KeyError if there is none.
     #[pyo3(signature = (key, *default))]
     fn pop<'py>(&self, key: &Bound<'py, PyAny>, default: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
@@ -168,8 +157,7 @@ impl Table {
     fn __repr__(&self) -> String {
         match &self.0 {
             Some(place) => {
-                let (key, value) = (place.key.0.describe(), place.value.0.describe());
-                format!("<Map[{key}, {value}] {}>", place.state.tables.name(place.id))
+                format!("<Map[{}, {}] {}>", place.key.0.describe(), place.value.0.describe(), place.name())
             }
             None => "<Map, declared>".to_owned(),
         }
@@ -178,118 +166,12 @@ impl Table {
 
 impl Table {
     fn place(&self) -> PyResult<&Place> {
-        self.0.as_ref().ok_or_else(|| {
-            PyTypeError::new_err("the class only declares the map: use it through an instance, as in self.accounts")
-        })
+        Place::of(self.0.as_ref(), "map")
     }
 
     fn iterate(&self, py: Python<'_>, part: Part) -> PyResult<TableIterator> {
         let place = self.place()?;
-        let snapshot = place.touch_all(py, |access| access.snapshot(place.id))?;
-        Ok(TableIterator::new(snapshot, place.key.clone(), place.value.clone(), part))
-    }
-}
-
-impl Place {
-    fn name(&self) -> &str {
-        self.state.tables.name(self.id)
-    }
-
-    fn key<'a, 'py>(&self, object: &'a Bound<'py, PyAny>) -> PyResult<Key<'a, 'py>> {
-        let mut encoding = Vec::with_capacity(32);
-        let whole = || format!("a key of {}", self.name());
-        codec::encode(&self.key.0, object, &mut encoding)
-            .map_err(|error| error.raise(PyTypeError::new_err, &whole()))?;
-        let mut bytes = Vec::with_capacity(encoding.len() + 8);
-        key::encode(&encoding, &mut bytes).map_err(|error| PyTypeError::new_err(format!("{}: {error}", whole())))?;
-        Ok(Key { object, bytes })
-    }
-
-    fn encode(&self, key: &Key<'_, '_>, value: &Bound<'_, PyAny>) -> PyResult<Bytes> {
-        let mut out = Vec::with_capacity(16);
-        codec::encode(&self.value.0, value, &mut out)
-            .map_err(|error| error.raise(PyTypeError::new_err, &self.entry(key)))?;
-        Ok(Bytes::from(out))
-    }
-
-    fn decode<'py>(&self, py: Python<'py>, value: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-        codec::decode(&self.value.0, py, value)
-            .map_err(|error| error.raise(PyTypeError::new_err, &format!("a value of {}", self.name())))
-    }
-
-    fn get(&self, key: &Key<'_, '_>) -> PyResult<Option<Bytes>> {
-        self.touch(key, |access, bytes| access.get(self.id, bytes))
-    }
-
-    fn remove(&self, key: &Key<'_, '_>) -> PyResult<Option<Bytes>> {
-        self.touch(key, |access, bytes| access.remove(self.id, bytes))
-    }
-
-    /// Touches one key, as the running command.
-    fn touch<R>(
-        &self,
-        key: &Key<'_, '_>,
-        touch: impl FnOnce(&mut Access, &[u8]) -> Result<R, AccessError>,
-    ) -> PyResult<R> {
-        with_access(&self.state, |access| touch(access, &key.bytes))
-            .map_err(|denied| self.denied(key.object.py(), denied, &self.entry(key)))
-    }
-
-    /// Touches the whole table, as the running command.
-    fn touch_all<R>(&self, py: Python<'_>, touch: impl FnOnce(&mut Access) -> Result<R, AccessError>) -> PyResult<R> {
-        with_access(&self.state, touch).map_err(|denied| self.denied(py, denied, &format!("all of {}", self.name())))
-    }
-
-    /// How messages call the entry of a key.
-    fn entry(&self, key: &Key<'_, '_>) -> String {
-        let key: String = key.object.repr().map_or_else(|_| "...".into(), |text| text.to_string());
-        format!("{}[{}]", self.name(), key.chars().take(40).collect::<String>())
-    }
-
-    fn denied(&self, py: Python<'_>, denied: Denied, what: &str) -> PyErr {
-        let name = self.name();
-        let (command, error) = match denied {
-            Denied::Undeclared { command, error } => (command, error),
-            Denied::Held => {
-                let message = format!("{what} belongs to a replica: only commands may touch it; ask through a client");
-                return errors::undeclared_access(py, message);
-            }
-        };
-        match error {
-            AccessError::NotAnInteger => {
-                PyValueError::new_err(format!("{what} is beyond 64 bits with a sign, so nothing can be added to it"))
-            }
-            AccessError::UndeclaredKey { mode, .. } => {
-                let (verb, mode) = words(mode);
-                errors::undeclared_access(
-                    py,
-                    format!(
-                        "{command} {verb} {what} but does not declare it: annotate the argument that is the key with \
-                         {name}.{mode}, or declare the whole map with {}=[{name}]",
-                        if mode == "read" { "reads" } else { "writes" }
-                    ),
-                )
-            }
-            AccessError::UndeclaredTable { mode, .. } => {
-                let (verb, mode) = words(mode);
-                let option = if mode == "read" { "reads" } else { "writes" };
-                errors::undeclared_access(
-                    py,
-                    format!(
-                        "{command} {verb} {what} but does not declare it: declare the whole map with {option}=[{name}]"
-                    ),
-                )
-            }
-        }
-    }
-}
-
-/// What a command does in a mode, and the mode's name.
-fn words(mode: Mode) -> (&'static str, &'static str) {
-    match mode {
-        Mode::Read => ("reads", "read"),
-        Mode::Commute => ("adds to", "commute"),
-        Mode::Write => ("writes", "write"),
+        place.iterate(py, part, (End::Unbounded, End::Unbounded))
     }
 }
 

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::codec::{self, Schema};
+use crate::place::Ends;
 
 /// How many entries are looked up at once.
 const PAGE_LENGTH: usize = 64;
@@ -31,35 +32,39 @@ pub(crate) struct TableIterator {
     key: Schema,
     value: Schema,
     part: Part,
+    stop: End<Vec<u8>>,
     ahead: Mutex<Ahead>,
 }
 
 /// The entries that were looked up and not yet yielded.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Ahead {
     page: VecDeque<(Vec<u8>, Bytes)>,
-    last: Option<Vec<u8>>,
+    /// Where the next page begins.
+    from: End<Vec<u8>>,
     ended: bool,
 }
 
 impl TableIterator {
-    pub(crate) fn new(snapshot: TableSnapshot, key: Schema, value: Schema, part: Part) -> Self {
-        Self { snapshot, key, value, part, ahead: Mutex::default() }
+    pub(crate) fn new(snapshot: TableSnapshot, key: Schema, value: Schema, part: Part, (from, stop): Ends) -> Self {
+        let ahead = Mutex::new(Ahead { page: VecDeque::new(), from, ended: false });
+        Self { snapshot, key, value, part, stop, ahead }
     }
 
     /// The next entry. Runs no Python code, so the lock is never held across any.
     fn advance(&self) -> Option<(Vec<u8>, Bytes)> {
         let mut ahead = self.ahead.lock();
         if ahead.page.is_empty() && !ahead.ended {
-            let from = ahead.last.as_deref().map_or(End::Unbounded, End::Excluded);
             let page: VecDeque<_> = self
                 .snapshot
-                .range(from, End::Unbounded)
+                .range(ahead.from.as_ref().map(Vec::as_slice), self.stop.as_ref().map(Vec::as_slice))
                 .take(PAGE_LENGTH)
                 .map(|(key, value)| (key.to_vec(), value.clone()))
                 .collect();
             ahead.ended = page.len() < PAGE_LENGTH;
-            ahead.last = page.back().map(|(key, _)| key.clone());
+            if let Some((last, _)) = page.back() {
+                ahead.from = End::Excluded(last.clone());
+            }
             ahead.page = page;
         }
         ahead.page.pop_front()

@@ -60,6 +60,32 @@ impl<'a, 'py> Decoder<'a, 'py> {
         token(&mut self.reader)
     }
 
+    /// Reads an int of 64 bits with a sign.
+    pub(crate) fn int(&mut self) -> Result<i64, CodecError> {
+        match self.token()? {
+            Token::Negative(value) => Ok(value),
+            Token::Unsigned(value) => i64::try_from(value)
+                .map_err(|_| CodecError::mismatch(format!("{value} is beyond 64 bits with a sign, which arrays have"))),
+            other => Err(unexpected(&Type::Int.describe(), &other)),
+        }
+    }
+
+    /// Reads a float.
+    pub(crate) fn float(&mut self) -> Result<f64, CodecError> {
+        match self.token()? {
+            Token::Float(value) => Ok(value),
+            other => Err(unexpected(&Type::Float.describe(), &other)),
+        }
+    }
+
+    /// Reads a bool.
+    pub(crate) fn bool(&mut self) -> Result<bool, CodecError> {
+        match self.token()? {
+            Token::Bool(value) => Ok(value),
+            other => Err(unexpected(&Type::Bool.describe(), &other)),
+        }
+    }
+
     /// Reads the next value.
     pub(crate) fn value(&mut self, kind: &Type) -> Result<Bound<'py, PyAny>, CodecError> {
         match kind {
