@@ -304,9 +304,7 @@ impl Core {
         self.chain = crate::chain::Chain::on_top_of(slot, digest, timestamp);
         self.sessions = Sessions::restored(self.config.sessions_per_client_max, snapshot);
         let sessions = &self.sessions;
-        self.pool.keep_new(|request| {
-            sessions.standing(request.client, request.sequence, request.operation) == crate::sessions::Standing::New
-        });
+        self.pool.keep_new(|request| sessions.standing(request) == crate::sessions::Standing::New);
         self.catch_up.give_up();
         let checkpoints = &mut self.checkpoints;
         (checkpoints.bytes, checkpoints.asked_at, checkpoints.number) = (0, snapshot.asked_at, snapshot.number);

@@ -36,7 +36,7 @@ impl Core {
     pub(crate) fn on_request(&mut self, request: Request, effects: &mut Vec<Effect>) {
         let (client, sequence) = (request.client, request.sequence);
         let awaited = self.unproven.is_awaited(&(client, sequence));
-        let refusal = match self.sessions.standing(client, sequence, request.operation) {
+        let refusal = match self.sessions.standing(&request) {
             Standing::Executed => return,
             Standing::Expired => Some(Outcome::SessionExpired),
             Standing::OutsideWindow => Some(Outcome::OutsideWindow),
@@ -59,7 +59,7 @@ impl Core {
     pub(crate) fn on_forward(&mut self, from: ReplicaId, requests: Vec<Request>) {
         for request in requests {
             let key = pool::key(&request);
-            if self.sessions.standing(key.0, key.1, request.operation) == Standing::New
+            if self.sessions.standing(&request) == Standing::New
                 && request.batch_bytes() <= self.config.limits.bytes_max
                 && self.pool.add_forwarded(request, from, self.now.monotonic)
             {
