@@ -69,7 +69,7 @@ SOAK ?= 1
 SOAK_FROM ?= 1000000
 SIMULATION := target/release/pssmr-simulation
 
-soak: ## hunt for bugs for two hours: other seeds than the tests', larger models, fuzzing; docs/testing.md says what was run
+soak: $(BUILD) ## hunt for bugs for three hours: other seeds than the tests', larger models, storms, fuzzing; docs/testing.md says what was run
 	cargo build --release -p pssmr-simulation
 	$(SIMULATION) search --profile all --from $(SOAK_FROM) --seeds $$((20000 * $(SOAK)))
 	$(SIMULATION) search --profile twins4 --from $(SOAK_FROM) --seeds $$((1000000 * $(SOAK)))
@@ -77,6 +77,8 @@ soak: ## hunt for bugs for two hours: other seeds than the tests', larger models
 	$(SIMULATION) check-model all --states $$((5000000 * $(SOAK)))
 	$(SIMULATION) check-model all --states $$((300000 * $(SOAK))) --walks $(SOAK_FROM)
 	$(SIMULATION) explore --from $(SOAK_FROM) --runs $$((200000 * $(SOAK)))
+	STORM_SEED=$(SOAK_FROM) STORM_ROUNDS=$$((200 * $(SOAK))) $(BIN)/python -m pytest \
+		tests/faults/test_kill_storm.py tests/faults/test_partitions.py -o log_cli=true --log-cli-level=INFO
 	$(MAKE) fuzz FUZZ_SECONDS=$$((300 * $(SOAK)))
 
 lint: $(BUILD) ## check formats, lints and types, and change nothing

@@ -35,6 +35,7 @@ __all__ = [
     "end_logs",
     "forward_logs",
     "generate_key",
+    "interpreter_ends",
     "next_logs",
     "public_key",
     "set_log_level",
@@ -512,6 +513,12 @@ def simulate(
 
 def end_logs() -> None:
     """Ends `next_logs`, once it has returned what there is."""
+
+def interpreter_ends() -> None:
+    """The calling thread is about to end the interpreter. Other threads that wait in here, or come in from now on, stay
+    until the process is gone, as a daemon thread does that waits in Python's own code: if they went back they would
+    run into the end. One that the end waits for goes on after some seconds.
+    """
 
 def generate_key() -> tuple[str, str]:
     """A new Ed25519 key pair: the private key in PKCS#8 PEM form, and the public key in hexadecimal."""

@@ -6,6 +6,7 @@ import atexit
 import weakref
 from typing import Protocol
 
+from pssmr._core import interpreter_ends
 from pssmr.logs import end_forwarding
 
 
@@ -16,16 +17,26 @@ class Closable(Protocol):
         """Ends them. May be called twice."""
 
 
-_open: weakref.WeakSet[Closable] = weakref.WeakSet()
+_serving: weakref.WeakSet[Closable] = weakref.WeakSet()
+_waiting: weakref.WeakSet[Closable] = weakref.WeakSet()
 
 
-def close_at_exit(closable: Closable) -> None:
-    """Closes it when the interpreter exits, if it is still there."""
-    _open.add(closable)
+def close_at_exit(closable: Closable, *, serves: bool = False) -> None:
+    """Closes it when the interpreter exits, if it is still there.
+
+    Args:
+        closable: A client or a replica.
+        serves: Whether it has threads that run Python code. If not, it is one that threads of Python wait for.
+    """
+    (_serving if serves else _waiting).add(closable)
 
 
 @atexit.register
 def _close_all() -> None:
-    for closable in list(_open):
+    # Handlers may wait for clients: so these last, and what waits for them then stays where it is.
+    for closable in list(_serving):
+        closable.close()
+    interpreter_ends()
+    for closable in list(_waiting):
         closable.close()
     end_forwarding()

@@ -101,7 +101,7 @@ class Replica:
             if admin is not None:
                 admin.close()
             raise
-        close_at_exit(self)
+        close_at_exit(self, serves=True)
         self._feed = EventFeed(self._core.events)
         if admin is not None:
             self._admin = admin

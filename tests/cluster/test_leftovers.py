@@ -13,8 +13,6 @@ from pssmr.settings import Settings
 from pssmr.testing import LocalCluster
 from tests.cluster.ledger import Ledger
 
-CYCLES = 20
-
 
 @pytest.fixture
 def temporary_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -32,8 +30,8 @@ def descriptors() -> set[str]:
     return {str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
 
 
-@pytest.mark.parametrize("in_process", [False, True])
-def test_twenty_clusters_leave_nothing(temporary_root: Path, in_process: bool) -> None:
+@pytest.mark.parametrize(("in_process", "cycles"), [(False, 5), (True, 20)])
+def test_clusters_that_come_and_go_leave_nothing(temporary_root: Path, in_process: bool, cycles: int) -> None:
     settings = Settings(workers=1)
 
     def run_once() -> None:
@@ -44,7 +42,7 @@ def test_twenty_clusters_leave_nothing(temporary_root: Path, in_process: bool) -
     # The first one starts what stays: the thread that starts processes, imported modules.
     run_once()
     before = (children(), descriptors(), threading.active_count())
-    for _ in range(CYCLES):
+    for _ in range(cycles):
         run_once()
     assert (children(), descriptors(), threading.active_count()) == before
     assert list(temporary_root.iterdir()) == []

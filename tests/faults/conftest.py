@@ -16,6 +16,7 @@ import pytest
 
 import pssmr
 from pssmr.cluster_local import LocalProcesses, make_local
+from pssmr.cluster_processes import ReplicaProcess
 from pssmr.config import FaultModel
 from pssmr.settings import Settings
 from pssmr.testing.local_cluster import application_of
@@ -28,14 +29,18 @@ DEADLINE = 60.0
 class Replicas:
     """The replicas of a cluster in a directory of its own, each a process."""
 
-    def __init__(self, directory: Path, replicas: int, fault_model: FaultModel, settings: Settings) -> None:
-        self.cluster = make_local(directory, replicas=replicas, fault_model=fault_model, settings=settings)
-        self.ids = list(range(replicas))
+    def __init__(self, cluster: Path, service: type[pssmr.Service] = Ledger) -> None:
+        """Starts nothing yet: `cluster` is the path of a configuration."""
+        self.cluster = cluster
         self.log: list[str] = []
         """What they logged."""
+        self.kills = 0
+        """How many of them were killed so far."""
+        self._application = application_of(service)
         self._processes = LocalProcesses(
-            application_of(Ledger), self.cluster, on_line=lambda replica, line: self.log.append(f"{replica} | {line}")
+            self._application, self.cluster, on_line=lambda replica, line: self.log.append(f"{replica} | {line}")
         )
+        self.ids = [replica.id for replica in self._processes.config.replicas]
 
     def data(self, replica: int) -> Path:
         """Its data directory."""
@@ -53,11 +58,16 @@ class Replicas:
 
     async def start(self, *replicas: int) -> None:
         """Starts these at the same time, or all, and waits until they listen."""
-        processes = [self._processes.launch(replica) for replica in replicas or self.ids]
+        processes = [self.launch(replica) for replica in replicas or self.ids]
         await asyncio.gather(*(asyncio.to_thread(process.wait_ready) for process in processes))
+
+    def launch(self, replica: int) -> ReplicaProcess:
+        """Starts one, and does not wait."""
+        return self._processes.launch(replica)
 
     async def kill(self, *replicas: int) -> None:
         """Kills these at the same time, or all."""
+        self.kills += len(replicas or self.ids)
         await self._end(signal.SIGKILL, replicas)
 
     async def stop(self, *replicas: int) -> None:
@@ -71,13 +81,31 @@ class Replicas:
         codes = await asyncio.gather(*(asyncio.to_thread(process.wait, DEADLINE) for process in processes))
         assert set(codes) <= {0, -number}, self.log
 
+    async def pause(self, *replicas: int) -> None:
+        """Stops the clocks of these (SIGSTOP): they hear, say and do nothing."""
+        for replica in replicas:
+            await asyncio.to_thread(self._processes.process(replica).pause)
+
+    def resume(self, *replicas: int) -> None:
+        """Lets these go on."""
+        for replica in replicas:
+            self._processes.process(replica).resume()
+
+    async def ended(self, replica: int) -> int:
+        """Waits until one has ended by itself, and returns its exit code."""
+        deadline = time.monotonic() + DEADLINE
+        while self._processes.process(replica).running:
+            assert time.monotonic() < deadline, self.log
+            await asyncio.sleep(0.02)
+        return await asyncio.to_thread(self._processes.process(replica).wait, DEADLINE)
+
     def running(self) -> list[int]:
         """Those that run."""
         return self._processes.running()
 
     async def refusal(self, replica: int) -> subprocess.CompletedProcess[str]:
         """How a replica ends that should not start."""
-        command = [sys.executable, "-m", "pssmr", "replica", application_of(Ledger)]
+        command = [sys.executable, "-m", "pssmr", "replica", self._application]
         return await asyncio.to_thread(
             subprocess.run,
             [*command, "--cluster", str(self.cluster), "--id", str(replica)],
@@ -92,6 +120,12 @@ class Replicas:
         """Leaves none."""
         self._processes.kill_all()
 
+    def check_log(self) -> None:
+        """Checks that none has met what it can't explain."""
+        said = "\n".join(self.log)
+        for word in ("Traceback", "panicked", "agreement is broken", "it has diverged", "broke the protocol"):
+            assert word not in said, said
+
 
 MakeReplicas = Callable[..., Replicas]
 
@@ -101,17 +135,20 @@ def replicas(tmp_path: Path) -> Iterator[MakeReplicas]:
     """Makes clusters of which nothing is left, and that have never ended in a traceback."""
     made: list[Replicas] = []
 
-    def make(count: int = 4, fault_model: FaultModel = "bft", **settings: Any) -> Replicas:
+    def make(
+        count: int = 4, fault_model: FaultModel = "bft", service: type[pssmr.Service] = Ledger, **settings: Any
+    ) -> Replicas:
         settings = {"durability": "sync", "workers": 2, **settings}
-        made.append(Replicas(tmp_path / f"c{len(made)}", count, fault_model, Settings(**settings)))
+        directory = tmp_path / f"c{len(made)}"
+        cluster = make_local(directory, replicas=count, fault_model=fault_model, settings=Settings(**settings))
+        made.append(Replicas(cluster, service))
         return made[-1]
 
     yield make
     for each in made:
         each.kill_all()
-    said = "\n".join(line for each in made for line in each.log)
-    assert "Traceback" not in said, said
-    assert "panicked" not in said, said
+    for each in made:
+        each.check_log()
 
 
 def flip(file: Path, offset: int) -> None:

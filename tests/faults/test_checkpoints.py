@@ -1,50 +1,16 @@
-"""Replicas that take checkpoints are killed, left behind and robbed of their disks, and come back from snapshots."""
+"""Replicas that take checkpoints are left behind and robbed of their disks, and come back from snapshots."""
 
 from __future__ import annotations
 
-import os
-import random
 import shutil
 
 import pytest
 
-from pssmr.config import FaultModel
 from tests.cluster.ledger import check_exactly_once, check_same_state, under_load
-from tests.faults.conftest import MakeReplicas, eventually, flip, is_back, votes
-
-ROUNDS = int(os.environ.get("STORM_ROUNDS", "3"))
-"""How often replicas are killed; `STORM_ROUNDS=500 pytest tests/faults/test_checkpoints.py` is a long storm."""
+from tests.faults.conftest import MakeReplicas, eventually, flip, votes
 
 OFTEN = {"checkpoint_slots": 25, "retained_slots_max": 60}
 """Checkpoints several times a second, and little kept beside them: whoever is away for a moment needs a snapshot."""
-
-
-@pytest.mark.parametrize(("count", "fault_model", "durability"), [(4, "bft", "sync"), (3, "cft", "async")])
-async def test_storms_of_kills_among_checkpoints_lose_nothing(
-    replicas: MakeReplicas, count: int, fault_model: FaultModel, durability: str
-) -> None:
-    draw = random.Random(f"{count} {fault_model} {durability}")
-    cluster = replicas(count, fault_model, durability=durability, **OFTEN)
-    await cluster.start()
-    async with cluster.client() as client:
-        async with under_load(client) as load:
-            for _ in range(ROUNDS):
-                await load.wait_for(draw.randrange(20, 400))
-                killed = draw.sample(cluster.ids, draw.randrange(1, count + 1))
-                await cluster.kill(*killed)
-                # Some are killed again while they come back.
-                await cluster.start(*killed)
-                if draw.random() < 0.3:
-                    again = draw.choice(killed)
-                    await cluster.kill(again)
-                    await cluster.start(again)
-            await load.wait_for(200)
-            await eventually(client, lambda statuses: all(map(votes, statuses)))
-        await check_exactly_once(client, load)
-        await check_same_state(client, cluster.ids)
-        statuses = await eventually(client, lambda statuses: all(map(is_back, statuses)))
-        assert all(status["checkpoint"] > 0 for status in statuses if status)
-    assert all(len(list((cluster.data(i) / "snapshots").glob("*.snapshot"))) <= 4 for i in cluster.ids)
 
 
 async def test_a_replica_that_was_away_is_given_a_snapshot_under_load(replicas: MakeReplicas) -> None:

@@ -339,9 +339,7 @@ impl Core {
         self.epochs.start = (slot, digest);
         self.epochs.is_joining = false;
         let sessions = &self.sessions;
-        self.pool.keep_new(|request| {
-            sessions.standing(request.client, request.sequence, request.operation) == crate::sessions::Standing::New
-        });
+        self.pool.keep_new(|request| sessions.standing(request) == crate::sessions::Standing::New);
         self.catch_up.give_up();
         let checkpoints = &mut self.checkpoints;
         (checkpoints.bytes, checkpoints.asked_at, checkpoints.number) = (0, snapshot.asked_at, snapshot.number);
@@ -441,5 +439,52 @@ impl Core {
         }
         (self.wrote, self.accepted, self.lock) = (image.wrote, image.accepted, image.lock);
         self.writeset.restore(&image.writeset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, Durability, Now};
+    use pssmr_types::{Batch, ClusterId, Digest, Epoch, FaultModel, Lock, Membership, SecretKey, View, chain_digest};
+
+    /// What the lock speaks of is nowhere else once the log before a checkpoint has gone.
+    #[test]
+    fn an_image_has_what_is_on_the_shelf() {
+        let secrets: Vec<_> = (1..=4).map(|seed| SecretKey::from_seed([seed; 32])).collect();
+        let keys = secrets.iter().map(SecretKey::public).collect();
+        let members = Membership::new(ClusterId([1; 16]), Epoch(0), FaultModel::Byzantine, keys).unwrap();
+        let config = Config { durability: Durability::Sync, ..Config::default() };
+        let below = Digest([1; 32]);
+        let batch = Batch::new(7, vec![]);
+        let ours = chain_digest(members.cluster(), members.epoch(), Slot(6), below, batch.digest());
+        let snapshot = CoreSnapshot {
+            slot: Slot(5),
+            digest: below,
+            timestamp: 0,
+            position: 0,
+            number: 1,
+            asked_at: 0,
+            sessions: vec![],
+        };
+        let restored = || {
+            let me = ReplicaId(2);
+            let mut core = Core::new(config.clone(), members.clone(), me, secrets[2].clone(), Now::default()).unwrap();
+            core.restore(&snapshot);
+            core
+        };
+        let mut core = restored();
+        core.lock = Some(Lock { view: View(0), slot: Slot(6), digest: ours });
+        core.shelf.put(Slot(6), ours, below, batch.clone());
+        core.checkpoints.due_images.push(Slot(5));
+        let mut effects = Vec::new();
+        core.put_images(&mut effects);
+        let mut again = restored();
+        for effect in effects {
+            if let Effect::Persist(record) = effect {
+                again.replay(&record, &mut Vec::new()).unwrap();
+            }
+        }
+        assert_eq!(again.shelf.get(Slot(6), ours), Some((below, &batch)));
     }
 }

@@ -36,8 +36,7 @@ impl Core {
     pub(crate) fn on_request(&mut self, request: Request, effects: &mut Vec<Effect>) {
         let (client, sequence) = (request.client, request.sequence);
         let awaited = self.unproven.is_awaited(&(client, sequence));
-        let standing = self.sessions.standing(client, sequence, request.operation);
-        let refusal = match standing {
+        let refusal = match self.sessions.standing(&request) {
             Standing::Executed => return,
             Standing::Expired => Some(Outcome::SessionExpired),
             Standing::OutsideWindow => Some(Outcome::OutsideWindow),
@@ -66,7 +65,7 @@ impl Core {
             if self.refusal_of_request(&request).is_some() {
                 continue;
             }
-            if self.sessions.standing(key.0, key.1, request.operation) == Standing::New
+            if self.sessions.standing(&request) == Standing::New
                 && request.batch_bytes() <= self.config.limits.bytes_max
                 && self.pool.add_forwarded(request, from, self.now.monotonic)
             {
@@ -201,7 +200,8 @@ impl Core {
     /// far as this replica can tell or k others vouch.
     ///
     /// `voted` is what it voted for before in that phase. If that is not on its chain any more (it has fetched
-    /// decided slots of another view since), it votes no more in this view.
+    /// decided slots of another view since), it votes no more in this view. And it votes for nothing below what is decided,
+    /// which others' word may have taken beyond what it may vote for: a replay of its log would not take that vote.
     fn votable(&self, voted: Option<Tip>) -> Option<Slot> {
         if voted.is_some_and(|tip| self.chain.digest_at(tip.slot) != Some(tip.digest)) {
             return None;
@@ -214,6 +214,9 @@ impl Core {
         let last = self.chain.head().min(self.window_end()).min(self.promises.slot_limit());
         while slot < last && self.chain.get(slot.next()).is_some_and(|link| link.unproven == 0) {
             slot = slot.next();
+        }
+        if last < self.chain.decided() {
+            return None;
         }
         let slot = slot.min(last);
         (slot > voted.map_or(self.base, |tip| tip.slot)).then_some(slot)

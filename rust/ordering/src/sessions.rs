@@ -127,17 +127,20 @@ impl Sessions {
         self.open.len()
     }
 
-    /// What is known of a request that has not been delivered here. A replica that lags knows less than others do.
-    pub(crate) fn standing(&self, client: ClientId, sequence: u64, operation: Operation) -> Standing {
-        if operation == Operation::OpenSession {
+    /// What is known of a request that has not been delivered here. A replica that lags knows less than others do: what
+    /// the request says of its session counts, since delivering the request moves the session's window there.
+    pub(crate) fn standing(&self, request: &Request) -> Standing {
+        if request.operation == Operation::OpenSession {
             return Standing::New;
         }
-        match self.open.get(&client) {
-            None if client.session > self.position => Standing::New,
+        let sequence = request.sequence;
+        match self.open.get(&request.client) {
+            None if request.client.session > self.position => Standing::New,
             None => Standing::Expired,
             Some(session) if sequence < session.low => Standing::OutsideWindow,
-            // Twice the window: the client may have raised the window's foot by a request that is not here yet.
-            Some(session) if sequence - session.low >= 2 * SESSION_WINDOW => Standing::OutsideWindow,
+            Some(session) if sequence - session.low.max(request.acknowledged) >= SESSION_WINDOW => {
+                Standing::OutsideWindow
+            }
             Some(session) if sequence - session.low >= SESSION_WINDOW => Standing::New,
             Some(session) if session.is_executed(sequence) => Standing::Executed,
             Some(_) => Standing::New,
@@ -220,7 +223,7 @@ mod tests {
         let client = open(&mut sessions);
         assert_eq!(sessions.apply(&command(client, 5, 5)), Applied::Execute);
         assert_eq!(sessions.apply(&command(client, 4, 1)), Applied::OutsideWindow);
-        assert_eq!(sessions.standing(client, 4, Operation::Command), Standing::OutsideWindow);
+        assert_eq!(sessions.standing(&command(client, 4, 1)), Standing::OutsideWindow);
     }
 
     #[test]
@@ -235,6 +238,21 @@ mod tests {
         }
     }
 
+    /// It gave up on all before, or a replica that lags has not heard of them: no replica may call it too far ahead, or
+    /// the session would never go on.
+    #[test]
+    fn a_client_that_is_far_ahead_of_a_replica_takes_its_window_along() {
+        let mut sessions = Sessions::new(10);
+        let client = open(&mut sessions);
+        let far = 1000 * SESSION_WINDOW;
+        let next = command(client, far, far - SESSION_WINDOW + 1);
+        assert_eq!(sessions.standing(&next), Standing::New);
+        assert_eq!(sessions.standing(&command(client, far, far - SESSION_WINDOW)), Standing::OutsideWindow);
+        assert_eq!(sessions.apply(&next), Applied::Execute);
+        assert_eq!(sessions.standing(&next), Standing::Executed);
+        assert_eq!(sessions.standing(&command(client, far - SESSION_WINDOW, 1)), Standing::OutsideWindow);
+    }
+
     #[test]
     fn an_evicted_session_never_executes_again() {
         let mut sessions = Sessions::new(2);
@@ -245,7 +263,7 @@ mod tests {
             matches!(sessions.apply(&request), Applied::Opened { evicted: Some(evicted), .. } if evicted == second)
         );
         assert_eq!(sessions.apply(&command(second, 1, 1)), Applied::Expired);
-        assert_eq!(sessions.standing(second, 1, Operation::Command), Standing::Expired);
+        assert_eq!(sessions.standing(&command(second, 1, 1)), Standing::Expired);
         assert_eq!(sessions.len(), 2);
     }
 
@@ -287,6 +305,6 @@ mod tests {
     fn a_session_that_others_may_have_opened_is_not_called_expired() {
         let sessions = Sessions::new(2);
         let ahead = ClientId { principal: ANN, session: 17 };
-        assert_eq!(sessions.standing(ahead, 1, Operation::Command), Standing::New);
+        assert_eq!(sessions.standing(&command(ahead, 1, 1)), Standing::New);
     }
 }

@@ -203,6 +203,32 @@ fn what_a_replica_learned_from_others_it_has_decided_after_a_restart() {
     assert_eq!(cluster.executed(3), [1, 2, 3, 4, 5]);
 }
 
+/// Others' word took it further than its promise, which was on its way to the disk.
+#[test]
+fn a_replica_that_has_learned_of_slots_beyond_its_promise_votes_for_none_below_them() {
+    let mut cluster =
+        Cluster::new(FaultModel::Byzantine, 4, &Config { durability: Durability::Sync, ..Config::default() });
+    let session = cluster.open_session();
+    let promise = Promise { view: View(0), slot_limit: cluster.cores[3].head().next() };
+    cluster.cores[3].set_promise(promise);
+    cluster.promises[3] = promise;
+    cluster.quick_promises = false;
+    cluster.down[3] = true;
+    for sequence in 1..=5 {
+        cluster.send(&command(session, sequence));
+        cluster.settle();
+    }
+    cluster.down[3] = false;
+    cluster.pass_without(2000, |_, to, message| {
+        to == ReplicaId(3) && matches!(message, PeerMessage::Accept(_) | PeerMessage::Propose(_))
+    });
+    assert_eq!(cluster.executed(3), [1, 2, 3, 4, 5]);
+    // Its log can be replayed.
+    cluster.down[..3].fill(true);
+    cluster.restart(3);
+    assert_eq!(cluster.executed(3), [1, 2, 3, 4, 5]);
+}
+
 #[test]
 fn a_replica_that_forgot_locks_the_slot_with_which_it_votes_again() {
     let mut replica = core(2, Config::default());

@@ -122,6 +122,7 @@ impl ClientCore {
     /// What has completed since the last time: token, result or exception, whether it is an exception.
     fn drain(&self, py: Python<'_>) -> PyResult<Vec<Completed>> {
         self.maker.check(py, "client")?;
+        let _visit = self.visitors.enter(py);
         let drained = self.completions.drain();
         drained
             .into_iter()
@@ -136,11 +137,11 @@ impl ClientCore {
     /// have come from a client for threads, and is used up even if the wait is interrupted.
     fn wait(&self, py: Python<'_>, token: u64) -> PyResult<Py<PyAny>> {
         self.maker.check(py, "client")?;
-        let _visit = self.visitors.enter();
+        let visit = self.visitors.enter(py);
         loop {
             let closed = self.client.lock().is_none();
             let outcome = match self.completions.take(token) {
-                None if !closed => py.detach(|| self.completions.wait(token, INTERRUPT_INTERVAL)),
+                None if !closed => visit.wait(py, || self.completions.wait(token, INTERRUPT_INTERVAL)),
                 taken => taken,
             };
             if let Some(outcome) = outcome {
@@ -179,6 +180,7 @@ impl ClientCore {
 impl ClientCore {
     fn submit_works(&self, py: Python<'_>, works: Vec<Work>, timeout: Option<f64>) -> PyResult<Vec<u64>> {
         self.maker.check(py, "client")?;
+        let _visit = self.visitors.enter(py);
         let timeout = timeout.map(seconds).transpose()?;
         let client = self.client.lock().clone();
         let client = client.ok_or_else(|| errors::closed(py, "the client is closed"))?;

@@ -131,11 +131,11 @@ impl Executor {
     ///
     /// Raises pssmr.SnapshotError if that can't be: the state may be anything then.
     fn restore(&self, py: Python<'_>, snapshot: PyBackedBytes) -> PyResult<()> {
-        let _visit = self.visitors.enter();
+        let visit = self.visitors.enter(py);
         if let Some(message) = self.replies.state.lock().failed.clone() {
             return Err(errors::replica_stopped(py, message));
         }
-        let restored = py.detach(|| {
+        let restored = visit.wait(py, || {
             // Nothing is executed meanwhile.
             let _position = self.position.lock();
             self.core.restore(&mut &snapshot[..], self.core.executed())
@@ -168,11 +168,11 @@ impl Executor {
         timestamp: u64,
         seed: [u8; 32],
     ) -> PyResult<Vec<Bytes>> {
-        let _visit = self.visitors.enter();
+        let visit = self.visitors.enter(py);
         let failed = self.replies.state.lock().failed.clone();
         let outcome = match failed {
             Some(message) => Err(message),
-            None => py.detach(|| self.run_detached(kind, payloads, timestamp, seed)),
+            None => visit.wait(py, || self.run_detached(kind, payloads, timestamp, seed)),
         };
         outcome.map_err(|message| errors::replica_stopped(py, message))
     }

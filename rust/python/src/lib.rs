@@ -65,6 +65,8 @@ mod _core {
     #[pymodule_export]
     use super::native::NativeService;
     #[pymodule_export]
+    use super::process::interpreter_ends;
+    #[pymodule_export]
     use super::queue::Queue;
     #[pymodule_export]
     use super::replica::{ReplicaCore, status_schema};

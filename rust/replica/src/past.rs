@@ -107,6 +107,7 @@ fn replay(directory: &DataDirectory, thread: &mut OrderingThread) -> Result<Repl
     let mut failed = None;
     let mut lost = false;
     let mut images = Images::default();
+    let mut begun = false;
     let (log, recovery) = Log::open(directory, LogOptions::default(), &mut |index, record| {
         if told_at.elapsed() >= PROGRESS_INTERVAL {
             told_at = Instant::now();
@@ -120,6 +121,12 @@ fn replay(directory: &DataDirectory, thread: &mut OrderingThread) -> Result<Repl
             Err(error) => return failed = Some((index, error.to_string())),
         };
         images.see(index, &record);
+        // A log that is cut off goes on from an image. Before it there may be what a crash left of the cutting, which is
+        // done file by file.
+        begun |= index == 0 || thread.can_begin_with(&record);
+        if !begun {
+            return;
+        }
         match thread.replay(&record) {
             Ok(()) => {}
             Err(RestoreFailure::Lost(reason)) => {
@@ -135,6 +142,12 @@ fn replay(directory: &DataDirectory, thread: &mut OrderingThread) -> Result<Repl
     })?;
     if let Some((index, reason)) = failed {
         return Err(StartError::Log { directory: directory.path().to_owned(), index, reason });
+    }
+    if !begun && recovery.next_index > recovery.first_index {
+        tracing::error!(
+            "the log goes on from snapshots that can't be read: what is lost comes back from the other replicas"
+        );
+        lost = true;
     }
     if let Some(bytes) = recovery.torn_bytes {
         tracing::info!(bytes, "cut off what a crash left at the end of the log; it was never acknowledged");

@@ -179,7 +179,7 @@ impl SnapshotThread {
             for (from, message) in waiting.messages.drain(..) {
                 match message {
                     SnapshotMessage::ManifestRequest { .. } | SnapshotMessage::ChunkRequest { .. } => {
-                        if let Some(answer) = serving.answer(&message, now) {
+                        if let Some(answer) = serving.answer(from, &message, now) {
                             self.inbox.send(from, answer);
                         }
                     }
@@ -199,8 +199,7 @@ impl SnapshotThread {
                 self.certify(&certificate)?;
             }
             if let Some(slot) = waiting.truncated.take() {
-                let oldest = serving.oldest_wanted(now).map_or(slot, |wanted| wanted.min(slot));
-                self.snapshots.remove_before(oldest)?;
+                self.snapshots.remove_before(slot, &serving.wanted(now))?;
             }
             self.ordering.wake();
         }

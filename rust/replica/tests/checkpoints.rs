@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ fn directory(root: &TempDir, replica: u16) -> PathBuf {
 }
 
 fn files(path: &Path, suffix: &str) -> Vec<String> {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let mut names: Vec<_> = names.filter(|name| name.ends_with(suffix)).collect();
     names.sort();
@@ -88,6 +89,43 @@ fn logs_are_cut_off_at_checkpoints_and_replicas_come_back_from_them() {
     }
 }
 
+/// The files that a checkpoint has made superfluous go one by one; here the replica was killed before the last one went.
+#[test]
+fn what_a_crash_left_of_a_log_that_was_being_cut_off_is_passed_over() {
+    let (mut cluster, root) = cluster(FaultModel::Crash, 3, Durability::Sync);
+    let client = cluster.client(0);
+    work(&client, 200);
+    cluster.stop_replica(0);
+    cluster.start_replica(0, Arc::new(Silent));
+    work(&client, 20);
+    common_state(&client, 3);
+    let (log, aside) = (directory(&root, 0).join("log"), root.path().join("aside"));
+    fs::create_dir(&aside).unwrap();
+    let old = files(&log, ".log");
+    for name in &old {
+        fs::hard_link(log.join(name), aside.join(name)).unwrap();
+    }
+    assert!(old.len() > 1, "{old:?}");
+    eventually("the log is cut off", || {
+        client.checkpoint();
+        work(&client, 20);
+        old.iter().all(|name| !log.join(name).exists())
+    });
+    let before = common_state(&client, 3);
+    cluster.stop_replica(0);
+    let last = old.last().unwrap();
+    let next = files(&log, ".log").remove(0);
+    assert_eq!(number_in(&next), number_in(last) + 1, "nothing is missing between them");
+    fs::rename(aside.join(last), log.join(last)).unwrap();
+    cluster.start_replica(0, Arc::new(Silent));
+    eventually("it votes", || cluster.status(0).role != Role::Learner && cluster.status(0).decided > 20);
+    assert_eq!(common_state(&client, 3), before);
+}
+
+fn number_in(file: &str) -> u64 {
+    file.split('.').next().unwrap().parse().unwrap()
+}
+
 #[test]
 fn a_replica_that_lags_too_far_is_given_a_snapshot_while_the_others_go_on() {
     for durability in [Durability::Sync, Durability::Memory] {
@@ -128,10 +166,10 @@ fn a_snapshot_that_a_replica_needs_and_can_not_read_comes_from_the_others() {
     let snapshots = directory(&root, 2).join("snapshots");
     for name in files(&snapshots, ".snapshot") {
         let path = snapshots.join(name);
-        let mut bytes = std::fs::read(&path).expect("a snapshot");
+        let mut bytes = fs::read(&path).expect("a snapshot");
         // In its first chunk.
         bytes[4096 + 50] ^= 1;
-        std::fs::write(&path, bytes).expect("it can be written");
+        fs::write(&path, bytes).expect("it can be written");
     }
     cluster.start_replica(2, Arc::new(Silent));
     assert_eq!(common_state(&client, 4), before);
@@ -152,7 +190,7 @@ fn a_replica_with_an_empty_disk_gets_all_of_the_state() {
     let client = cluster.client(0);
     work(&client, 1500);
     cluster.stop_replica(2);
-    std::fs::remove_dir_all(directory(&root, 2)).expect("it is there");
+    fs::remove_dir_all(directory(&root, 2)).expect("it is there");
     cluster.start_replica(2, Arc::new(Silent));
     work(&client, 100);
     common_state(&client, 4);
@@ -164,9 +202,9 @@ fn a_replica_that_lost_its_disk_and_is_told_so_follows_without_a_vote() {
     let client = cluster.client(0);
     work(&client, 1500);
     cluster.stop_replica(2);
-    std::fs::remove_dir_all(directory(&root, 2)).expect("it is there");
-    std::fs::create_dir(directory(&root, 2)).expect("it can be made");
-    std::fs::write(directory(&root, 2).join("voted"), b"").expect("it can be written");
+    fs::remove_dir_all(directory(&root, 2)).expect("it is there");
+    fs::create_dir(directory(&root, 2)).expect("it can be made");
+    fs::write(directory(&root, 2).join("voted"), b"").expect("it can be written");
     cluster.start_replica(2, Arc::new(Silent));
     work(&client, 100);
     common_state(&client, 3);
@@ -181,7 +219,7 @@ fn a_replica_without_its_log_and_snapshots_knows_how_far_it_may_have_voted() {
     work(&client, 1000);
     cluster.stop_replica(2);
     for part in ["log", "snapshots"] {
-        std::fs::remove_dir_all(directory(&root, 2).join(part)).expect("it is there");
+        fs::remove_dir_all(directory(&root, 2).join(part)).expect("it is there");
     }
     cluster.start_replica(2, Arc::new(Silent));
     work(&client, 1000);

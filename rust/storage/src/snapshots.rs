@@ -141,11 +141,11 @@ impl Snapshots {
         atomic::sync_directory(&*self.directory.place.disk, &self.directory.path)
     }
 
-    /// Removes the snapshots and downloads of slots below `slot`.
+    /// Removes the downloads of slots below `slot`, and the snapshots, but for those of the slots in `kept`.
     ///
     /// # Errors
     /// The system's.
-    pub fn remove_before(&self, slot: Slot) -> Result<(), StorageError> {
+    pub fn remove_before(&self, slot: Slot, kept: &[Slot]) -> Result<(), StorageError> {
         for name in self.directory.names()? {
             if name.ends_with(DOWNLOAD)
                 && name.split('-').next().and_then(|s| s.parse().ok()).is_some_and(|s: u64| s < slot.0)
@@ -153,7 +153,7 @@ impl Snapshots {
                 self.directory.remove(&name)?;
             }
         }
-        for old in self.list()?.into_iter().filter(|&old| old < slot) {
+        for old in self.list()?.into_iter().filter(|old| *old < slot && !kept.contains(old)) {
             self.remove(old)?;
         }
         Ok(())

@@ -14,6 +14,12 @@ use crate::past::Past;
 const PAUSE: Duration = Duration::from_millis(1);
 
 impl OrderingThread {
+    /// Whether the replay of a log that was cut off can begin with this record: the image of a snapshot that is here.
+    pub(crate) fn can_begin_with(&self, record: &Record) -> bool {
+        let store = self.checkpointing.as_ref().map(|checkpointing| &checkpointing.store);
+        matches!((record, store), (Record::Image(image), Some(store)) if store.open_snapshot(image.slot).is_ok())
+    }
+
     /// Takes the next record of the log. Waits while execution is far behind.
     ///
     /// # Errors

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pssmr_storage::{Snapshot, Snapshots};
-use pssmr_types::{Digest, Slot, SnapshotMessage};
+use pssmr_types::{Digest, ReplicaId, Slot, SnapshotMessage};
 
-/// A snapshot that somebody has asked for within this time is kept: the log moves on faster than a large one is fetched.
+/// A snapshot that a replica has asked for within this time is kept: the log moves on faster than a large one is
+/// fetched.
 const WANTED_FOR: Duration = Duration::from_secs(60);
 
-/// What was last asked for.
+/// What a replica has last asked for. It fetches one at a time.
 struct Wanted {
+    by: ReplicaId,
     slot: Slot,
     root: Digest,
     snapshot: Snapshot,
@@ -28,20 +30,20 @@ impl Serving {
         Self { snapshots, wanted: Vec::new() }
     }
 
-    /// The oldest slot whose snapshot somebody is fetching.
-    pub(crate) fn oldest_wanted(&mut self, now: Instant) -> Option<Slot> {
+    /// The slots whose snapshots are being fetched: one for each other replica at most.
+    pub(crate) fn wanted(&mut self, now: Instant) -> Vec<Slot> {
         self.wanted.retain(|wanted| now < wanted.at + WANTED_FOR);
-        self.wanted.iter().map(|wanted| wanted.slot).min()
+        self.wanted.iter().map(|wanted| wanted.slot).collect()
     }
 
-    /// The answer to a request.
-    pub(crate) fn answer(&mut self, request: &SnapshotMessage, now: Instant) -> Option<SnapshotMessage> {
+    /// The answer to another replica's request.
+    pub(crate) fn answer(&mut self, by: ReplicaId, request: &SnapshotMessage, now: Instant) -> Option<SnapshotMessage> {
         let (slot, root, chunk) = match *request {
             SnapshotMessage::ManifestRequest { slot, root } => (slot, root, None),
             SnapshotMessage::ChunkRequest { slot, root, chunk } => (slot, root, Some(chunk)),
             _ => return None,
         };
-        let Some(snapshot) = self.open(slot, root, now) else { return Some(SnapshotMessage::Gone { slot }) };
+        let Some(snapshot) = self.open(by, slot, root, now) else { return Some(SnapshotMessage::Gone { slot }) };
         Some(match chunk {
             None => SnapshotMessage::Manifest { slot, bytes: snapshot.manifest().encode().into() },
             Some(chunk) => match snapshot.read_chunk(chunk) {
@@ -54,14 +56,15 @@ impl Serving {
         })
     }
 
-    fn open(&mut self, slot: Slot, root: Digest, now: Instant) -> Option<&Snapshot> {
-        if let Some(at) = self.wanted.iter().position(|wanted| wanted.slot == slot && wanted.root == root) {
+    fn open(&mut self, by: ReplicaId, slot: Slot, root: Digest, now: Instant) -> Option<&Snapshot> {
+        let known = self.wanted.iter().position(|wanted| wanted.by == by && wanted.slot == slot && wanted.root == root);
+        if let Some(at) = known {
             self.wanted[at].at = now;
             return Some(&self.wanted[at].snapshot);
         }
         let snapshot = self.snapshots.open_snapshot(slot).ok().filter(|own| own.manifest().root() == root)?;
-        self.wanted.retain(|wanted| now < wanted.at + WANTED_FOR);
-        self.wanted.push(Wanted { slot, root, snapshot, at: now });
+        self.wanted.retain(|wanted| wanted.by != by && now < wanted.at + WANTED_FOR);
+        self.wanted.push(Wanted { by, slot, root, snapshot, at: now });
         self.wanted.last().map(|wanted| &wanted.snapshot)
     }
 }
