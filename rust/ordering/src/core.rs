@@ -405,6 +405,7 @@ impl Core {
 
 /// Where a replica is.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something of its own, for people")]
 pub struct CoreStatus {
     /// The view.
     pub view: View,

@@ -45,11 +45,21 @@ pub(crate) struct Epochs {
     pub(crate) is_joining: bool,
     /// The replica is not one of the membership, or not of the newest one that it knows.
     is_retired: bool,
+    /// What the log says at first is of an epoch that ended before the snapshot that it begins with: it binds no more.
+    pub(crate) is_skipped: bool,
 }
 
 impl Epochs {
     pub(crate) fn new(start: (Slot, Digest), replicas: usize, is_joining: bool) -> Self {
-        Self { start, end: None, votes: vec![None; replicas], handovers: Vec::new(), is_joining, is_retired: false }
+        Self {
+            start,
+            end: None,
+            votes: vec![None; replicas],
+            handovers: Vec::new(),
+            is_joining,
+            is_retired: false,
+            is_skipped: false,
+        }
     }
 
     /// The proof of an epoch's end.

@@ -45,8 +45,6 @@ pub(crate) struct Gate {
     pub(crate) replayed: u64,
     /// They are those of the image that the log begins with.
     pub(crate) takes_image: bool,
-    /// They are of an epoch that ended before the snapshot that the log begins with: what was promised in it binds no more.
-    pub(crate) skips_epoch: bool,
 }
 
 impl Gate {
@@ -60,7 +58,6 @@ impl Gate {
             is_replaying: false,
             replayed: 0,
             takes_image: false,
-            skips_epoch: false,
         }
     }
 

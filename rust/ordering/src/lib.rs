@@ -12,7 +12,7 @@
 //! | `choice` | from what base a new view goes on |
 //! | `record`, `gate`, `recovery`, `promise` | what goes into the log, what waits for it, how a replica comes back, also without one |
 //! | `catch_up` | fetching what this replica lacks |
-//! | `checkpoint`, `snapshot` | when all before can go, and what takes its place |
+//! | `checkpoint`, `snapshot`, `images` | when all before can go, and what takes its place |
 //! | `epochs` | changes of the membership |
 //! | `votes`, `chain`, `shelf`, `writeset`, `pool`, `hearsay`, `unproven`, `sessions`, `replies` | the data that these work on |
 
@@ -25,6 +25,7 @@ mod epochs;
 mod gate;
 mod hash;
 mod hearsay;
+mod images;
 pub mod interface;
 mod normal_case;
 mod pool;

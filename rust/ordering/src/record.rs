@@ -112,7 +112,9 @@ impl Image {
         Lock::encode(self.lock.as_ref(), out);
         Written::encode_all(&self.writeset, out);
         out.put_count(self.handovers.len());
-        self.handovers.iter().for_each(|handover| handover.encode(out));
+        for handover in &self.handovers {
+            handover.encode(out);
+        }
         out.put_u32(self.follow);
     }
 

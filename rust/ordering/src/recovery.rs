@@ -58,7 +58,7 @@ impl Core {
 
     fn replay_one(&mut self, record: &Record, effects: &mut Vec<Effect>) -> Result<(), &'static str> {
         let ends_skipping = matches!(record, Record::Handover(_) | Record::Installed(_));
-        if self.gate.skips_epoch && !ends_skipping {
+        if self.epochs.is_skipped && !ends_skipping {
             return Ok(());
         }
         let (decided, head) = (self.chain.decided(), self.chain.head());
@@ -126,7 +126,7 @@ impl Core {
             Record::Image(image) => check(image.slot <= decided, "the image is of a slot that is not decided")?,
             Record::OfImage(_) => unreachable!("looked into by the caller"),
             Record::Handover(handover) => {
-                self.gate.skips_epoch = false;
+                self.epochs.is_skipped = false;
                 self.restore_handover(handover)?;
                 self.hand_over(effects);
                 check(!self.halted, "the epoch ended in another way")?;
@@ -138,7 +138,7 @@ impl Core {
             }
             Record::Installed(slot) => {
                 check(*slot == decided && self.chain.oldest() == slot.next(), "the snapshot was not restored")?;
-                self.gate.skips_epoch = false;
+                self.epochs.is_skipped = false;
                 self.hand_over(effects);
                 self.writeset.decided(*slot, None);
                 self.catch_up.learned_in(self.view);

@@ -288,7 +288,9 @@ impl Membership {
             FaultModel::Byzantine => 1,
         });
         out.put_count(self.members.len());
-        self.members.iter().for_each(|member| member.encode(out));
+        for member in &self.members {
+            member.encode(out);
+        }
     }
 
     /// Takes one off the reader.

@@ -242,7 +242,9 @@ impl PeerMessage {
             Self::Handover(vote) => vote.encode(out),
             Self::Handovers(handovers) => {
                 out.put_count(handovers.len());
-                handovers.iter().for_each(|handover| handover.encode(out));
+                for handover in handovers {
+                    handover.encode(out);
+                }
             }
         }
     }

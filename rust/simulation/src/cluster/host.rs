@@ -35,6 +35,7 @@ pub(super) enum Fate {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts about a machine")]
 pub(super) struct Host {
     pub(super) id: ReplicaId,
     pub(super) core: Core,
