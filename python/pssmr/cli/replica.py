@@ -71,7 +71,9 @@ async def _serve(replica: Replica) -> None:
         # One line for whoever waits until the replica can be reached; the log goes elsewhere.
         admin = f", {replica.admin_url} for you" if replica.admin_url else ""
         place = f"{replica.peer_address} for replicas, {replica.client_address} for clients{admin}"
-        print(f"{READY} at {place}", flush=True)
+        # In one piece: where the log goes to the same place, nothing of it comes between the line and its end.
+        sys.stdout.write(f"{READY} at {place}\n")
+        sys.stdout.flush()
         stopping, ending = asyncio.create_task(stop.wait()), asyncio.create_task(replica.wait())
         await asyncio.wait({stopping, ending}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
