@@ -124,23 +124,29 @@ impl Core {
             return None;
         }
         match Reconfiguration::decode(request.payload()) {
-            // This replica may be the one that is behind.
-            Ok(change) if change.epoch > self.membership.epoch() => None,
+            // If the change is the administrator's and of a later epoch, this replica may be the one that is behind.
+            Ok(change) if change.epoch > self.membership.epoch() => self.lack_of_authority(&change),
             Ok(change) => self.refusal_of(&change),
             Err(error) => Some(format!("this is no change of the membership: {error}")),
         }
     }
 
-    fn refusal_of(&self, change: &Reconfiguration) -> Option<String> {
-        let (cluster, epoch) = (self.membership.cluster(), self.membership.epoch());
+    fn lack_of_authority(&self, change: &Reconfiguration) -> Option<String> {
         let Some(administrator) = &self.config.administrator else {
             return Some("the cluster has no administrator key, so its membership can't change".to_owned());
         };
-        if !change.is_signed_by(cluster, administrator) {
-            return Some("the change is not signed by the cluster's administrator".to_owned());
-        }
-        if change.epoch != epoch {
+        let is_signed = change.is_signed_by(self.membership.cluster(), administrator);
+        (!is_signed).then(|| "the change is not signed by the cluster's administrator".to_owned())
+    }
+
+    fn refusal_of(&self, change: &Reconfiguration) -> Option<String> {
+        let epoch = self.membership.epoch();
+        // The signature last of all that is cheap: anybody may send this.
+        if change.epoch != epoch && self.config.administrator.is_some() {
             return Some(format!("the change is one of {}, and the cluster is in {epoch}", change.epoch));
+        }
+        if let Some(lack) = self.lack_of_authority(change) {
+            return Some(lack);
         }
         self.membership.changed(&change.change).err().map(|error| error.to_string())
     }

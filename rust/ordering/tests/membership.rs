@@ -113,11 +113,16 @@ fn a_change_that_is_not_the_administrators_for_this_epoch_is_refused_with_the_re
         (signed_by(&secret(0), session, 1, 0, Change::Add(member(4))), "not signed by the cluster's administrator"),
         (change(session, 2, 0, Change::Remove(ReplicaId(9))), "there is no replica r9"),
         (change(session, 3, 0, Change::Add(member(3))), "replicas r3 and r3 have the same key"),
+        (
+            signed_by(&secret(0), session, 3, 9, Change::Remove(ReplicaId(0))),
+            "not signed by the cluster's administrator",
+        ),
     ];
     for (request, reason) in refused {
         cluster.send(&request);
         cluster.settle();
         assert!(last(&cluster).contains(reason), "{}", last(&cluster));
+        assert_eq!(cluster.cores[0].head(), Slot(1), "whoever may not change anything holds up nobody");
     }
     // Of an epoch that is still to come: it waits, and is refused when it is decided.
     order(&mut cluster, &change(session, 4, 7, Change::Add(member(4))));
