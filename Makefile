@@ -20,7 +20,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python bench mutants fuzz soak lint format reference docs wheel clean build
+.PHONY: help demo test test-rust test-python test-again bench mutants fuzz soak lint format reference docs wheel clean build
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-rust:
 
 test-python: $(BUILD)
 	$(BIN)/python -m pytest
+
+test-again: $(BUILD)
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 bench: $(BUILD) ## measure the schedulers, the ordering core, and whole clusters
 	cargo bench

@@ -16,7 +16,7 @@ from pssmr.testing import CheckFailed, check
 from pssmr.testing.checker import Checker
 from pssmr.testing.findings import Finding
 from pssmr.testing.histories import allowed_order, latest_first
-from pssmr.testing.steps import Generator, Step, shortened
+from pssmr.testing.steps import Generator, History, Step, shortened
 from pssmr.testing.values import draw, simplest
 from tests.api import wrong_services as wrong
 
@@ -80,9 +80,12 @@ def test_what_depends_on_chance_is_found(service: type[pssmr.Service]) -> None:
     assert finding.kind == "nondeterminism", str(finding)
 
 
-def test_what_depends_on_chance_is_not_taken_for_a_conflict() -> None:
+@pytest.mark.parametrize("find", [Checker.find_conflict, Checker.find_lost_state])
+def test_what_depends_on_chance_is_not_taken_for_something_else(
+    find: Callable[[Checker, History], Finding | None],
+) -> None:
     generator = Generator(wrong.Executions, [], 0)
-    finding = Checker(wrong.Executions, generator).find_conflict(generator.history(2))
+    finding = find(Checker(wrong.Executions, generator), generator.history(2))
     assert finding is not None
     assert finding.kind == "nondeterminism"
 

@@ -177,6 +177,12 @@ class Executions(pssmr.Service):
     def ask(self, key: Annotated[str, keys.read]) -> int:
         return next(_executions)
 
+    def snapshot(self) -> bytes:
+        return b""
+
+    def restore(self, snapshot: bytes) -> None:
+        pass
+
 
 class Identity(Right):
     @pssmr.command

@@ -26,7 +26,7 @@ _ELSEWHERE = (Elsewhere(hash_seed=1), Elsewhere(hash_seed=2), Elsewhere(hash_see
 
 _ORDERS = 3
 """How many orders beside the agreed one a long run is tried in."""
-_REPETITIONS = 20
+_REPETITIONS = 40
 """How often a run that depends on its order is repeated, to see whether it depends on chance instead."""
 _ALL_ORDERS_UP_TO = 4
 """Runs of so many commands are tried in all orders that are allowed."""
@@ -233,6 +233,9 @@ class Checker:
         got = (tuple(replies), restored.state_digest())
         if got == expected:
             return None
+        by_chance = self._nondeterminism(history, expected, repetitions=_REPETITIONS)
+        if by_chance is not None:
+            return by_chance
         return self._finding(
             "restore",
             history,
@@ -252,8 +255,10 @@ class Checker:
             candidates = sorted((each for each in shorter if 0 < len(each) < len(history)), key=len)
             different = self._different(candidates, elsewhere) if candidates else None
             if different is None:
+                by_chance = self._nondeterminism(history, expected, repetitions=_REPETITIONS)
                 raise _failed(
-                    self._finding(
+                    by_chance
+                    or self._finding(
                         "process",
                         history,
                         "the same commands come to something else in another process",

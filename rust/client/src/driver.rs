@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pssmr_transport::{CloseReason, Event, LinkId, Transport};
-use pssmr_types::{ClusterId, Digest, Hello, PROTOCOL_VERSION, ReplicaId, ReplicaMessage, View};
+use pssmr_types::{ClusterId, Digest, Epoch, Hello, PROTOCOL_VERSION, ReplicaId, ReplicaMessage, View};
 
 use crate::completion::CompletionSink;
 use crate::inbox::{Shared, Submission};
@@ -101,7 +101,7 @@ impl Driver {
             Event::Woken => {}
             Event::Up { link, .. } => {
                 let agreed_settings = self.greeting.agreed_settings.unwrap_or_default();
-                let hello = Hello::new(self.greeting.cluster, agreed_settings);
+                let hello = Hello::new(self.greeting.cluster, agreed_settings, Epoch(0), Digest::default());
                 // The first frame on a link finds an empty queue; if the link is gone already, its end follows.
                 let _ = self.transport.send_with(link, |out| hello.encode(out));
             }
@@ -176,6 +176,7 @@ impl Driver {
                 }
                 self.requester.status(replica, &json);
             }
+            Ok(ReplicaMessage::Handovers(_)) => {}
             Err(error) => {
                 tracing::debug!(%replica, %error, "a frame that is no message");
                 return Err("the replica sent a frame that is no message");

@@ -122,7 +122,8 @@ impl Requester {
             retry_interval: config.retry_interval,
             retry_interval_max: config.retry_interval_max,
             up: ReplicaSet::EMPTY,
-            leader: quorums.leader(View(0)),
+            // Only a guess: a replica that is not the leader passes requests on.
+            leader: ReplicaId(0),
             leader_view: View(0),
             session: Session::Closed,
             window: Window::new(config.in_flight_max, SPREAD_MAX),

@@ -232,7 +232,8 @@ fn compute_footprints(service: &dyn Service, run: &mut [Task], builder: &mut Foo
 fn completion(task: &mut Task) -> Completion {
     let Command { position, slot, client, sequence, kind, .. } = task.command;
     let reply = std::mem::take(&mut task.reply);
-    let reply = if reply.is_empty() { reply::result(&[0xc0]) } else { reply };
+    let has_none = reply.is_empty() && kind != CommandKind::Settled;
+    let reply = if has_none { reply::result(&[0xc0]) } else { reply };
     Completion { position, slot, client, sequence, kind, reply }
 }
 

@@ -94,6 +94,18 @@ const FALSE: [u8; 1] = [0xc2];
 const TRUE: [u8; 1] = [0xc3];
 
 #[test]
+fn what_is_settled_already_never_comes_to_the_service() {
+    let mut store = Replica::of(Arc::new(KeyValue::new()));
+    let before = store.digest();
+    // As a command of the application it would be refused: it is none.
+    store.submit(CommandKind::Settled, Bytes::from_static(b"the result"));
+    assert_eq!(store.reply(), "the result");
+    store.submit(CommandKind::Settled, Bytes::new());
+    assert_eq!(store.reply(), "");
+    assert_eq!(store.digest(), before);
+}
+
+#[test]
 fn a_key_value_store_keeps_what_is_put() {
     let mut store = Replica::of(Arc::new(KeyValue::new()));
     let key = text("a");

@@ -137,6 +137,10 @@ impl ReplicaConfig {
         bytes.put_u64(ordering.checkpoint_slots);
         bytes.put_u64(ordering.checkpoint_bytes);
         bytes.put_bytes(ordering.durability.as_str().as_bytes());
+        bytes.put_u8(u8::from(ordering.administrator.is_some()));
+        if let Some(administrator) = &ordering.administrator {
+            bytes.put(administrator.as_bytes());
+        }
         bytes.put_digest(&self.service_schema);
         Digest::of("pssmr agreed settings 1", &bytes)
     }
@@ -233,6 +237,7 @@ mod tests {
             change(|c| c.limits.cached_bytes_per_session_max += 1),
             change(|c| c.ordering.checkpoint_slots += 1),
             change(|c| c.ordering.checkpoint_bytes += 1),
+            change(|c| c.ordering.administrator = Some(SecretKey::from_seed([9; 32]).public())),
             change(|c| c.service_schema = Digest([9; 32])),
         ] {
             assert_ne!(changed, base);

@@ -30,12 +30,16 @@ pub(crate) fn check(mine: &Hello, frame: Bytes, side: Side) -> Result<(), &'stat
     if !unknown && theirs.agreed_settings != mine.agreed_settings {
         return Err("its agreed settings differ from ours: compare the configurations");
     }
+    if side == Side::Peer && theirs.epoch == mine.epoch && theirs.membership != mine.membership {
+        return Err("it has another membership of the same epoch: compare epoch, ids, keys and addresses of the \
+                    replicas in the configurations");
+    }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use pssmr_types::ClusterId;
+    use pssmr_types::{ClusterId, Epoch};
 
     use super::*;
 
@@ -47,7 +51,7 @@ mod tests {
 
     #[test]
     fn only_the_same_version_cluster_and_settings_work_together() {
-        let mine = Hello::new(ClusterId([1; 16]), Digest([2; 32]));
+        let mine = Hello::new(ClusterId([1; 16]), Digest([2; 32]), Epoch(3), Digest([4; 32]));
         assert_eq!(check(&mine, frame(&mine), Side::Peer), Ok(()));
         for other in [
             Hello { version: 99, ..mine },
@@ -61,8 +65,17 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_has_one_membership() {
+        let mine = Hello::new(ClusterId([1; 16]), Digest([2; 32]), Epoch(3), Digest([4; 32]));
+        let other = Hello { membership: Digest([5; 32]), ..mine };
+        assert!(check(&mine, frame(&other), Side::Peer).is_err());
+        assert_eq!(check(&mine, frame(&Hello { epoch: Epoch(2), ..other }), Side::Peer), Ok(()));
+        assert_eq!(check(&mine, frame(&other), Side::Client), Ok(()), "a client may know other addresses");
+    }
+
+    #[test]
     fn only_a_client_may_know_no_settings() {
-        let mine = Hello::new(ClusterId([1; 16]), Digest([2; 32]));
+        let mine = Hello::new(ClusterId([1; 16]), Digest([2; 32]), Epoch(3), Digest([4; 32]));
         let unknowing = frame(&Hello { agreed_settings: Digest::default(), ..mine });
         assert_eq!(check(&mine, unknowing.clone(), Side::Client), Ok(()));
         assert!(check(&mine, unknowing, Side::Peer).is_err());

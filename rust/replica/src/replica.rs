@@ -74,7 +74,7 @@ impl Replica {
             }
         };
         let agreed_settings = config.agreed_settings();
-        let hello = Hello::new(config.cluster, agreed_settings);
+        let hello = Hello::new(config.cluster, agreed_settings, membership.epoch(), membership.digest());
 
         let mut peers = Transport::new(peer_transport(config, &membership)).map_err(StartError::Peers)?;
         let links = PeerLinks::new(membership.clone(), config.me, hello, &config.members, &mut peers)

@@ -18,7 +18,7 @@ use pssmr_execution::{Extraction, Refusal, Task};
 use pssmr_replica::{Replica, ReplicaEvent, Role, Service, Silent};
 use pssmr_transport::{Event, LinkId, Transport, TransportConfig};
 use pssmr_types::{
-    ClientId, ClientMessage, Digest, FaultModel, Hello, Operation, Outcome, Principal, PublicKey, ReplicaId,
+    ClientId, ClientMessage, Digest, Epoch, FaultModel, Hello, Operation, Outcome, Principal, PublicKey, ReplicaId,
     ReplicaMessage, Request, SecretKey,
 };
 
@@ -46,7 +46,8 @@ impl RawLink {
 
     fn greet(&mut self, agreed_settings: Digest) {
         let mut frame = Vec::new();
-        Hello::new(CLUSTER, agreed_settings).encode(&mut frame);
+        // Of the membership of another epoch, nothing is compared.
+        Hello::new(CLUSTER, agreed_settings, Epoch(7), Digest::default()).encode(&mut frame);
         self.send(&frame);
     }
 

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::digest::{ClusterId, Digest};
-use crate::ids::Principal;
+use crate::handover::{HANDOVERS_MAX, Handover};
+use crate::ids::{Epoch, Principal};
 use crate::request::Request;
 use crate::wire::{DecodeError, PROTOCOL_VERSION, Reader, Writer};
 
@@ -12,7 +13,7 @@ pub const FRAME_ITEMS_MAX: usize = 4096;
 
 /// The first frame on every link, in both directions: whether the two sides can work together at all. Who the other
 /// side is, the link has proved before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
     /// [`PROTOCOL_VERSION`].
     pub version: u32,
@@ -20,12 +21,16 @@ pub struct Hello {
     pub cluster: ClusterId,
     /// The digest of all settings that must be the same at every replica.
     pub agreed_settings: Digest,
+    /// The last epoch whose membership it knows.
+    pub epoch: Epoch,
+    /// The digest of that membership; a client, which may know other addresses, says zeros.
+    pub membership: Digest,
 }
 
 impl Hello {
-    /// A greeting in this version of the protocol.
-    pub fn new(cluster: ClusterId, agreed_settings: Digest) -> Self {
-        Self { version: PROTOCOL_VERSION, cluster, agreed_settings }
+    /// A greeting in this version of the protocol, of somebody who knows this membership.
+    pub fn new(cluster: ClusterId, agreed_settings: Digest, epoch: Epoch, membership: Digest) -> Self {
+        Self { version: PROTOCOL_VERSION, cluster, agreed_settings, epoch, membership }
     }
 
     /// Appends the frame's bytes.
@@ -34,6 +39,8 @@ impl Hello {
         out.put_u32(self.version);
         out.put(&self.cluster.0);
         out.put_digest(&self.agreed_settings);
+        out.put_u64(self.epoch.0);
+        out.put_digest(&self.membership);
     }
 
     /// Decodes a frame. Of another version's, only the version is read.
@@ -47,12 +54,14 @@ impl Hello {
         }
         let version = reader.u32("version")?;
         if version != PROTOCOL_VERSION {
-            return Ok(Self { version, cluster: ClusterId::default(), agreed_settings: Digest::default() });
+            return Ok(Self { version, ..Self::default() });
         }
         let hello = Self {
             version,
             cluster: ClusterId(reader.array("cluster")?),
             agreed_settings: reader.digest("agreed settings")?,
+            epoch: reader.epoch()?,
+            membership: reader.digest("membership")?,
         };
         reader.finish()?;
         Ok(hello)
@@ -129,6 +138,8 @@ pub enum ReplicaMessage {
     Replies(Vec<Reply>),
     /// How the replica is: a JSON object.
     Status(Bytes),
+    /// Proofs of the memberships after the last one that the client knows, each of the one after the one before.
+    Handovers(Vec<Handover>),
 }
 
 impl ClientMessage {
@@ -184,6 +195,13 @@ impl ReplicaMessage {
                 out.put_u8(2);
                 out.put_bytes(json);
             }
+            Self::Handovers(handovers) => {
+                out.put_u8(3);
+                out.put_count(handovers.len());
+                for handover in handovers {
+                    handover.encode(out);
+                }
+            }
         }
     }
 
@@ -203,6 +221,14 @@ impl ReplicaMessage {
                 Self::Replies(replies)
             }
             2 => Self::Status(reader.bytes("status", result_bytes_max)?),
+            3 => {
+                let count = reader.count("handovers", HANDOVERS_MAX)?;
+                let mut handovers = Vec::new();
+                for _ in 0..count {
+                    handovers.push(Handover::decode(&mut reader)?);
+                }
+                Self::Handovers(handovers)
+            }
             other => return Err(DecodeError::UnknownTag("message", other)),
         };
         reader.finish()?;
@@ -249,6 +275,10 @@ fn decode_reply(reader: &mut Reader, result_bytes_max: usize) -> Result<Reply, D
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{ReplicaId, Slot};
+    use crate::keys::SecretKey;
+    use crate::membership::Membership;
+    use crate::quorums::FaultModel;
 
     #[test]
     fn replies_survive_the_wire() {
@@ -264,6 +294,19 @@ mod tests {
         let message = ReplicaMessage::Replies(replies.collect());
         let mut frame = Vec::new();
         message.encode(&mut frame);
+        assert_eq!(ReplicaMessage::decode(frame.into(), 100), Ok(message));
+    }
+
+    #[test]
+    fn proofs_of_memberships_survive_the_wire() {
+        let key = SecretKey::from_seed([1; 32]);
+        let next = Membership::new(ClusterId([2; 16]), Epoch(1), FaultModel::Crash, vec![key.public()]).unwrap();
+        let signatures = vec![(ReplicaId(0), key.sign(b"the end"))];
+        let handover = Handover { slot: Slot(9), digest: Digest([3; 32]), next, signatures };
+        let message = ReplicaMessage::Handovers(vec![handover]);
+        let mut frame = Vec::new();
+        message.encode(&mut frame);
+        assert!((0..frame.len()).all(|end| ReplicaMessage::decode(frame[..end].to_vec().into(), 100).is_err()));
         assert_eq!(ReplicaMessage::decode(frame.into(), 100), Ok(message));
     }
 

@@ -1,7 +1,5 @@
 //! All thresholds, from one place.
 
-use crate::ids::{ReplicaId, View};
-
 /// What a faulty replica may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultModel {
@@ -82,11 +80,6 @@ impl Quorums {
     /// Whether a leader's word on what clients sent must be checked.
     pub fn must_authenticate_requests(&self) -> bool {
         self.model == FaultModel::Byzantine
-    }
-
-    /// The leader of `view`.
-    pub fn leader(&self, view: View) -> ReplicaId {
-        ReplicaId((view.0 % u64::from(self.n)) as u16)
     }
 }
 
