@@ -27,20 +27,24 @@ def checks(config: ClusterConfig, status: Mapping[str, Any]) -> list[Check]:
     def check(name: str, ok: bool, well: str, ill: str) -> Check:
         return {"name": name, "ok": ok, "detail": well if ok else ill}
 
+    standing = {
+        "learner": "it does not vote: it fetches a state, or does not remember its votes until they no longer matter",
+        "retired": "it is not one of the replicas any more: it can be stopped for good",
+    }
     return [
         check("running", status["halted"] is None, "it runs", f"it has stopped for good: {status['halted']}"),
         check("view", status["active"], f"it is in view {status['view']}", "a view change is going on"),
         check(
             "votes",
-            status["role"] != "learner",
+            status["role"] not in standing,
             "it votes",
-            "it does not remember its votes: it follows, and votes again when they no longer matter",
+            standing.get(status["role"], ""),
         ),
         check(
             "quorum",
-            linked >= config.quorum,
-            f"it reaches {linked} of {len(config.replicas)} replicas, itself included",
-            f"it reaches {linked} replicas, itself included, and {config.quorum} are a quorum",
+            linked >= status["quorum"],
+            f"it reaches {linked} of {status['replicas']} replicas, itself included",
+            f"it reaches {linked} replicas, itself included, and {status['quorum']} are a quorum",
         ),
         check("log", status["log_error"] is None, "it can write", f"it can't write: {status['log_error']}"),
         check("up_to_date", lag <= lag_max, f"{lag} slots behind", f"{lag} slots behind, more than {lag_max}"),

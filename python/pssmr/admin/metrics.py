@@ -20,7 +20,7 @@ Status = Mapping[str, Any]
 Samples = Iterable[tuple[tuple[str, ...], Any]]
 """Values by the values of their labels."""
 
-ROLES = ("leader", "follower", "learner", "halted")
+ROLES = ("leader", "follower", "learner", "retired", "halted")
 
 _NANOS = 1e-9
 
@@ -59,7 +59,9 @@ def _links(name: str, field: str, what: str) -> list[Family]:
 FAMILIES: tuple[Family, ...] = (
     Family("pssmr_uptime_seconds", "gauge", "Since the replica's start.", "uptime_ms", scale=1e-3),
     # Ordering.
-    Family("pssmr_view", "gauge", "The view that the replica is in.", "view"),
+    Family("pssmr_epoch", "gauge", "How often the membership has changed.", "epoch"),
+    Family("pssmr_replicas", "gauge", "How many replicas there are.", "replicas"),
+    Family("pssmr_view", "gauge", "The view that the replica is in, counted from 0 in each epoch.", "view"),
     Family("pssmr_leader", "gauge", "The id of the view's leader.", "leader"),
     Family("pssmr_view_active", "gauge", "1 if ordering goes on in the view, 0 during a view change.", "active"),
     Family("pssmr_view_changes", "counter", "Views entered.", "counters.view_changes"),

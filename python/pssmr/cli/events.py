@@ -27,6 +27,8 @@ _STYLES = {
     "beyond_retention": "red",
     "peer_down": "yellow",
     "leader_suspected": "yellow",
+    "epoch_entered": "cyan",
+    "retired": "yellow",
     "snapshot_failed": "yellow",
 }
 

@@ -85,8 +85,8 @@ impl Core {
         handovers.chunks(HANDOVERS_MAX).map(|some| PeerMessage::Handovers(some.to_vec()))
     }
 
-    /// All proofs known.
-    pub(crate) fn handovers(&self) -> &[Handover] {
+    /// All proofs known, each of the membership after the one before.
+    pub fn handovers(&self) -> &[Handover] {
         &self.epochs.handovers
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use pssmr_types::{ClusterId, FaultModel, PublicKey, SecretKey};
+use pssmr_types::{ClusterId, FaultModel, Member, PublicKey, ReplicaId, SecretKey};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -29,6 +29,11 @@ pub(crate) fn secret_key(pem: &str) -> PyResult<SecretKey> {
 
 pub(crate) fn public_key_of(hexadecimal: &str) -> PyResult<PublicKey> {
     PublicKey::from_hex(hexadecimal).map_err(|error| PyValueError::new_err(format!("{hexadecimal:?}: {error}")))
+}
+
+/// A replica: id, public key, address for replicas and for clients.
+pub(crate) fn member((id, key, peer_address, client_address): (u16, String, String, String)) -> PyResult<Member> {
+    Ok(Member { id: ReplicaId(id), key: public_key_of(&key)?, peer_address, client_address })
 }
 
 pub(crate) fn cluster_id(hexadecimal: &str) -> PyResult<ClusterId> {

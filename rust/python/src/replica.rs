@@ -7,17 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use pssmr_replica::{
-    AcceptKeys, Durability, Member, Observer, Replica, ReplicaConfig, ReplicaEvent, Service, StartError,
-};
+use pssmr_replica::{AcceptKeys, Durability, Observer, Replica, ReplicaConfig, ReplicaEvent, Service, StartError};
 use pssmr_transport::TransportError;
-use pssmr_types::{BatchLimits, Digest, ReplicaId};
+use pssmr_types::{BatchLimits, Digest, Epoch, ReplicaId};
 use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::errors;
-use crate::keys::{cluster_id, fault_model, listen_address, public_key_of, secret_key};
+use crate::keys::{cluster_id, fault_model, listen_address, member, public_key_of, secret_key};
 use crate::native::NativeService;
 use crate::plan::{self, PlanSpec};
 use crate::process::Maker;
@@ -86,21 +84,24 @@ impl Observer for Events {
 impl ReplicaCore {
     /// Starts a replica. It returns when both ports are open.
     ///
-    /// `members` are the replicas' public keys and addresses by id; `settings` those of `pssmr.Settings`, by name; `plan`
+    /// `members` are the replicas of `epoch` by seniority: id, public key, address for replicas and for clients;
+    /// `administrator` is the public key that signs changes of the membership, if it can change; `settings` those of `pssmr.Settings`, by name; `plan`
     /// that of the scheduler `early`.
     ///
     /// Raises pssmr.ConfigError for what can't be, and OSError if an address can't be listened at.
     #[new]
     #[pyo3(signature = (
-        service, *, cluster, fault_model, members, me, key, listen_peers, listen_clients, clients, settings, data,
-        plan=None
+        service, *, cluster, fault_model, epoch, members, administrator, me, key, listen_peers, listen_clients, clients,
+        settings, data, plan=None
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         service: &Bound<'_, PyAny>,
         cluster: &str,
         fault_model: &str,
-        members: Vec<(String, String)>,
+        epoch: u64,
+        members: Vec<(u16, String, String, String)>,
+        administrator: Option<&str>,
         me: u16,
         key: &str,
         listen_peers: String,
@@ -111,13 +112,14 @@ impl ReplicaCore {
         plan: Option<PlanSpec>,
     ) -> PyResult<Self> {
         let py = service.py();
-        let member = |(key, peer_address): (String, String)| Ok(Member { key: public_key_of(&key)?, peer_address });
         let members = members.into_iter().map(member).collect::<PyResult<_>>()?;
         let model = self::fault_model(fault_model)?;
         let mut config = ReplicaConfig::new(cluster_id(cluster)?, model, members, ReplicaId(me), secret_key(key)?);
+        config.epoch = Epoch(epoch);
         config.clients = AcceptKeys::only(clients.iter().map(|key| public_key_of(key)).collect::<PyResult<Vec<_>>>()?);
         config.data_directory = data;
         let scheduler = apply(settings, &mut config)?;
+        config.ordering.administrator = administrator.map(public_key_of).transpose()?;
         config.execution.scheduler = plan::scheduler(py, &scheduler, plan)?;
         config.check().map_err(|error| errors::config_error(py, error.to_string()))?;
         let (service, schema) = service_of(service)?;
@@ -219,9 +221,10 @@ impl Failure {
             Self::Start(error) => {
                 let text = error.to_string();
                 match &error {
-                    StartError::Config(_) | StartError::Storage(_) | StartError::Log { .. } => {
-                        errors::config_error(py, text)
-                    }
+                    StartError::Config(_)
+                    | StartError::OtherMember { .. }
+                    | StartError::Storage(_)
+                    | StartError::Log { .. } => errors::config_error(py, text),
                     StartError::Peers(TransportError::Bind { source, .. })
                     | StartError::Clients(TransportError::Bind { source, .. })
                     | StartError::Thread(source) => PyOSError::new_err((source.raw_os_error(), text)),

@@ -5,6 +5,7 @@
 //! cargo run --release -p pssmr-replica --example throughput -- model=bft replicas=4 in_flight=1000 seconds=5
 //! ```
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -14,8 +15,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pssmr_client::{Client, ClientConfig, Completion, ReplicaEndpoint, Submission, Work};
 use pssmr_execution::services::Null;
-use pssmr_replica::{AcceptKeys, Member, Replica, ReplicaConfig, Silent};
-use pssmr_types::{ClusterId, FaultModel, ReplicaId, SecretKey};
+use pssmr_replica::{AcceptKeys, Replica, ReplicaConfig, Silent};
+use pssmr_types::{ClusterId, FaultModel, Member, ReplicaId, SecretKey};
 
 const CLUSTER: ClusterId = ClusterId([7; 16]);
 const CLIENT_SEED: u8 = 200;
@@ -121,18 +122,26 @@ fn secret(seed: u8) -> SecretKey {
 }
 
 fn start_replicas(options: &Options) -> Result<Vec<Replica>, Box<dyn Error>> {
-    let keys = (0..options.replicas).map(|id| secret(id as u8).public());
-    let mut members: Vec<_> = keys.map(|key| Member { key, peer_address: String::new() }).collect();
+    let member = |id: usize| Member {
+        id: ReplicaId(id as u16),
+        key: secret(id as u8).public(),
+        peer_address: String::new(),
+        client_address: String::new(),
+    };
+    let members: Vec<_> = (0..options.replicas).map(member).collect();
+    // Each is known when it listens.
+    let mut addresses = HashMap::new();
     let clients = AcceptKeys::only((0..options.clients).map(|client| secret(CLIENT_SEED + client as u8).public()));
     let mut replicas: Vec<Replica> = Vec::new();
     for id in 0..options.replicas {
         let me = ReplicaId(id as u16);
         let mut config = ReplicaConfig::new(CLUSTER, options.model, members.clone(), me, secret(id as u8));
+        config.peer_addresses.clone_from(&addresses);
         config.clients = clients.clone();
         config.execution.workers = options.workers;
         config.ordering.window = options.window;
         let replica = Replica::start(&config, Arc::new(Null::new(options.result)), Arc::new(Silent))?;
-        members[id].peer_address = replica.peer_address().to_string();
+        addresses.insert(members[id].key, replica.peer_address().to_string());
         replicas.push(replica);
     }
     Ok(replicas)

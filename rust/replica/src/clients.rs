@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pssmr_execution::{Completion, Executor};
 use pssmr_transport::{CloseReason, Event, LinkId, Transport};
+use pssmr_types::handover::HANDOVERS_MAX;
 use pssmr_types::{
-    ClientId, ClientMessage, Hello, Membership, Outcome, Principal, ReplicaId, ReplicaMessage, Reply, Request,
+    ClientId, ClientMessage, Epoch, Hello, Membership, Outcome, Principal, ReplicaId, ReplicaMessage, Reply, Request,
     result_digest,
 };
 
@@ -44,16 +45,23 @@ const DIGEST_BYTES: usize = 32;
 /// Which replicas send results whole.
 #[derive(Clone, Copy, Debug)]
 struct Designation {
-    me: ReplicaId,
+    /// The replica's place among the members.
+    place: u64,
     replicas: u64,
     /// A client believes a single replica, so each has to send all.
     always: bool,
 }
 
 impl Designation {
+    fn new(me: ReplicaId, membership: &Membership) -> Self {
+        let place = membership.members().iter().position(|member| member.id == me).unwrap_or_default() as u64;
+        let quorums = membership.quorums();
+        Self { place, replicas: quorums.replicas() as u64, always: quorums.weak() == 1 }
+    }
+
     /// What to send of a result: the whole or its digest. Up to `full_through` the client wants all whole.
     fn outcome(&self, sequence: u64, result: Bytes, full_through: u64) -> Outcome {
-        let is_mine = sequence % self.replicas == u64::from(self.me.0);
+        let is_mine = sequence % self.replicas == self.place;
         if self.always || sequence <= full_through || is_mine || result.len() <= DIGEST_BYTES {
             Outcome::Result(result)
         } else {
@@ -64,12 +72,16 @@ impl Designation {
 
 struct ClientLink {
     principal: Principal,
-    greeted: bool,
+    /// The last epoch that the client knows; `None` before its greeting.
+    epoch: Option<Epoch>,
 }
 
 /// Everything that the client thread owns.
 pub(crate) struct ClientThread {
     hello: Hello,
+    me: ReplicaId,
+    /// The epoch that this thread goes by.
+    epoch: Epoch,
     designation: Designation,
     payload_bytes_max: usize,
     result_bytes_max: usize,
@@ -95,10 +107,9 @@ pub(crate) struct ClientThread {
 }
 
 /// What the client thread is made of.
-pub(crate) struct Parts<'a> {
+pub(crate) struct Parts {
     pub(crate) hello: Hello,
     pub(crate) me: ReplicaId,
-    pub(crate) membership: &'a Membership,
     pub(crate) payload_bytes_max: usize,
     pub(crate) result_bytes_max: usize,
     pub(crate) cached_bytes_per_session_max: usize,
@@ -110,11 +121,13 @@ pub(crate) struct Parts<'a> {
 }
 
 impl ClientThread {
-    pub(crate) fn new(parts: Parts<'_>) -> Self {
-        let quorums = parts.membership.quorums();
+    pub(crate) fn new(parts: Parts) -> Self {
+        let membership = parts.state.membership();
         Self {
             hello: parts.hello,
-            designation: Designation { me: parts.me, replicas: quorums.replicas() as u64, always: quorums.weak() == 1 },
+            me: parts.me,
+            epoch: membership.epoch(),
+            designation: Designation::new(parts.me, &membership),
             payload_bytes_max: parts.payload_bytes_max,
             result_bytes_max: parts.result_bytes_max,
             links: HashMap::new(),
@@ -160,6 +173,7 @@ impl ClientThread {
             for event in events.drain(..) {
                 self.take_event(event, transport);
             }
+            self.follow(transport);
             self.order();
             // Everything up to this slot has handed over its results.
             let executed = self.ordering.executed_slot();
@@ -187,7 +201,7 @@ impl ClientThread {
     fn take_event(&mut self, event: Event, transport: &mut Transport) {
         match event {
             Event::Frame { link, frame } => {
-                if let Err(refusal) = self.take_frame(link, frame) {
+                if let Err(refusal) = self.take_frame(link, frame, transport) {
                     self.counters.bad_frames += 1;
                     let principal = self.links.get(&link).map(|known| known.principal);
                     let client = principal.map_or_else(String::new, |principal| principal.to_string());
@@ -198,7 +212,7 @@ impl ClientThread {
                 }
             }
             Event::Up { link, key, .. } => {
-                self.links.insert(link, ClientLink { principal: key.principal(), greeted: false });
+                self.links.insert(link, ClientLink { principal: key.principal(), epoch: None });
                 self.ungreeted.push_back((Instant::now() + GREETING_TIMEOUT, link));
                 let hello = self.hello;
                 // The first frame finds an empty queue; if the link is gone already, its end follows.
@@ -219,12 +233,26 @@ impl ClientThread {
         self.routes.link_down(link);
     }
 
-    fn take_frame(&mut self, link: LinkId, frame: Bytes) -> Result<(), &'static str> {
+    /// Goes by the membership in force, and lets the clients know of it.
+    fn follow(&mut self, transport: &mut Transport) {
+        let membership = self.state.membership();
+        if membership.epoch() == self.epoch {
+            return;
+        }
+        self.epoch = membership.epoch();
+        self.designation = Designation::new(self.me, &membership);
+        for (link, known) in &mut self.links {
+            prove_memberships(&self.state, *link, known, transport);
+        }
+    }
+
+    fn take_frame(&mut self, link: LinkId, frame: Bytes, transport: &mut Transport) -> Result<(), &'static str> {
         // Frames that came before the link was closed here.
         let Some(known) = self.links.get_mut(&link) else { return Ok(()) };
-        if !known.greeted {
-            greeting::check(&self.hello, frame, Side::Client)?;
-            known.greeted = true;
+        if known.epoch.is_none() {
+            let hello = greeting::check(&self.hello, frame, Side::Client)?;
+            known.epoch = Some(hello.epoch);
+            prove_memberships(&self.state, link, known, transport);
             self.ungreeted.retain(|(_, ungreeted)| *ungreeted != link);
             return Ok(());
         }
@@ -372,6 +400,19 @@ impl ClientThread {
     }
 }
 
+/// Hands a client that has greeted the proofs of the memberships that it does not know.
+fn prove_memberships(state: &State, link: LinkId, known: &mut ClientLink, transport: &mut Transport) {
+    let Some(epoch) = known.epoch else { return };
+    let handovers = state.handovers_since(epoch);
+    known.epoch = handovers.last().map(|last| last.next.epoch()).or(known.epoch);
+    for some in handovers.chunks(HANDOVERS_MAX) {
+        let message = ReplicaMessage::Handovers(some.to_vec());
+        if let Err(error) = transport.send_with(link, |out| message.encode(out)) {
+            tracing::debug!(%link, %error, "the proof of a membership was not sent");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -380,7 +421,7 @@ mod tests {
     fn one_replica_sends_a_long_result_whole_and_the_others_its_digest() {
         let long = Bytes::from(vec![1; DIGEST_BYTES + 1]);
         let of = |me, always, full_through| {
-            Designation { me: ReplicaId(me), replicas: 4, always }.outcome(6, long.clone(), full_through)
+            Designation { place: me, replicas: 4, always }.outcome(6, long.clone(), full_through)
         };
         assert_eq!(of(2, false, 0), Outcome::Result(long.clone()));
         for other in [0, 1, 3] {
@@ -389,7 +430,7 @@ mod tests {
             assert_eq!(of(other, true, 0), Outcome::Result(long.clone()));
         }
         let short = Bytes::from(vec![1; DIGEST_BYTES]);
-        let designation = Designation { me: ReplicaId(0), replicas: 4, always: false };
+        let designation = Designation { place: 0, replicas: 4, always: false };
         assert_eq!(designation.outcome(6, short.clone(), 0), Outcome::Result(short));
     }
 }

@@ -7,21 +7,12 @@ use std::path::PathBuf;
 use pssmr_execution::ExecutorConfig;
 use pssmr_ordering::{Config as OrderingConfig, Durability};
 use pssmr_transport::AcceptKeys;
-use pssmr_types::{ClusterId, Digest, Epoch, FaultModel, Membership, PublicKey, ReplicaId, SecretKey, Writer};
+use pssmr_types::{ClusterId, Digest, Epoch, FaultModel, Member, Membership, PublicKey, ReplicaId, SecretKey, Writer};
 
 use crate::error::ConfigError;
 
 /// What a request takes in a batch beside its payload, at most.
 const REQUEST_OVERHEAD_BYTES: usize = 64;
-
-/// One replica of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// The key that it proves.
-    pub key: PublicKey,
-    /// Where the other replicas reach it: `host:port`. Not used for this replica itself.
-    pub peer_address: String,
-}
 
 /// Bounds of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,8 +59,13 @@ pub struct ReplicaConfig {
     pub cluster: ClusterId,
     /// What replicas may do. *Agreed*.
     pub model: FaultModel,
-    /// The replicas, by id. Their keys are *agreed*.
+    /// The epoch of `members`. Above 0, this replica joins a cluster that has run before.
+    pub epoch: Epoch,
+    /// The replicas, by seniority: at epoch 0 in any order that is the same everywhere. Replicas of one epoch compare them
+    /// when they connect. One that has run before goes on with what its data directory says, and learns the rest.
     pub members: Vec<Member>,
+    /// Where replicas are reached, by key, if not where their membership says.
+    pub peer_addresses: HashMap<PublicKey, String>,
     /// Which of them this one is.
     pub me: ReplicaId,
     /// This replica's key.
@@ -100,7 +96,9 @@ impl ReplicaConfig {
         Self {
             cluster,
             model,
+            epoch: Epoch(0),
             members,
+            peer_addresses: HashMap::new(),
             me,
             secret,
             listen_peers: local,
@@ -114,15 +112,11 @@ impl ReplicaConfig {
         }
     }
 
-    /// The digest of all settings that must be the same at every replica.
+    /// The digest of all settings that must be the same at every replica, in every epoch.
     pub fn agreed_settings(&self) -> Digest {
         let mut bytes = Vec::new();
         bytes.put(&self.cluster.0);
         bytes.put_bytes(self.model.as_str().as_bytes());
-        bytes.put_count(self.members.len());
-        for member in &self.members {
-            bytes.put(member.key.as_bytes());
-        }
         let ordering = &self.ordering;
         for setting in [
             ordering.window,
@@ -145,6 +139,13 @@ impl ReplicaConfig {
         Digest::of("pssmr agreed settings 1", &bytes)
     }
 
+    /// Where replicas are reached, by key, if not where their membership says. That one's addresses are those of the time when
+    /// it was agreed on.
+    pub(crate) fn addresses(&self) -> HashMap<PublicKey, String> {
+        let configured = self.members.iter().map(|member| (member.key, member.peer_address.clone()));
+        configured.chain(self.peer_addresses.clone()).filter(|(_, address)| !address.is_empty()).collect()
+    }
+
     /// The longest payload of a request, in bytes: what fits into a batch of its own.
     pub fn payload_bytes_max(&self) -> usize {
         self.ordering.limits.bytes_max.saturating_sub(REQUEST_OVERHEAD_BYTES)
@@ -155,10 +156,12 @@ impl ReplicaConfig {
     /// # Errors
     /// The first setting that can't be, with what it has to be.
     pub fn check(&self) -> Result<Membership, ConfigError> {
-        let keys = self.members.iter().map(|member| member.key).collect();
-        let membership = Membership::new(self.cluster, Epoch(0), self.model, keys)?;
+        let membership = Membership::of(self.cluster, self.epoch, self.model, self.members.clone())?;
         match membership.key(self.me) {
-            None => return Err(ConfigError::NoSuchReplica { me: self.me, replicas: self.members.len() }),
+            None => {
+                let ids = membership.replicas().map(|id| id.to_string()).collect::<Vec<_>>().join(", ");
+                return Err(ConfigError::NoSuchReplica { me: self.me, ids });
+            }
             Some(key) if *key != self.secret.public() => {
                 return Err(ConfigError::OtherKey { me: self.me, expected: *key, got: self.secret.public() });
             }
@@ -212,7 +215,13 @@ mod tests {
 
     fn config() -> ReplicaConfig {
         let key = |i| SecretKey::from_seed([i; 32]);
-        let members = (0..4).map(|i| Member { key: key(i).public(), peer_address: String::new() }).collect();
+        let member = |i: u8| Member {
+            id: ReplicaId(i.into()),
+            key: key(i).public(),
+            peer_address: String::new(),
+            client_address: String::new(),
+        };
+        let members = (0..4).map(member).collect();
         ReplicaConfig::new(ClusterId([1; 16]), FaultModel::Byzantine, members, ReplicaId(2), key(2))
     }
 
@@ -227,7 +236,6 @@ mod tests {
         for changed in [
             change(|c| c.cluster = ClusterId([2; 16])),
             change(|c| c.model = FaultModel::Crash),
-            change(|c| c.members.swap(0, 1)),
             change(|c| c.ordering.window += 1),
             change(|c| c.ordering.durability = Durability::Sync),
             change(|c| c.ordering.limits.requests_max += 1),
@@ -244,7 +252,8 @@ mod tests {
         }
         for same in [
             change(|c| c.me = ReplicaId(0)),
-            change(|c| c.members[0].peer_address = "elsewhere:1".to_owned()),
+            change(|c| c.members.truncate(3)),
+            change(|c| c.epoch = Epoch(1)),
             change(|c| c.execution.workers += 1),
             change(|c| c.clients = AcceptKeys::Any),
         ] {
@@ -258,7 +267,7 @@ mod tests {
         other.me = ReplicaId(1);
         assert!(matches!(other.check(), Err(ConfigError::OtherKey { me: ReplicaId(1), .. })));
         other.me = ReplicaId(4);
-        assert!(matches!(other.check(), Err(ConfigError::NoSuchReplica { replicas: 4, .. })));
+        assert!(matches!(other.check(), Err(ConfigError::NoSuchReplica { .. })));
         assert!(config().check().is_ok());
     }
 

@@ -17,12 +17,12 @@ pub enum ConfigError {
     #[error(transparent)]
     Ordering(#[from] pssmr_ordering::ConfigError),
     /// The replica is not in the list.
-    #[error("this is replica {me}, but there are {replicas}: ids are 0 to {}", replicas.saturating_sub(1))]
+    #[error("this is replica {me}, but the replicas are {ids}")]
     NoSuchReplica {
         /// The id.
         me: ReplicaId,
-        /// How many replicas there are.
-        replicas: usize,
+        /// The ids that there are.
+        ids: String,
     },
     /// The secret key is another replica's, or nobody's.
     #[error(
@@ -66,6 +66,17 @@ pub enum StartError {
     /// The data directory can't be used.
     #[error("data directory: {0}")]
     Storage(#[from] StorageError),
+    /// The data directory is that of a replica with another key.
+    #[error(
+        "the data directory {} is that of a replica {me} with another key: one that takes its place begins with an empty directory",
+        directory.display()
+    )]
+    OtherMember {
+        /// The data directory.
+        directory: PathBuf,
+        /// The id.
+        me: ReplicaId,
+    },
     /// The log can't be replayed.
     #[error(
         "the log in {}, record {index}: {reason}; restore the directory as it was. An empty one would make this replica contradict what it has said",

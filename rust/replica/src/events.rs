@@ -8,7 +8,7 @@ use serde::Serialize;
 pub enum ReplicaEvent {
     /// The replica asks for a new leader, in this view.
     LeaderSuspected {
-        /// The view.
+        /// The view, counted from 0 in each epoch.
         view: u64,
     },
     /// The replica left for this view.
@@ -24,6 +24,20 @@ pub enum ReplicaEvent {
         view: u64,
         /// Its leader.
         leader: u16,
+    },
+    /// The membership has changed. Views count from 0 again.
+    EpochEntered {
+        /// The epoch.
+        epoch: u64,
+        /// The slot that it begins after.
+        slot: u64,
+        /// The replicas, ascending.
+        replicas: Vec<u16>,
+    },
+    /// The replica is not one of the membership any more: it can be stopped for good.
+    Retired {
+        /// The epoch without it.
+        epoch: u64,
     },
     /// The replica lags and fetches decided slots.
     CatchingUp {

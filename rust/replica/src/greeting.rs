@@ -17,8 +17,8 @@ pub(crate) enum Side {
     Client,
 }
 
-/// Checks a link's first frame against what this replica says itself.
-pub(crate) fn check(mine: &Hello, frame: Bytes, side: Side) -> Result<(), &'static str> {
+/// Checks a link's first frame against what this replica says itself, and gives it.
+pub(crate) fn check(mine: &Hello, frame: Bytes, side: Side) -> Result<Hello, &'static str> {
     let theirs = Hello::decode(frame).map_err(|_| "its greeting cannot be read")?;
     if theirs.version != mine.version {
         return Err("it speaks another version of the protocol");
@@ -34,7 +34,7 @@ pub(crate) fn check(mine: &Hello, frame: Bytes, side: Side) -> Result<(), &'stat
         return Err("it has another membership of the same epoch: compare epoch, ids, keys and addresses of the \
                     replicas in the configurations");
     }
-    Ok(())
+    Ok(theirs)
 }
 
 #[cfg(test)]
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn only_the_same_version_cluster_and_settings_work_together() {
         let mine = Hello::new(ClusterId([1; 16]), Digest([2; 32]), Epoch(3), Digest([4; 32]));
-        assert_eq!(check(&mine, frame(&mine), Side::Peer), Ok(()));
+        assert_eq!(check(&mine, frame(&mine), Side::Peer), Ok(mine));
         for other in [
             Hello { version: 99, ..mine },
             Hello { cluster: ClusterId([3; 16]), ..mine },
@@ -69,15 +69,15 @@ mod tests {
         let mine = Hello::new(ClusterId([1; 16]), Digest([2; 32]), Epoch(3), Digest([4; 32]));
         let other = Hello { membership: Digest([5; 32]), ..mine };
         assert!(check(&mine, frame(&other), Side::Peer).is_err());
-        assert_eq!(check(&mine, frame(&Hello { epoch: Epoch(2), ..other }), Side::Peer), Ok(()));
-        assert_eq!(check(&mine, frame(&other), Side::Client), Ok(()), "a client may know other addresses");
+        assert!(check(&mine, frame(&Hello { epoch: Epoch(2), ..other }), Side::Peer).is_ok());
+        assert!(check(&mine, frame(&other), Side::Client).is_ok(), "a client may know other addresses");
     }
 
     #[test]
     fn only_a_client_may_know_no_settings() {
         let mine = Hello::new(ClusterId([1; 16]), Digest([2; 32]), Epoch(3), Digest([4; 32]));
         let unknowing = frame(&Hello { agreed_settings: Digest::default(), ..mine });
-        assert_eq!(check(&mine, unknowing.clone(), Side::Client), Ok(()));
+        assert!(check(&mine, unknowing.clone(), Side::Client).is_ok());
         assert!(check(&mine, unknowing, Side::Peer).is_err());
     }
 }

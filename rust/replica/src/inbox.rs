@@ -213,6 +213,11 @@ impl ClientInbox {
         }
     }
 
+    /// Has the client thread look around.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// Takes all completions.
     pub(crate) fn completed(&self, completions: &mut Vec<Completion>) {
         if completions.is_empty() {

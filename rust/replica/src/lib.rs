@@ -41,7 +41,7 @@ mod snapshots;
 mod state;
 mod status;
 
-pub use config::{Limits, Member, ReplicaConfig};
+pub use config::{Limits, ReplicaConfig};
 pub use error::{ConfigError, StartError};
 pub use events::{Observer, ReplicaEvent, Silent};
 pub use pssmr_execution::{ExecutorConfig, Service};
@@ -49,8 +49,8 @@ pub use pssmr_ordering::{Config as OrderingConfig, Durability};
 pub use pssmr_transport::AcceptKeys;
 pub use replica::Replica;
 pub use status::{
-    ClientsStatus, Counters, ExecutionStatus, HandlerStatus, HistogramStatus, LinkCounters, LogStatus, PeerStatus,
-    ReplicaStatus, Role, SnapshotStatus, TransferStatus, WorkerStatus, status_schema,
+    ClientsStatus, Counters, ExecutionStatus, HandlerStatus, HistogramStatus, LinkCounters, LogStatus, MemberStatus,
+    PeerStatus, ReplicaStatus, Role, SnapshotStatus, TransferStatus, WorkerStatus, status_schema,
 };
 
 /// What a panic said.

@@ -12,11 +12,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pssmr_execution::{Command, CommandKind, Executor};
 use pssmr_ordering::{Core, Delivery, Effect, Event, Input, Now, Record};
+use pssmr_storage::MembershipFile;
 use pssmr_transport::{Event as LinkEvent, Transport};
-use pssmr_types::{BatchLimits, ClientId, Epoch, Operation, PeerMessage, Request, Slot};
+use pssmr_types::{BatchLimits, ClientId, Membership, Operation, PeerMessage, Request, Slot};
 
 pub(crate) use self::checkpoints::{Allowance, Checkpointing, RestoreFailure};
 pub(crate) use self::links::PeerLinks;
+use self::links::Taken;
 use crate::events::ReplicaEvent;
 use crate::inbox::{ClientInbox, Notice, OrderingInbox};
 use crate::log::LogInbox;
@@ -43,7 +45,10 @@ pub(crate) struct OrderingThread {
     clients: Arc<ClientInbox>,
     state: Arc<State>,
     limits: BatchLimits,
-    epoch: Epoch,
+    /// The membership that the replica began with.
+    root: Membership,
+    /// With durability `memory`, where the newest membership is kept.
+    membership_file: Option<MembershipFile>,
     /// From so many slots on that are decided and not executed, the thread wants to know when execution advances.
     backlog_slots: u64,
     origin: Instant,
@@ -72,7 +77,8 @@ pub(crate) struct Parts {
     pub(crate) clients: Arc<ClientInbox>,
     pub(crate) state: Arc<State>,
     pub(crate) limits: BatchLimits,
-    pub(crate) epoch: Epoch,
+    pub(crate) root: Membership,
+    pub(crate) membership_file: Option<MembershipFile>,
     pub(crate) unexecuted_slots_max: usize,
     /// The instant that [`Core`]'s clock counts from.
     pub(crate) origin: Instant,
@@ -96,7 +102,8 @@ impl OrderingThread {
             clients: parts.clients,
             state: parts.state,
             limits: parts.limits,
-            epoch: parts.epoch,
+            root: parts.root,
+            membership_file: parts.membership_file,
             backlog_slots: (parts.unexecuted_slots_max as u64).div_ceil(2),
             origin: parts.origin,
             counters: Counters::default(),
@@ -135,6 +142,7 @@ impl OrderingThread {
         let mut requests: Vec<Request> = Vec::new();
         let mut effects = Vec::new();
         let mut pieces_due = None;
+        self.follow(transport)?;
         while !self.inbox.is_stopping() {
             let timeout = self.timeout().into_iter().chain(pieces_due).min();
             transport.poll(timeout, &mut events).map_err(|error| format!("cannot poll the links: {error}"))?;
@@ -197,22 +205,26 @@ impl OrderingThread {
     fn take_event(&mut self, event: LinkEvent, transport: &mut Transport) {
         match event {
             LinkEvent::Frame { link, frame } => {
-                let taken = self.links.take_frame(link, frame, &self.limits);
+                let taken = self.links.take_frame(link, frame, &self.limits, transport);
                 match taken {
-                    Ok(Some(input)) => {
+                    Ok(Taken::Connected(peer)) => {
+                        tracing::info!(replica = %peer, "link to a replica up");
+                        self.state.tell(&ReplicaEvent::PeerUp { replica: peer.0 });
+                        self.inputs.push(Input::Connected(peer));
+                    }
+                    Ok(Taken::Message(from, epoch, message)) => {
                         self.counters.messages_received += 1;
-                        if let Input::Connected(peer) = &input {
-                            tracing::info!(replica = %peer, "link to a replica up");
-                            self.state.tell(&ReplicaEvent::PeerUp { replica: peer.0 });
-                        }
-                        match (input, &self.checkpointing) {
-                            (Input::Message { from, message: PeerMessage::Snapshot(message), .. }, Some(snapshots)) => {
-                                snapshots.inbox.message(from, message);
-                            }
-                            (input, _) => self.inputs.push(input),
+                        match (message, &self.checkpointing) {
+                            (PeerMessage::Snapshot(message), Some(snapshots)) => snapshots.inbox.message(from, message),
+                            (message, _) => self.inputs.push(Input::Message { from, epoch, message }),
                         }
                     }
-                    Ok(None) => {}
+                    Ok(Taken::OfFormer(link, epoch)) => {
+                        for message in self.core.handovers_since(epoch) {
+                            self.links.answer(link, &message, transport, &mut self.counters);
+                        }
+                    }
+                    Ok(Taken::Nothing) => {}
                     Err(refusal) => {
                         self.counters.bad_frames += 1;
                         self.links.refuse(link, refusal, transport);
@@ -238,8 +250,8 @@ impl OrderingThread {
                 self.log.as_ref().expect("a replica without a directory has no bound").promise(promise);
             }
             Effect::Persist(record) => self.records.push(record),
-            Effect::Send { to, message } => self.links.send(to, &message, self.epoch, transport, &mut self.counters),
-            Effect::Broadcast(message) => self.links.broadcast(&message, self.epoch, transport, &mut self.counters),
+            Effect::Send { to, message } => self.links.send(to, &message, transport, &mut self.counters),
+            Effect::Broadcast(message) => self.links.broadcast(&message, transport, &mut self.counters),
             Effect::Deliver(delivery) => {
                 self.state.meters.slot_commands.add(delivery.commands.len() as u64);
                 self.deliver(delivery);
@@ -258,10 +270,7 @@ impl OrderingThread {
                     RestoreFailure::Lost(reason) | RestoreFailure::Fatal(reason) => reason,
                 })?;
             }
-            Effect::Reconfigured(membership) => {
-                let epoch = membership.epoch();
-                return Err(format!("the membership has changed to that of {epoch}, and this replica can't follow"));
-            }
+            Effect::Reconfigured(_) => self.follow(transport)?,
             Effect::Event(event) => self.tell(&event),
             Effect::Halt(reason) => return Err(reason),
         }
@@ -306,20 +315,25 @@ impl OrderingThread {
         let told = match *event {
             Event::LeaderSuspected { view } => {
                 tracing::info!(%view, "suspecting the leader");
-                ReplicaEvent::LeaderSuspected { view: view.0 }
+                ReplicaEvent::LeaderSuspected { view: view.number() }
             }
             Event::ViewEntered { view, leader } => {
                 self.counters.view_changes += 1;
                 tracing::info!(%view, %leader, "view change");
-                ReplicaEvent::ViewEntered { view: view.0, leader: leader.0 }
+                ReplicaEvent::ViewEntered { view: view.number(), leader: leader.0 }
             }
             Event::ViewActive { view, leader, base } => {
                 tracing::info!(%view, %leader, %base, "ordering goes on");
-                ReplicaEvent::ViewActive { view: view.0, leader: leader.0 }
+                ReplicaEvent::ViewActive { view: view.number(), leader: leader.0 }
             }
-            Event::EpochEntered { epoch, slot } => return tracing::info!(%epoch, %slot, "the membership has changed"),
+            Event::EpochEntered { epoch, slot } => {
+                let ids: Vec<_> = self.core.membership().replicas().map(|id| id.0).collect();
+                tracing::info!(%epoch, %slot, replicas = ?ids, "the membership has changed");
+                ReplicaEvent::EpochEntered { epoch: epoch.0, slot: slot.0, replicas: ids }
+            }
             Event::Retired { epoch } => {
-                return tracing::warn!(%epoch, "this replica is no longer one of the membership");
+                tracing::warn!(%epoch, "this replica is no longer one of the membership: it can be stopped for good");
+                ReplicaEvent::Retired { epoch: epoch.0 }
             }
             Event::CatchingUp { decided, target } => {
                 tracing::info!(%decided, %target, "catching up");
@@ -352,6 +366,24 @@ impl OrderingThread {
         };
         self.show_due = true;
         self.state.tell(&told);
+    }
+
+    /// Goes over to the membership in force: links, clients, and what is shown.
+    fn follow(&mut self, transport: &mut Transport) -> Result<(), String> {
+        let (membership, handovers) = (self.core.membership(), self.core.handovers());
+        let past = handovers.iter().rev().map(|handover| &handover.next).chain([&self.root]);
+        let connected = self.links.follow(membership, past.filter(|past| past.epoch() < membership.epoch()), transport);
+        let connected =
+            connected.map_err(|error| format!("cannot reach the replicas of {}: {error}", membership.epoch()))?;
+        self.inputs.extend(connected.into_iter().map(Input::Connected));
+        if let Some(file) = self.membership_file.as_ref().filter(|_| membership.epoch() > self.root.epoch()) {
+            // Without a log to go on from, the later it begins the better: others may forget how it was before.
+            file.write(membership).map_err(|error| format!("cannot keep the membership: {error}"))?;
+        }
+        self.state.follow(membership, handovers);
+        self.clients.wake();
+        self.show_due = true;
+        Ok(())
     }
 
     /// Says whether execution should wake this thread.

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use pssmr_execution::{Executor, Pending, Service};
-use pssmr_ordering::Core;
-use pssmr_storage::{DataDirectory, Snapshots};
+use pssmr_ordering::{Core, Durability};
+use pssmr_storage::{DataDirectory, MembershipFile, Snapshots};
 use pssmr_transport::{AcceptKeys, Transport, TransportConfig};
 use pssmr_types::{Digest, Hello, Membership};
 
@@ -60,12 +60,14 @@ impl Replica {
         service: Arc<dyn Service>,
         observer: Arc<dyn Observer>,
     ) -> Result<Self, StartError> {
-        let membership = config.check()?;
+        let configured = config.check()?;
         let directory = config
             .data_directory
             .as_ref()
             .map(|path| DataDirectory::open(path, config.cluster, config.me))
             .transpose()?;
+        let membership_file = directory.as_ref().map(MembershipFile::new);
+        let membership = root_membership(config, configured, membership_file.as_ref())?;
         let can_snapshot = match service.can_snapshot() {
             Ok(()) => true,
             Err(error) => {
@@ -76,9 +78,8 @@ impl Replica {
         let agreed_settings = config.agreed_settings();
         let hello = Hello::new(config.cluster, agreed_settings, membership.epoch(), membership.digest());
 
-        let mut peers = Transport::new(peer_transport(config, &membership)).map_err(StartError::Peers)?;
-        let links = PeerLinks::new(membership.clone(), config.me, hello, &config.members, &mut peers)
-            .map_err(StartError::Peers)?;
+        let peers = Transport::new(peer_transport(config)).map_err(StartError::Peers)?;
+        let links = PeerLinks::new(&membership, config.me, config.secret.public(), hello, config.addresses());
         let clients = Transport::new(client_transport(config)).map_err(StartError::Clients)?;
         let (peer_address, client_address) = (listening(&peers), listening(&clients));
 
@@ -120,7 +121,6 @@ impl Replica {
         let client_thread = ClientThread::new(clients::Parts {
             hello,
             me: config.me,
-            membership: &membership,
             payload_bytes_max: config.payload_bytes_max(),
             result_bytes_max: limits.result_bytes_max,
             cached_bytes_per_session_max: limits.cached_bytes_per_session_max,
@@ -141,7 +141,9 @@ impl Replica {
             clients: Arc::clone(&client_inbox),
             state: Arc::clone(&state),
             limits: config.ordering.limits,
-            epoch: membership.epoch(),
+            root: membership,
+            membership_file: membership_file
+                .filter(|_| can_snapshot && config.ordering.durability == Durability::Memory),
             unexecuted_slots_max: config.ordering.unexecuted_slots_max,
             origin,
         });
@@ -181,7 +183,6 @@ impl Replica {
                 log: log.is_some().then(|| Arc::clone(&inbox)),
                 state: Arc::clone(&state),
                 me: config.me,
-                replicas: config.members.len() as u16,
             };
             let transfer = started().name("pssmr-transfer".to_owned()).spawn(move || transfer_thread.run());
             threads.transfer = Some(transfer.map_err(StartError::Thread)?);
@@ -295,10 +296,35 @@ fn listening(transport: &Transport) -> SocketAddr {
     transport.local_addr().expect("the transport listens")
 }
 
-fn peer_transport(config: &ReplicaConfig, membership: &Membership) -> TransportConfig {
+/// The membership that the replica begins with: what its data directory says, or the configuration for the first time.
+fn root_membership(
+    config: &ReplicaConfig,
+    configured: Membership,
+    file: Option<&MembershipFile>,
+) -> Result<Membership, StartError> {
+    let Some(file) = file else { return Ok(configured) };
+    let Some(root) = file.read()? else {
+        file.write(&configured)?;
+        return Ok(configured);
+    };
+    if root.key(config.me) != Some(&config.secret.public()) {
+        let directory = config.data_directory.clone().expect("the file is in it");
+        return Err(StartError::OtherMember { directory, me: config.me });
+    }
+    if root.epoch() != configured.epoch() {
+        tracing::info!(
+            data = %root.epoch(),
+            configuration = %configured.epoch(),
+            "the replica goes on with the membership in its data directory, and learns what came after it"
+        );
+    }
+    Ok(root)
+}
+
+fn peer_transport(config: &ReplicaConfig) -> TransportConfig {
     let mut transport = TransportConfig::new(config.secret.clone(), PEER_ALPN);
-    let dialers = membership.replicas().filter(|id| *id > config.me).filter_map(|id| membership.key(id));
-    transport.accept_keys = AcceptKeys::only(dialers.copied());
+    // The ordering thread says who may connect, before the first one can.
+    transport.accept_keys = AcceptKeys::nobody();
     transport.listen = Some(config.listen_peers);
     transport.frame_bytes_max = config.peer_frame_bytes_max();
     transport.send_queue_bytes_max = 4 * config.peer_frame_bytes_max();

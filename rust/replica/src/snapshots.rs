@@ -147,7 +147,6 @@ pub(crate) struct SnapshotThread {
     pub(crate) log: Option<Arc<LogInbox>>,
     pub(crate) state: Arc<State>,
     pub(crate) me: ReplicaId,
-    pub(crate) replicas: u16,
 }
 
 /// How this replica's snapshots are cut into chunks. The same at all replicas, or their roots would differ.
@@ -256,11 +255,12 @@ impl SnapshotThread {
         // It may be here already, from before a crash.
         let own = self.snapshots.open_snapshot(slot).ok().filter(|own| own.manifest().root() == root);
         if own.is_some() {
-            self.hand_over(slot);
+            self.give(slot);
             return None;
         }
         tracing::info!(%slot, %root, "fetching a snapshot from other replicas");
-        Some(Fetching::new(checkpoint, self.me, self.replicas, Arc::clone(&self.snapshots), now))
+        let others = self.state.membership().replicas().filter(|id| *id != self.me).collect();
+        Some(Fetching::new(checkpoint, others, Arc::clone(&self.snapshots), now))
     }
 
     /// Asks for what is missing. True if the transfer has ended.
@@ -273,7 +273,7 @@ impl SnapshotThread {
             let slot = fetching.slot();
             fetching.finish()?;
             *self.state.transfer.lock() = None;
-            self.hand_over(slot);
+            self.give(slot);
             return Ok(true);
         }
         if fetching.is_hopeless() {
@@ -286,7 +286,7 @@ impl SnapshotThread {
     }
 
     /// A snapshot that the replica needs is here.
-    fn hand_over(&self, slot: Slot) {
+    fn give(&self, slot: Slot) {
         let content = self.snapshots.open_snapshot(slot).map_err(ContentError::from);
         match content.and_then(|snapshot| Content::read(&mut snapshot.reader()).map(|content| content.core)) {
             Ok(core) => self.ordering.tell(Input::Transferred(Box::new(core))),

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 use pssmr_execution::Executor;
 use pssmr_ordering::{CoreStatus, Durability};
 use pssmr_transport::Counters as LinkTotals;
-use pssmr_types::{Hello, Membership, ReplicaId};
+use pssmr_types::{Epoch, Handover, Hello, Membership, ReplicaId};
 
 use crate::events::{Observer, ReplicaEvent};
 use crate::inbox::{ClientInbox, OrderingInbox};
 use crate::meters::Meters;
 use crate::status::{
-    ClientsStatus, Counters, ExecutionStatus, HandlerStatus, HistogramStatus, LinkCounters, PeerStatus, ReplicaStatus,
-    Role, TransferStatus, WorkerStatus,
+    ClientsStatus, Counters, ExecutionStatus, HandlerStatus, HistogramStatus, LinkCounters, MemberStatus, PeerStatus,
+    ReplicaStatus, Role, TransferStatus, WorkerStatus,
 };
 
 /// What the ordering thread shows.
@@ -34,6 +34,13 @@ pub(crate) struct ClientState {
     pub(crate) transport: LinkTotals,
 }
 
+/// Who the replicas are, and how that can be proved.
+#[derive(Debug)]
+struct Epochs {
+    membership: Arc<Membership>,
+    handovers: Arc<[Handover]>,
+}
+
 /// Whether the replica runs.
 #[derive(Debug, Default)]
 struct Life {
@@ -44,7 +51,7 @@ struct Life {
 /// What all threads of a replica know of it.
 pub(crate) struct State {
     me: ReplicaId,
-    membership: Membership,
+    epochs: RwLock<Epochs>,
     hello: Hello,
     started: Instant,
     observer: Arc<dyn Observer>,
@@ -71,7 +78,7 @@ impl State {
     ) -> Self {
         Self {
             me,
-            membership,
+            epochs: RwLock::new(Epochs { membership: Arc::new(membership), handovers: Arc::new([]) }),
             hello,
             started: Instant::now(),
             observer,
@@ -88,6 +95,23 @@ impl State {
 
     pub(crate) fn tell(&self, event: &ReplicaEvent) {
         self.observer.event(event);
+    }
+
+    /// From now on these are the replicas.
+    pub(crate) fn follow(&self, membership: &Membership, handovers: &[Handover]) {
+        *self.epochs.write() = Epochs { membership: Arc::new(membership.clone()), handovers: handovers.into() };
+    }
+
+    /// The membership in force.
+    pub(crate) fn membership(&self) -> Arc<Membership> {
+        Arc::clone(&self.epochs.read().membership)
+    }
+
+    /// The proofs of the memberships after that of `epoch`; none if the first of them is not known.
+    pub(crate) fn handovers_since(&self, epoch: Epoch) -> Vec<Handover> {
+        let handovers = &self.epochs.read().handovers;
+        let first = handovers.iter().position(|handover| handover.next.epoch() == epoch.next());
+        first.map_or_else(Vec::new, |first| handovers[first..].to_vec())
     }
 
     /// Why the log can't be written, if it can't.
@@ -122,12 +146,13 @@ impl State {
     pub(crate) fn status(&self, executor: &Executor, requests: &OrderingInbox, results: &ClientInbox) -> ReplicaStatus {
         let OrderingState { core, peers, counters, transport } = self.ordering.lock().clone();
         let clients = self.clients.lock().clone();
-        let halted = self.halted();
+        let (halted, membership) = (self.halted(), self.membership());
         let stats = executor.stats();
         let service = executor.service_reading();
         let executed = executor.executed().slot.0;
         let role = match &halted {
             Some(_) => Role::Halted,
+            None if core.retired => Role::Retired,
             None if core.learner => Role::Learner,
             None if core.leader == self.me => Role::Leader,
             None => Role::Follower,
@@ -136,16 +161,20 @@ impl State {
         ReplicaStatus {
             id: self.me.0,
             cluster: self.hello.cluster.to_string(),
-            fault_model: self.membership.quorums().model().as_str(),
-            replicas: self.membership.quorums().replicas(),
-            view: core.view.0,
+            fault_model: membership.quorums().model().as_str(),
+            replicas: membership.quorums().replicas(),
+            faults: membership.quorums().faults(),
+            quorum: membership.quorums().quorum(),
+            epoch: core.epoch.0,
+            members: membership.members().iter().map(MemberStatus::from).collect(),
+            view: core.view.number(),
             leader: core.leader.0,
             role,
             active: core.active,
             decided: core.decided.0,
             digest: hexadecimal(&core.digest.0),
             executed,
-            lag: reached(&peers, self.membership.quorums().weak()).saturating_sub(executed),
+            lag: reached(&peers, membership.quorums().weak()).saturating_sub(executed),
             head: core.head.0,
             oldest_kept: core.oldest_kept.0,
             checkpoint: core.checkpoint.0,

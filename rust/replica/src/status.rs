@@ -2,6 +2,7 @@
 
 use pssmr_execution::{HandlerReading, HistogramReading};
 use pssmr_transport::Counters as LinkTotals;
+use pssmr_types::Member;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -15,6 +16,8 @@ pub enum Role {
     Follower,
     /// It follows without a vote.
     Learner,
+    /// It is not one of the membership any more.
+    Retired,
     /// It has stopped for good.
     Halted,
 }
@@ -54,7 +57,15 @@ pub struct ReplicaStatus {
     pub fault_model: &'static str,
     /// How many replicas there are.
     pub replicas: usize,
-    /// The view that it is in.
+    /// f: how many of them may be faulty.
+    pub faults: usize,
+    /// Q: how many of them decide.
+    pub quorum: usize,
+    /// The epoch: how often the membership has changed.
+    pub epoch: u64,
+    /// The replicas of the epoch, by seniority: who leads when.
+    pub members: Vec<MemberStatus>,
+    /// The view that it is in, counted from 0 in each epoch.
     pub view: u64,
     /// The view's leader.
     pub leader: u16,
@@ -127,6 +138,30 @@ pub struct ReplicaStatus {
     pub version: &'static str,
 }
 
+/// A replica of the membership.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct MemberStatus {
+    /// Its id.
+    pub id: u16,
+    /// Its public key, in hexadecimal digits.
+    pub key: String,
+    /// Where the other replicas reach it.
+    pub peers: String,
+    /// Where clients reach it.
+    pub clients: String,
+}
+
+impl From<&Member> for MemberStatus {
+    fn from(member: &Member) -> Self {
+        Self {
+            id: member.id.0,
+            key: member.key.to_string(),
+            peers: member.peer_address.clone(),
+            clients: member.client_address.clone(),
+        }
+    }
+}
+
 /// Another replica, as this one sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PeerStatus {
@@ -136,7 +171,9 @@ pub struct PeerStatus {
     pub up: bool,
     /// Why the link was last lost, or could not be made.
     pub last_error: Option<String>,
-    /// The view that it last said it is in.
+    /// The epoch of the view that it last said it is in.
+    pub epoch: Option<u64>,
+    /// That view, counted from 0 in its epoch.
     pub view: Option<u64>,
     /// The last slot that it said it has decided.
     pub decided: Option<u64>,

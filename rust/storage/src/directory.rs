@@ -25,6 +25,7 @@ const VOTED_TEXT: &[u8] = b"This replica has voted. Without its votes it must ne
 /// | `identity` | cluster, replica, format, checksum |
 /// | `voted` | there since before the replica's first vote |
 /// | `promise-a`, `promise-b` | [`PromiseFile`](crate::PromiseFile) |
+/// | `membership` | [`MembershipFile`](crate::MembershipFile) |
 /// | `log/` | [`Log`](crate::Log) |
 /// | `snapshots/` | [`Snapshots`](crate::Snapshots) |
 #[derive(Debug)]

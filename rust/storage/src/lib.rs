@@ -4,6 +4,7 @@
 //!
 //! - the [`Log`]: the records that must survive before a vote leaves, in order, with group commit;
 //! - the [`PromiseFile`]: the view that the replica will never vote below, and how far it may have voted;
+//! - the [`MembershipFile`]: the replicas that the log begins with;
 //! - the [`Snapshots`]: states at a slot, in chunks that are verified one by one.
 //!
 //! Whatever is read is verified: against rot by checksums, against another replica's files by whose they are, against
@@ -21,6 +22,7 @@ mod error;
 pub mod faults;
 mod identity;
 mod log;
+mod membership;
 mod preamble;
 mod promise;
 mod snapshots;
@@ -29,6 +31,7 @@ pub use directory::DataDirectory;
 pub use disk::{Disk, DiskFile, Held, LockAttempt, SystemDisk};
 pub use error::StorageError;
 pub use log::{Damage, Log, LogOptions, RECORD_BYTES_MAX, Recovery};
+pub use membership::MembershipFile;
 pub use promise::{Copies, Promise, PromiseFile, boot_id};
 pub use snapshots::{
     CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, CHUNKS_MAX, Manifest, Snapshot, SnapshotDownload, SnapshotOptions,

@@ -110,11 +110,11 @@ function showSummary(status) {
   find("cluster").textContent = config.name;
   find("replica").textContent = `replica ${status.id} of ${status.replicas}`;
   document.title = `${config.name} · replica ${status.id}`;
-  const tone = { leader: "good", follower: "good", learner: "warn", halted: "bad" }[status.role];
+  const tone = { leader: "good", follower: "good", learner: "warn", retired: "warn", halted: "bad" }[status.role];
   const facts = [
     make("span", `badge ${status.active ? tone : "warn"}`, status.active ? status.role : `${status.role}, changing view`),
-    `view ${number.format(status.view)}, led by ${status.leader}`,
-    `${status.fault_model}, survives ${config.faults}`,
+    `${status.epoch ? `epoch ${number.format(status.epoch)}, ` : ""}view ${number.format(status.view)}, led by ${status.leader}`,
+    `${status.fault_model}, survives ${status.faults}`,
     `durability ${status.durability}`,
     `${status.execution.workers} workers, ${status.execution.scheduler}`,
     `up for ${uptime(status.uptime_ms)}`,
@@ -136,7 +136,7 @@ function showReplicas(status) {
       make("td", "number", known(replica.view)),
       make("td", "number", known(replica.decided)),
       make("td", replica.behind > config.settings.unexecuted_slots_max ? "number warn" : "number", known(replica.behind)),
-      make("td", "", address(config.replicas[replica.id])),
+      make("td", "", address(described(status, replica.id))),
     );
     return row;
   });
@@ -144,6 +144,13 @@ function showReplicas(status) {
 }
 
 /** Where a replica is, with a link to its dashboard if this browser can be expected to reach it. */
+/** What the configuration says of a replica, if it is as new as the membership. */
+function described(status, id) {
+  const member = status.members.find((each) => each.id === id);
+  const configured = config.replicas.find((each) => each.id === id && (!member || each.key === member.key));
+  return configured ?? member ?? { peers: "" };
+}
+
 function address(replica) {
   const isLocal = (place) => /^(127\.|localhost[:]|\[::1\])/.test(place);
   if (!replica.admin || (isLocal(replica.admin) && !isLocal(replica.peers)) || replica.admin.endsWith(":0")) return replica.peers;
@@ -207,10 +214,11 @@ function remarks(status) {
   const found = [];
   if (status.halted) found.push(["bad", `This replica has stopped for good: ${status.halted}`]);
   if (status.log_error) found.push(["bad", `It does not vote until it can write its log: ${status.log_error}. Make room; it goes on by itself.`]);
-  if (linked < config.quorum) found.push(["bad", `It reaches ${linked} of ${status.replicas} replicas, itself included; ${config.quorum} are a quorum. What it shows of the others is what they said last.`]);
+  if (linked < status.quorum) found.push(["bad", `It reaches ${linked} of ${status.replicas} replicas, itself included; ${status.quorum} are a quorum. What it shows of the others is what they said last.`]);
   if (status.transfer) found.push(["warn", `It fetches a snapshot from the others: ${bytes(status.transfer.bytes_done)} of ${bytes(status.transfer.bytes)}.`]);
   if (status.lag > config.settings.unexecuted_slots_max) found.push(["warn", `This replica is ${number.format(status.lag)} slots behind and catches up: the others are ahead of what its charts show.`]);
-  if (status.role === "learner") found.push(["warn", "It does not remember its votes: it follows, and votes again when they no longer matter. Nothing to do."]);
+  if (status.role === "learner") found.push(["warn", "It does not vote: it fetches a state, or does not remember its votes until they no longer matter. Nothing to do."]);
+  if (status.role === "retired") found.push(["warn", "It is not one of the replicas any more: it can be stopped for good."]);
   if (!status.active && !status.halted) found.push(["warn", `A view change is going on, to view ${status.view}.`]);
   return found;
 }
@@ -219,6 +227,8 @@ const sentences = {
   leader_suspected: (e) => `suspects the leader of view ${e.view}`,
   view_entered: (e) => `view ${e.view} begins, led by ${e.leader}`,
   view_active: (e) => `ordering goes on in view ${e.view}, led by ${e.leader}`,
+  epoch_entered: (e) => `epoch ${e.epoch} begins after slot ${e.slot}: replicas ${e.replicas.join(", ")}`,
+  retired: (e) => `not one of the replicas any more, from epoch ${e.epoch} on`,
   catching_up: (e) => `catches up from slot ${e.decided} to ${e.target}`,
   beyond_retention: (e) => `too far behind: has ${e.decided}, the others keep from ${e.oldest} on`,
   checkpoint_stable: (e) => `checkpoint at slot ${e.slot}`,
@@ -234,7 +244,7 @@ const sentences = {
   workers_resized: (e) => `${e.workers} workers from now on`,
   halted: (e) => `stopped for good: ${e.reason}`,
 };
-const tones = { misbehaviour: "bad", disk_full: "bad", halted: "bad", beyond_retention: "bad", peer_down: "warn", leader_suspected: "warn", snapshot_failed: "warn" };
+const tones = { misbehaviour: "bad", disk_full: "bad", halted: "bad", beyond_retention: "bad", peer_down: "warn", leader_suspected: "warn", retired: "warn", snapshot_failed: "warn" };
 
 const repeated = new Set(["catching_up", "checkpoint_stable"]);
 

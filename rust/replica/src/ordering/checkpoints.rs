@@ -180,7 +180,7 @@ impl OrderingThread {
             };
             let Some((to, message, bytes)) = checkpointing.inbox.take_message(may_go) else { break };
             checkpointing.allowance.take(bytes);
-            self.links.send(to, &PeerMessage::Snapshot(message), self.epoch, transport, &mut self.counters);
+            self.links.send(to, &PeerMessage::Snapshot(message), transport, &mut self.counters);
         }
         checkpointing.inbox.has_messages().then_some(PAUSE)
     }

@@ -24,15 +24,8 @@ pub(crate) struct Fetching {
 }
 
 impl Fetching {
-    pub(crate) fn new(
-        checkpoint: Checkpoint,
-        me: ReplicaId,
-        replicas: u16,
-        snapshots: Arc<Snapshots>,
-        now: Instant,
-    ) -> Self {
-        let peers = (0..replicas).map(ReplicaId).filter(|id| *id != me).collect();
-        Self { checkpoint, download: Download::new(peers), snapshots, file: None, told_at: now }
+    pub(crate) fn new(checkpoint: Checkpoint, others: Vec<ReplicaId>, snapshots: Arc<Snapshots>, now: Instant) -> Self {
+        Self { checkpoint, download: Download::new(others.into()), snapshots, file: None, told_at: now }
     }
 
     pub(crate) fn slot(&self) -> Slot {

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use pssmr_client::{Client, ClientConfig, Completion, ReplicaEndpoint, RequestError, Response, Submission, Work};
 use pssmr_execution::messagepack::{self, Reader, Token};
 use pssmr_execution::{Reply, payload};
-use pssmr_replica::{AcceptKeys, Member, Observer, Replica, ReplicaConfig, ReplicaStatus, Service, Silent};
-use pssmr_types::{ClusterId, Digest, FaultModel, ReplicaId, SecretKey};
+use pssmr_replica::{AcceptKeys, Observer, Replica, ReplicaConfig, ReplicaStatus, Service, Silent};
+use pssmr_types::{ClusterId, Digest, FaultModel, Member, PublicKey, ReplicaId, SecretKey};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId([3; 16]);
 
@@ -64,7 +64,7 @@ impl Cluster {
             let key = replica_secret(id).public();
             cluster.endpoints.push(ReplicaEndpoint { key, address: clients.to_string() });
             for config in &mut cluster.configs {
-                config.members[usize::from(id)].peer_address = peers.to_string();
+                config.peer_addresses.insert(key, peers.to_string());
             }
             // A replica that is started again listens where it did.
             let config = &mut cluster.configs[usize::from(id)];
@@ -109,8 +109,7 @@ impl Cluster {
 
 /// Configurations of a cluster's replicas, without addresses.
 pub(crate) fn configs(model: FaultModel, n: u16) -> Vec<ReplicaConfig> {
-    let member = |id| Member { key: replica_secret(id).public(), peer_address: String::new() };
-    let members: Vec<_> = (0..n).map(member).collect();
+    let members: Vec<_> = (0..n).map(|id| member(id, replica_secret(id).public())).collect();
     let config = |id| {
         let mut config = ReplicaConfig::new(CLUSTER, model, members.clone(), ReplicaId(id), replica_secret(id));
         config.clients = AcceptKeys::only((0..4).map(|name| client_secret(name).public()));
@@ -118,6 +117,11 @@ pub(crate) fn configs(model: FaultModel, n: u16) -> Vec<ReplicaConfig> {
         config
     };
     (0..n).map(config).collect()
+}
+
+/// A replica whose addresses are said elsewhere: they are not known before it listens.
+pub(crate) fn member(id: u16, key: PublicKey) -> Member {
+    Member { id: ReplicaId(id), key, peer_address: String::new(), client_address: String::new() }
 }
 
 /// A client that waits.
