@@ -14,6 +14,8 @@ from tests.admin.conftest import Admin, Counters, admin_of
 STATUS: dict[str, Any] = {
     "halted": None,
     "active": True,
+    "replicas": 4,
+    "quorum": 3,
     "view": 3,
     "role": "follower",
     "peers": [{"up": True}, {"up": True}, {"up": False}],
@@ -32,6 +34,7 @@ def failing(config: pssmr.ClusterConfig, **changes: Any) -> list[str]:
         ({"halted": "agreement is broken"}, "running"),
         ({"active": False}, "view"),
         ({"role": "learner"}, "votes"),
+        ({"role": "retired"}, "votes"),
         ({"peers": [{"up": True}, {"up": False}, {"up": False}]}, "quorum"),
         ({"log_error": "no space left"}, "log"),
         ({"lag": 257}, "up_to_date"),
