@@ -388,7 +388,8 @@ class ClientCore:
         *,
         cluster: str,
         fault_model: str,
-        replicas: Sequence[tuple[str, str]],
+        epoch: int,
+        members: Sequence[tuple[int, str, str, str]],
         key: str,
         for_loop: bool,
         timeout: float,
@@ -411,6 +412,14 @@ class ClientCore:
         """Asks for the digest of each replica's state, at one position of the total order; returns the token."""
     def submit_checkpoint(self, timeout: float | None = None) -> int:
         """Asks for a checkpoint, and for the digest of each replica's state there; returns the token."""
+    def submit_reconfiguration(self, payload: bytes, timeout: float | None = None) -> int:
+        """Asks for a change of the membership, as `sign_reconfiguration` gives it; returns the token. The result is empty bytes
+        if the change is made, and otherwise the reason why not, in UTF-8.
+        """
+    def membership(self) -> tuple[int, list[tuple[int, str, str, str]]]:
+        """The newest membership that the client knows: its epoch, and its members by seniority, each with its id, its public
+        key in hexadecimal, and its addresses for replicas and for clients. A change that is made is known a little later.
+        """
     def submit_status(self, replica: int, timeout: float | None = None) -> int:
         """Asks one replica how it is; returns the token."""
     def drain(self) -> list[tuple[int, Any, bool]]:
@@ -529,4 +538,20 @@ def public_key(pem: str) -> str:
     """The public key, in hexadecimal, of a private key in PKCS#8 PEM form.
 
     Raises ValueError if the text is no such key.
+    """
+
+def sign_reconfiguration(
+    *,
+    cluster: str,
+    epoch: int,
+    change: str,
+    old: int | None = None,
+    new: tuple[int, str, str, str] | None = None,
+    key: str,
+) -> bytes:
+    """The administrator's signed change of the membership of one epoch, for `ClientCore.submit_reconfiguration`: "add" `new`,
+    "remove" `old`, or "replace" `old` by `new`. A member is an id, a public key in hexadecimal, and the addresses for
+    replicas and for clients. `key` is the administrator's private key in PKCS#8 PEM form.
+
+    Raises pssmr.ConfigError for a change that no membership takes.
     """

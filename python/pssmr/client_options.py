@@ -50,7 +50,8 @@ class ClientOptions:
         return ClientCore(
             cluster=self.cluster.id,
             fault_model=self.cluster.fault_model,
-            replicas=[(replica.key, replica.clients) for replica in self.cluster.replicas],
+            epoch=0,
+            members=[(each.id, each.key, each.peers, each.clients) for each in self.cluster.replicas],
             key=self.key,
             for_loop=for_loop,
             timeout=self.timeout,

@@ -6,12 +6,14 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pssmr_transport::{Transport, TransportConfig, Waker};
+use pssmr_types::Membership;
 
 use crate::completion::CompletionSink;
 use crate::config::ClientConfig;
 use crate::driver::{Driver, Greeting};
 use crate::error::{ConnectError, SubmitError};
 use crate::inbox::{Shared, Submission, Work};
+use crate::links::Links;
 use crate::requester::Requester;
 use crate::status::ClientStatus;
 
@@ -29,7 +31,6 @@ pub struct Client {
     shared: Arc<Shared>,
     waker: Waker,
     thread: Mutex<Option<JoinHandle<()>>>,
-    replicas: usize,
     payload_bytes_max: usize,
 }
 
@@ -40,36 +41,24 @@ impl Client {
     /// # Errors
     /// [`ConnectError`], never for a replica that can't be reached: [`Client::status`] tells about those.
     pub fn connect(config: &ClientConfig, sink: impl CompletionSink) -> Result<Self, ConnectError> {
-        let quorums = config.check()?;
+        config.check()?;
         let mut transport_config = TransportConfig::new(config.secret.clone(), ALPN);
         let frame_bytes_max = config.payload_bytes_max.max(config.result_bytes_max) + FRAME_MARGIN_BYTES;
         transport_config.frame_bytes_max = frame_bytes_max;
         transport_config.send_queue_bytes_max = (4 * frame_bytes_max).max(64 << 20);
         let mut transport = Transport::new(transport_config)?;
-        let mut links = Vec::new();
-        for replica in &config.replicas {
-            links.push(transport.dial(replica.key, replica.address.clone())?);
-        }
-        let shared = Arc::new(Shared::new(config.requests_max, config.requests_bytes_max));
-        let greeting = Greeting {
-            cluster: config.cluster,
-            agreed_settings: config.agreed_settings,
-            result_bytes_max: config.result_bytes_max,
-        };
-        let requester = Requester::new(config, quorums, Box::new(nonce));
+        let links = Links::dial(&mut transport, &config.membership)?;
+        let shared = Shared::new(config.membership.clone(), config.requests_max, config.requests_bytes_max);
+        let shared = Arc::new(shared);
+        let greeting = Greeting { agreed_settings: config.agreed_settings, result_bytes_max: config.result_bytes_max };
+        let requester = Requester::new(config, Box::new(nonce));
         let waker = transport.waker();
         let driver = Driver::new(transport, links, requester, greeting, Arc::clone(&shared), Box::new(sink));
         let thread = std::thread::Builder::new()
             .name("pssmr-client".to_owned())
             .spawn(move || driver.run())
             .map_err(ConnectError::Thread)?;
-        Ok(Self {
-            shared,
-            waker,
-            thread: Mutex::new(Some(thread)),
-            replicas: config.replicas.len(),
-            payload_bytes_max: config.payload_bytes_max,
-        })
+        Ok(Self { shared, waker, thread: Mutex::new(Some(thread)), payload_bytes_max: config.payload_bytes_max })
     }
 
     /// Submits one command; its completion carries `token`.
@@ -100,6 +89,11 @@ impl Client {
         self.shared.status.lock().clone()
     }
 
+    /// The newest membership that the client knows: the configured one, or one after it that k replicas have proved.
+    pub fn membership(&self) -> Arc<Membership> {
+        Arc::clone(&self.shared.membership.lock())
+    }
+
     /// Ends the client: what is under way completes with [`RequestError::Closed`](crate::RequestError::Closed), and
     /// its thread has ended when this returns. From a completion sink it only begins the end.
     pub fn close(&self) {
@@ -128,10 +122,10 @@ impl Client {
 
     fn check(&self, submission: &Submission) -> Result<(), SubmitError> {
         match &submission.work {
-            Work::Command(payload) if payload.len() > self.payload_bytes_max => {
+            Work::Command(payload) | Work::Reconfigure(payload) if payload.len() > self.payload_bytes_max => {
                 Err(SubmitError::RequestTooLarge { bytes: payload.len(), bytes_max: self.payload_bytes_max })
             }
-            Work::Status(replica) if replica.index() >= self.replicas => Err(SubmitError::NoSuchReplica),
+            Work::Status(replica) if !self.membership().contains(*replica) => Err(SubmitError::NoSuchReplica),
             _ => Ok(()),
         }
     }

@@ -2,31 +2,19 @@
 
 use std::time::Duration;
 
-use pssmr_types::{ClusterId, Digest, FaultModel, PublicKey, Quorums, SecretKey};
+use pssmr_types::{Digest, Membership, SecretKey};
 
 use crate::error::ConfigError;
 
 /// How far the lowest and the highest sequence in flight may be apart: below the window that replicas keep per session.
 pub(crate) const SPREAD_MAX: usize = 4000;
 
-/// One replica, as a client sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplicaEndpoint {
-    /// The key that it proves.
-    pub key: PublicKey,
-    /// Where it listens for clients: `host:port`.
-    pub address: String,
-}
-
 /// What a client is, and its bounds.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// The cluster.
-    pub cluster: ClusterId,
-    /// What replicas may do; with their number it says how many must agree on a result.
-    pub model: FaultModel,
-    /// The replicas, by id.
-    pub replicas: Vec<ReplicaEndpoint>,
+    /// The cluster and its replicas in one epoch, each with the address that it listens for clients at. The client learns
+    /// of the memberships after it by itself, as long as it reaches one replica of each.
+    pub membership: Membership,
     /// The client's key: who it is.
     pub secret: SecretKey,
     /// The digest of the settings that the replicas agree on; `None` takes any.
@@ -51,11 +39,9 @@ pub struct ClientConfig {
 
 impl ClientConfig {
     /// A client of these replicas, with bounds that suit most.
-    pub fn new(cluster: ClusterId, model: FaultModel, replicas: Vec<ReplicaEndpoint>, secret: SecretKey) -> Self {
+    pub fn new(membership: Membership, secret: SecretKey) -> Self {
         Self {
-            cluster,
-            model,
-            replicas,
+            membership,
             secret,
             agreed_settings: None,
             request_timeout: Duration::from_secs(10),
@@ -69,14 +55,12 @@ impl ClientConfig {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<Quorums, ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let is = |ok, field, expected| if ok { Ok(()) } else { Err(ConfigError { field, expected }) };
-        let quorums = Quorums::new(self.model, self.replicas.len())
-            .ok_or(ConfigError { field: "replicas", expected: "1 to 64 replicas" })?;
-        for (i, replica) in self.replicas.iter().enumerate() {
-            let same = self.replicas[..i].iter().any(|other| other.key == replica.key);
-            is(!same, "replicas", "replicas with different keys")?;
-        }
+        let has_addresses = self.membership.members().iter().all(|member| !member.client_address.is_empty());
+        is(has_addresses, "membership", "one in which each replica has an address for clients")?;
+        // The number of a view has room for so many.
+        is(u32::try_from(self.membership.epoch().0).is_ok(), "membership", "one of an epoch below 2^32")?;
         is((1..=SPREAD_MAX).contains(&self.in_flight_max), "in_flight_max", "1 to 4000 requests")?;
         is(self.requests_max >= 1, "requests_max", "1 or more")?;
         is((1..=64 << 20).contains(&self.payload_bytes_max), "payload_bytes_max", "1 byte to 64 MiB")?;
@@ -84,6 +68,6 @@ impl ClientConfig {
         is(!self.request_timeout.is_zero(), "request_timeout", "more than 0")?;
         is(self.retry_interval >= Duration::from_millis(5), "retry_interval", "5 ms or more")?;
         is(self.retry_interval_max >= self.retry_interval, "retry_interval_max", "not below retry_interval")?;
-        Ok(quorums)
+        Ok(())
     }
 }

@@ -4,36 +4,32 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pssmr_transport::{CloseReason, Event, LinkId, Transport};
-use pssmr_types::{ClusterId, Digest, Epoch, Hello, PROTOCOL_VERSION, ReplicaId, ReplicaMessage, View};
+use pssmr_transport::{CloseReason, DownReason, Event, LinkId, Transport};
+use pssmr_types::{Digest, Epoch, Handover, Hello, Membership, PROTOCOL_VERSION, ReplicaId, ReplicaMessage};
 
 use crate::completion::CompletionSink;
 use crate::inbox::{Shared, Submission};
+use crate::links::Links;
 use crate::requester::Requester;
-use crate::status::{ClientStatus, LinkStatus};
+use crate::status::ClientStatus;
 
 /// How long the last frames may take to leave when the client is closed.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// What both sides of a link must have in common.
+/// What both sides of a link must have in common, beside the cluster.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Greeting {
-    pub(crate) cluster: ClusterId,
     /// `None` takes any.
     pub(crate) agreed_settings: Option<Digest>,
     pub(crate) result_bytes_max: usize,
 }
 
-struct Link {
-    id: LinkId,
-    /// Whether the replica's greeting has come.
-    greeted: bool,
-    last_error: Option<String>,
-}
-
 /// What of a replica's status the client looks at.
 #[derive(serde::Deserialize)]
 struct Leadership {
+    #[serde(default)]
+    epoch: u64,
+    /// The view's number in its epoch.
     view: u64,
     leader: u16,
 }
@@ -42,7 +38,9 @@ struct Leadership {
 pub(crate) struct Driver {
     transport: Transport,
     requester: Requester,
-    links: Vec<Link>,
+    links: Links,
+    /// A link came, went or has another state since the status was last published.
+    links_changed: bool,
     greeting: Greeting,
     shared: Arc<Shared>,
     sink: Box<dyn CompletionSink>,
@@ -50,17 +48,15 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    /// `links` are the dialed links by replica.
     pub(crate) fn new(
         transport: Transport,
-        links: Vec<LinkId>,
+        links: Links,
         requester: Requester,
         greeting: Greeting,
         shared: Arc<Shared>,
         sink: Box<dyn CompletionSink>,
     ) -> Self {
-        let links = links.into_iter().map(|id| Link { id, greeted: false, last_error: None }).collect();
-        Self { transport, requester, links, greeting, shared, sink, frame: Vec::new() }
+        Self { transport, requester, links, links_changed: true, greeting, shared, sink, frame: Vec::new() }
     }
 
     /// The thread's life.
@@ -74,7 +70,6 @@ impl Driver {
                 break;
             }
             let now = Instant::now();
-            let links_changed = !events.iter().all(|event| matches!(event, Event::Frame { .. } | Event::Woken));
             for event in events.drain(..) {
                 self.take_event(event, now);
             }
@@ -83,13 +78,13 @@ impl Driver {
             self.send();
             // What is on its way to the replicas comes before what is on its way up.
             self.transport.flush();
-            self.publish(links_changed);
+            self.publish();
             self.deliver();
         }
         self.shared.close();
         self.take_submissions(&mut submissions, Instant::now());
         self.requester.close();
-        self.publish(true);
+        self.publish();
         self.deliver();
         if let Err(error) = self.transport.shutdown(LINGER) {
             tracing::debug!(%error, "closing the client's links");
@@ -101,68 +96,67 @@ impl Driver {
             Event::Woken => {}
             Event::Up { link, .. } => {
                 let agreed_settings = self.greeting.agreed_settings.unwrap_or_default();
-                let hello = Hello::new(self.greeting.cluster, agreed_settings, Epoch(0), Digest::default());
+                let membership = self.requester.membership();
+                let hello = Hello::new(membership.cluster(), agreed_settings, membership.epoch(), Digest::default());
                 // The first frame on a link finds an empty queue; if the link is gone already, its end follows.
                 let _ = self.transport.send_with(link, |out| hello.encode(out));
             }
             Event::Frame { link, frame } => {
-                let Some(replica) = self.replica_of(link) else { return };
-                let greeted = self.links[replica.index()].greeted;
+                let Some((replica, known)) = self.links.find(link) else { return };
                 let taken =
-                    if greeted { self.take_frame(replica, frame, now) } else { self.greet(replica, frame, now) };
+                    if known.greeted { self.take_frame(replica, frame, now) } else { self.greet(link, frame, now) };
                 if let Err(refusal) = taken {
                     tracing::warn!(%replica, reason = refusal, "closing the link to a replica");
-                    self.links[replica.index()].last_error = Some(refusal.to_owned());
                     self.transport.close(link, CloseReason::Violation(refusal));
-                    self.lose(replica, now);
+                    self.lose(link, Some(refusal.to_owned()), now);
                 }
             }
             Event::Down { link, reason } => {
-                let Some(replica) = self.replica_of(link) else { return };
-                tracing::debug!(%replica, %reason, "link to a replica down");
                 // Where this side closed the link, why is noted already.
-                if !matches!(reason, pssmr_transport::DownReason::ClosedHere(_)) {
-                    self.links[replica.index()].last_error = Some(reason.to_string());
-                }
-                self.lose(replica, now);
+                let closed_here = matches!(reason, DownReason::ClosedHere(_));
+                self.lose(link, (!closed_here).then(|| reason.to_string()), now);
             }
             Event::DialFailed { link, reason } => {
-                let Some(replica) = self.replica_of(link) else { return };
+                let Some((replica, link)) = self.links.find(link) else { return };
                 let reason = reason.to_string();
-                let last_error = &mut self.links[replica.index()].last_error;
-                if last_error.as_ref() != Some(&reason) {
+                if link.last_error.as_ref() != Some(&reason) {
                     tracing::info!(%replica, reason, "cannot reach a replica");
-                    *last_error = Some(reason);
+                    link.last_error = Some(reason);
+                    self.links_changed = true;
                 }
             }
         }
     }
 
-    fn replica_of(&self, link: LinkId) -> Option<ReplicaId> {
-        self.links.iter().position(|known| known.id == link).map(|index| ReplicaId(index as u16))
-    }
-
-    fn lose(&mut self, replica: ReplicaId, now: Instant) {
-        if std::mem::replace(&mut self.links[replica.index()].greeted, false) {
+    /// A link is down. It may be that of a replica that has left meanwhile, or that a frame on it has just removed.
+    fn lose(&mut self, link: LinkId, why: Option<String>, now: Instant) {
+        let Some((replica, link)) = self.links.find(link) else { return };
+        tracing::debug!(%replica, why, "link to a replica down");
+        self.links_changed = true;
+        if why.is_some() {
+            link.last_error = why;
+        }
+        if std::mem::replace(&mut link.greeted, false) {
             self.requester.link_down(replica, now);
         }
     }
 
     /// Takes a link's first frame.
-    fn greet(&mut self, replica: ReplicaId, frame: Bytes, now: Instant) -> Result<(), &'static str> {
+    fn greet(&mut self, link: LinkId, frame: Bytes, now: Instant) -> Result<(), &'static str> {
         let hello = Hello::decode(frame).map_err(|_| "the replica's greeting cannot be read")?;
         if hello.version != PROTOCOL_VERSION {
             return Err("the replica speaks another version of the protocol");
         }
-        if hello.cluster != self.greeting.cluster {
+        if hello.cluster != self.requester.membership().cluster() {
             return Err("the replica belongs to another cluster");
         }
         if self.greeting.agreed_settings.is_some_and(|settings| settings != hello.agreed_settings) {
             return Err("the replica has other settings than this client knows");
         }
-        let link = &mut self.links[replica.index()];
+        let Some((replica, link)) = self.links.find(link) else { return Ok(()) };
         link.greeted = true;
         link.last_error = None;
+        self.links_changed = true;
         self.requester.link_up(replica, now);
         Ok(())
     }
@@ -172,17 +166,43 @@ impl Driver {
             Ok(ReplicaMessage::Replies(replies)) => self.requester.replies(replica, replies, now),
             Ok(ReplicaMessage::Status(json)) => {
                 if let Ok(leadership) = serde_json::from_slice::<Leadership>(&json) {
-                    self.requester.leader_hint(View(leadership.view), ReplicaId(leadership.leader));
+                    let view = (Epoch(leadership.epoch), leadership.view);
+                    self.requester.leader_hint(view, ReplicaId(leadership.leader));
                 }
                 self.requester.status(replica, &json);
             }
-            Ok(ReplicaMessage::Handovers(_)) => {}
+            Ok(ReplicaMessage::Handovers(handovers)) => return self.take_handovers(handovers, now),
             Err(error) => {
                 tracing::debug!(%replica, %error, "a frame that is no message");
                 return Err("the replica sent a frame that is no message");
             }
         }
         Ok(())
+    }
+
+    /// Goes from membership to membership as far as the handovers prove it.
+    fn take_handovers(&mut self, handovers: Vec<Handover>, now: Instant) -> Result<(), &'static str> {
+        for handover in handovers {
+            let membership = self.requester.membership();
+            // Each replica tells of each change, so most are known already. One that is too far ahead can't be judged.
+            if handover.next.epoch() != membership.epoch().next() {
+                continue;
+            }
+            if !handover.ends(membership) {
+                return Err("the replica sent a handover that proves nothing");
+            }
+            self.adopt(handover.next, now);
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, membership: Membership, now: Instant) {
+        tracing::info!(epoch = %membership.epoch(), replicas = membership.members().len(), "the membership has changed");
+        let membership = Arc::new(membership);
+        self.links.adopt(&mut self.transport, &membership);
+        self.links_changed = true;
+        self.requester.adopt(Arc::clone(&membership), now);
+        *self.shared.membership.lock() = membership;
     }
 
     fn take_submissions(&mut self, submissions: &mut Vec<Submission>, now: Instant) {
@@ -197,7 +217,9 @@ impl Driver {
             self.frame.clear();
             outgoing.message.encode(&mut self.frame);
             for replica in outgoing.to.iter() {
-                if let Err(error) = self.transport.send(self.links[replica.index()].id, &self.frame) {
+                // Who was to be sent something before it left gets nothing.
+                let Some(link) = self.links.id_of(replica) else { continue };
+                if let Err(error) = self.transport.send(link, &self.frame) {
                     // It counts as sent, and is sent again in its time.
                     tracing::debug!(%replica, %error, "not sent");
                 }
@@ -215,17 +237,15 @@ impl Driver {
         completions.clear();
     }
 
-    fn publish(&mut self, links_changed: bool) {
+    fn publish(&mut self) {
         let requester = &self.requester;
         let mut status = self.shared.status.lock();
         status.session = requester.session();
         status.leader = requester.leader();
         status.in_flight = requester.in_flight();
         status.waiting = requester.waiting();
-        if links_changed || status.links.iter().filter(|link| link.up).count() != requester.up().len() {
-            let link = |link: &Link| LinkStatus { up: link.greeted, last_error: link.last_error.clone() };
-            let links = self.links.iter().map(link).collect();
-            *status = ClientStatus { links, ..*status };
+        if std::mem::take(&mut self.links_changed) {
+            *status = ClientStatus { links: self.links.status(), ..*status };
         }
     }
 }

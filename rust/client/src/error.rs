@@ -40,7 +40,7 @@ pub enum SubmitError {
         /// The limit, in bytes.
         bytes_max: usize,
     },
-    /// There is no replica with this number.
+    /// There is no replica with this id in the newest membership known.
     #[error("the cluster has no such replica")]
     NoSuchReplica,
     /// The client is closed.
@@ -68,6 +68,9 @@ pub enum RequestError {
     /// The session ended at the replicas. Whether the request was executed before is not known.
     #[error("the session has expired: whether the request was executed is not known")]
     SessionExpired,
+    /// The replica that was asked how it is left the membership.
+    #[error("the replica that was asked has left the cluster")]
+    ReplicaGone,
     /// The client was closed. Whether the request is executed is not known.
     #[error("the client was closed: whether the request was executed is not known")]
     Closed,

@@ -1,11 +1,12 @@
 //! What threads hand to the client's thread.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pssmr_types::ReplicaId;
+use pssmr_types::{Membership, ReplicaId};
 
 use crate::error::SubmitError;
 use crate::status::ClientStatus;
@@ -30,6 +31,10 @@ pub enum Work {
     StateDigests,
     /// The same, and have a checkpoint taken there.
     Checkpoint,
+    /// Change the membership: the encoding of a [`Reconfiguration`](pssmr_types::Reconfiguration). The result is empty if the
+    /// change is made, and otherwise says why it is not, in UTF-8. The client itself learns of the new membership when k
+    /// replicas have proved it, which may be later.
+    Reconfigure(Bytes),
     /// Ask one replica how it is.
     Status(ReplicaId),
 }
@@ -37,7 +42,7 @@ pub enum Work {
 impl Submission {
     pub(crate) fn payload_bytes(&self) -> usize {
         match &self.work {
-            Work::Command(payload) => payload.len(),
+            Work::Command(payload) | Work::Reconfigure(payload) => payload.len(),
             Work::StateDigests | Work::Checkpoint | Work::Status(_) => 0,
         }
     }
@@ -55,10 +60,12 @@ pub(crate) struct Shared {
     requests_bytes_max: usize,
     closed: AtomicBool,
     pub(crate) status: Mutex<ClientStatus>,
+    /// The newest that is known.
+    pub(crate) membership: Mutex<Arc<Membership>>,
 }
 
 impl Shared {
-    pub(crate) fn new(requests_max: usize, requests_bytes_max: usize) -> Self {
+    pub(crate) fn new(membership: Membership, requests_max: usize, requests_bytes_max: usize) -> Self {
         Self {
             submissions: Mutex::default(),
             under_way: AtomicUsize::new(0),
@@ -67,6 +74,7 @@ impl Shared {
             requests_bytes_max,
             closed: AtomicBool::new(false),
             status: Mutex::default(),
+            membership: Mutex::new(Arc::new(membership)),
         }
     }
 
@@ -118,7 +126,15 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use pssmr_types::{ClusterId, Epoch, FaultModel, SecretKey};
+
     use super::*;
+
+    fn shared(requests_max: usize, requests_bytes_max: usize) -> Shared {
+        let keys = vec![SecretKey::from_seed([1; 32]).public()];
+        let membership = Membership::new(ClusterId::default(), Epoch(0), FaultModel::Crash, keys).unwrap();
+        Shared::new(membership, requests_max, requests_bytes_max)
+    }
 
     fn command(payload: &'static [u8]) -> Submission {
         Submission { token: 0, work: Work::Command(Bytes::from_static(payload)), timeout: None }
@@ -126,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_is_under_way_is_bounded_in_number() {
-        let shared = Shared::new(2, 100);
+        let shared = shared(2, 100);
         let mut batch = vec![command(b""), command(b""), command(b"")];
         assert_eq!(shared.submit(&mut batch), Err(SubmitError::QueueFull));
         assert_eq!(batch.len(), 1, "two were taken");
@@ -136,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_is_under_way_is_bounded_in_bytes() {
-        let shared = Shared::new(10, 5);
+        let shared = shared(10, 5);
         let mut batch = vec![command(b"123"), command(b"456")];
         assert_eq!(shared.submit(&mut batch), Err(SubmitError::QueueFull));
         assert_eq!(batch.len(), 1);
@@ -146,7 +162,7 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_after_the_end() {
-        let shared = Shared::new(10, 10);
+        let shared = shared(10, 10);
         shared.close();
         assert_eq!(shared.submit(&mut vec![command(b"")]), Err(SubmitError::Closed));
     }

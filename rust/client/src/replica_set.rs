@@ -40,11 +40,23 @@ impl ReplicaSet {
         Self(self.0 | other.0)
     }
 
+    pub(crate) fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     pub(crate) fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
     pub(crate) fn iter(self) -> impl Iterator<Item = ReplicaId> {
         (0..64u16).map(ReplicaId).filter(move |replica| self.contains(*replica))
+    }
+}
+
+impl FromIterator<ReplicaId> for ReplicaSet {
+    fn from_iter<T: IntoIterator<Item = ReplicaId>>(replicas: T) -> Self {
+        let mut set = Self::EMPTY;
+        replicas.into_iter().for_each(|replica| set.insert(replica));
+        set
     }
 }

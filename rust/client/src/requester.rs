@@ -1,17 +1,20 @@
 //! The client without its sockets and clock: what to send to whom, and what is complete.
 
+mod adoption;
 mod opening;
 mod retry;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pssmr_types::client::FRAME_ITEMS_MAX;
 use pssmr_types::{
-    ClientId, ClientMessage, Digest, Operation, Outcome, Principal, Quorums, ReplicaId, Reply, Request, View,
+    ClientId, ClientMessage, Digest, Epoch, Membership, Operation, Outcome, Principal, REPLICAS_MAX, ReplicaId, Reply,
+    Request,
 };
 
 use self::opening::Session;
@@ -63,6 +66,8 @@ struct Attempts {
     unrefused: ReplicaSet,
     /// Replicas of which a refusal could be of one attempt, and not of another.
     unsure: ReplicaSet,
+    /// A replica that has left may have passed it on to others before.
+    may_be_passed_on: bool,
     /// So many times was it sent again.
     retries: u32,
     /// When it is sent again; `None` before it was sent at all.
@@ -88,17 +93,20 @@ struct StatusQuery {
 /// One client's requests, from submission to completion.
 pub(crate) struct Requester {
     principal: Principal,
-    quorums: Quorums,
+    /// The newest that is known.
+    membership: Arc<Membership>,
     request_timeout: Duration,
     retry_interval: Duration,
     retry_interval_max: Duration,
     /// Replicas whose link is up and greeted.
     up: ReplicaSet,
     leader: ReplicaId,
-    leader_view: View,
+    /// The epoch, and the number of the view in it, that it leads.
+    leader_view: (Epoch, u64),
     session: Session,
     window: Window<InFlight>,
     waiting: VecDeque<Waiting>,
+    /// By replica.
     status_queries: Vec<Vec<StatusQuery>>,
     /// Random numbers, for opening sessions.
     nonces: Box<dyn FnMut() -> u64 + Send>,
@@ -114,21 +122,22 @@ pub(crate) struct Requester {
 }
 
 impl Requester {
-    pub(crate) fn new(config: &ClientConfig, quorums: Quorums, nonces: Box<dyn FnMut() -> u64 + Send>) -> Self {
+    pub(crate) fn new(config: &ClientConfig, nonces: Box<dyn FnMut() -> u64 + Send>) -> Self {
+        let (leader, leader_view) = adoption::first_leader(&config.membership);
         Self {
             principal: config.secret.public().principal(),
-            quorums,
+            membership: Arc::new(config.membership.clone()),
             request_timeout: config.request_timeout,
             retry_interval: config.retry_interval,
             retry_interval_max: config.retry_interval_max,
             up: ReplicaSet::EMPTY,
             // Only a guess: a replica that is not the leader passes requests on.
-            leader: ReplicaId(0),
-            leader_view: View(0),
+            leader,
+            leader_view,
             session: Session::Closed,
             window: Window::new(config.in_flight_max, SPREAD_MAX),
             waiting: VecDeque::new(),
-            status_queries: config.replicas.iter().map(|_| Vec::new()).collect(),
+            status_queries: (0..REPLICAS_MAX).map(|_| Vec::new()).collect(),
             nonces,
             kept_bytes: 0,
             due: None,
@@ -143,8 +152,9 @@ impl Requester {
         self.due
     }
 
-    pub(crate) fn up(&self) -> ReplicaSet {
-        self.up
+    /// The newest membership that is known.
+    pub(crate) fn membership(&self) -> &Membership {
+        &self.membership
     }
 
     pub(crate) fn leader(&self) -> ReplicaId {
@@ -178,6 +188,13 @@ impl Requester {
                 let takes_checkpoint = matches!(work, Work::Checkpoint);
                 let operation = if takes_checkpoint { Operation::Checkpoint } else { Operation::StateDigest };
                 self.waiting.push_back(Waiting { token, operation, payload: Bytes::new(), deadline });
+            }
+            Work::Reconfigure(payload) => {
+                self.waiting.push_back(Waiting { token, operation: Operation::Reconfigure, payload, deadline });
+            }
+            // It was one when this was submitted.
+            Work::Status(replica) if !self.membership.contains(replica) => {
+                self.completions.push(Completion { token, result: Err(RequestError::ReplicaGone) });
             }
             Work::Status(replica) => {
                 self.status_queries[replica.index()].push(StatusQuery { token, deadline });
@@ -213,8 +230,9 @@ impl Requester {
     }
 
     /// A replica says who leads. A hint: a wrong one costs a retry.
-    pub(crate) fn leader_hint(&mut self, view: View, leader: ReplicaId) {
-        if view >= self.leader_view && leader.index() < self.quorums.replicas() {
+    /// The view is its epoch, and its number there.
+    pub(crate) fn leader_hint(&mut self, view: (Epoch, u64), leader: ReplicaId) {
+        if view >= self.leader_view && self.membership.contains(leader) {
             (self.leader_view, self.leader) = (view, leader);
         }
     }
@@ -229,6 +247,7 @@ impl Requester {
 
     /// Answers came on the link of `replica`.
     pub(crate) fn replies(&mut self, replica: ReplicaId, replies: Vec<Reply>, now: Instant) {
+        assert!(self.up.contains(replica), "only a link that is up is read from");
         for reply in replies {
             match &self.session {
                 Session::Open(client) if client.session == reply.session => self.reply(replica, reply, now),
@@ -249,30 +268,41 @@ impl Requester {
         if let (Some(digests), Outcome::Result(result)) = (&mut entry.digests, &reply.outcome) {
             if let Ok(digest) = <[u8; 32]>::try_from(&result[..]) {
                 digests.insert(replica, Digest(digest));
-                if self.up.iter().all(|replica| digests.contains_key(&replica)) {
-                    let response = Response::StateDigests(std::mem::take(digests));
-                    self.complete(reply.sequence, Ok(response));
-                }
+                self.complete_digests(reply.sequence);
             }
             return;
         }
         let kept = entry.tally.kept_bytes();
         let keep_max = KEPT_BYTES_MAX.saturating_sub(self.kept_bytes);
-        let verdict = entry.tally.vote(replica, reply.outcome, self.quorums.weak(), keep_max);
+        let verdict = entry.tally.vote(replica, reply.outcome, self.membership.quorums().weak(), keep_max);
         self.kept_bytes = self.kept_bytes - kept + entry.tally.kept_bytes();
+        self.judge(reply.sequence, verdict, now);
+    }
+
+    fn judge(&mut self, sequence: u64, verdict: Verdict, now: Instant) {
         match verdict {
             Verdict::Open => {}
             Verdict::ResultMissing => {
+                let Some(entry) = self.window.get_mut(sequence) else { return };
                 let soon = now + RESULT_GRACE;
                 if entry.attempts.retry_at.is_none_or(|at| at > soon) {
                     entry.attempts.retry_at = Some(soon);
                     self.wake_at(soon);
                 }
             }
-            Verdict::Believed(Outcome::Result(result)) => self.complete(reply.sequence, Ok(Response::Result(result))),
+            Verdict::Believed(Outcome::Result(result)) => self.complete(sequence, Ok(Response::Result(result))),
             Verdict::Believed(Outcome::SessionExpired) => self.session_expired(),
             // Only of an earlier attempt's window: what was decided then is not known here.
-            Verdict::Believed(_) => self.complete(reply.sequence, Err(RequestError::OutcomeUnknown)),
+            Verdict::Believed(_) => self.complete(sequence, Err(RequestError::OutcomeUnknown)),
+        }
+    }
+
+    /// Completes a request for state digests, if all that can be asked have answered.
+    fn complete_digests(&mut self, sequence: u64) {
+        let Some(InFlight { digests: Some(digests), .. }) = self.window.get_mut(sequence) else { return };
+        if !digests.is_empty() && self.up.iter().all(|replica| digests.contains_key(&replica)) {
+            let response = Response::StateDigests(std::mem::take(digests));
+            self.complete(sequence, Ok(response));
         }
     }
 
@@ -346,7 +376,7 @@ impl Requester {
         }
         for (to, burst) in bursts {
             // With a replica missing, it could be the one to send the whole result.
-            let full_replies = self.up.len() < self.quorums.replicas();
+            let full_replies = self.up.len() < self.membership.members().len();
             self.send_requests(to, burst, full_replies);
         }
         self.wake_at(retry_at);
@@ -354,7 +384,7 @@ impl Requester {
 
     /// Whether one replica, the leader, is asked first.
     fn follows_leader(&self) -> bool {
-        self.quorums.weak() == 1 && self.quorums.replicas() > 1
+        self.membership.quorums().weak() == 1 && self.membership.members().len() > 1
     }
 
     /// Who is sent a new request.

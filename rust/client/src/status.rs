@@ -1,5 +1,7 @@
 //! How a client is.
 
+use std::collections::BTreeMap;
+
 use pssmr_types::ReplicaId;
 
 /// A client's state, for people and for error messages.
@@ -13,8 +15,8 @@ pub struct ClientStatus {
     pub in_flight: usize,
     /// Requests that wait for a session or for room among those in flight.
     pub waiting: usize,
-    /// The links, by replica.
-    pub links: Vec<LinkStatus>,
+    /// The links, by replica of the newest membership known.
+    pub links: BTreeMap<ReplicaId, LinkStatus>,
 }
 
 /// One link's state.

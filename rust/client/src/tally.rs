@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use pssmr_types::{Digest, Outcome, ReplicaId};
 
+use crate::replica_set::ReplicaSet;
+
 /// What the votes say so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -51,25 +53,36 @@ impl Tally {
         }
         let digest = outcome.digest();
         self.votes.retain(|vote| vote.replica != replica);
-        let agreeing = 1 + self.votes.iter().filter(|vote| vote.digest == digest).count();
-        if agreeing < needed {
-            let outcome = match outcome {
-                Outcome::Result(result) if result.len() > keep_bytes_max => Outcome::ResultDigest(digest),
-                outcome => outcome,
-            };
-            self.votes.push(Vote { replica, digest, outcome });
+        let is_large = matches!(&outcome, Outcome::Result(result) if result.len() > keep_bytes_max);
+        self.votes.push(Vote { replica, digest, outcome });
+        let verdict = self.verdict_on(digest, needed);
+        if verdict == Verdict::Open
+            && is_large
+            && let Some(vote) = self.votes.last_mut()
+        {
+            vote.outcome = Outcome::ResultDigest(digest);
+        }
+        verdict
+    }
+
+    /// What the votes say where `needed` must agree.
+    pub(crate) fn verdict(&self, needed: usize) -> Verdict {
+        let verdicts = self.votes.iter().map(|vote| self.verdict_on(vote.digest, needed));
+        verdicts.into_iter().find(|verdict| *verdict != Verdict::Open).unwrap_or(Verdict::Open)
+    }
+
+    fn verdict_on(&self, digest: Digest, needed: usize) -> Verdict {
+        let agreeing = || self.votes.iter().filter(|vote| vote.digest == digest);
+        if agreeing().count() < needed {
             return Verdict::Open;
         }
-        if !matches!(outcome, Outcome::ResultDigest(_)) {
-            return Verdict::Believed(outcome);
-        }
-        let whole =
-            self.votes.iter().find(|vote| vote.digest == digest && !matches!(vote.outcome, Outcome::ResultDigest(_)));
-        if let Some(vote) = whole {
-            return Verdict::Believed(vote.outcome.clone());
-        }
-        self.votes.push(Vote { replica, digest, outcome });
-        Verdict::ResultMissing
+        let whole = agreeing().find(|vote| !matches!(vote.outcome, Outcome::ResultDigest(_)));
+        whole.map_or(Verdict::ResultMissing, |vote| Verdict::Believed(vote.outcome.clone()))
+    }
+
+    /// Takes the votes of these replicas out.
+    pub(crate) fn forget(&mut self, replicas: ReplicaSet) {
+        self.votes.retain(|vote| !replicas.contains(vote.replica));
     }
 
     /// Bytes of results that are kept until they are believed.

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pssmr_client::{
-    Client, ClientConfig, ConnectError, ReplicaEndpoint, RequestError, Response, Submission, SubmitError, Work,
-};
+use pssmr_client::{Client, ClientConfig, ConnectError, RequestError, Response, Submission, SubmitError, Work};
 use pssmr_transport::HandshakeFailure;
 use pssmr_types::ReplicaId;
 use pyo3::exceptions::{PyOSError, PyValueError};
@@ -18,7 +16,8 @@ use pyo3::types::{PyBytes, PyDict};
 
 use crate::completions::{Completions, Outcome, Sink};
 use crate::errors;
-use crate::keys::{cluster_id, fault_model, public_key_of, secret_key};
+use crate::keys::{cluster_id, fault_model, secret_key};
+use crate::membership::{MemberTuple, membership, tuple_of};
 use crate::process::{Maker, Visitors};
 
 /// How often a thread that waits looks whether it was interrupted.
@@ -43,14 +42,16 @@ impl ClientCore {
     /// Starts a client. Links come up behind it.
     #[new]
     #[pyo3(signature = (
-        *, cluster, fault_model, replicas, key, for_loop, timeout, in_flight_max, request_bytes_max, result_bytes_max
+        *, cluster, fault_model, epoch, members, key, for_loop, timeout, in_flight_max, request_bytes_max,
+        result_bytes_max
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
         cluster: &str,
         fault_model: &str,
-        replicas: Vec<(String, String)>,
+        epoch: u64,
+        members: Vec<MemberTuple>,
         key: &str,
         for_loop: bool,
         timeout: f64,
@@ -59,10 +60,9 @@ impl ClientCore {
         result_bytes_max: usize,
     ) -> PyResult<Self> {
         errors::load(py)?;
-        let endpoint = |(key, address): (String, String)| Ok(ReplicaEndpoint { key: public_key_of(&key)?, address });
-        let replicas = replicas.into_iter().map(endpoint).collect::<PyResult<_>>()?;
         let model = self::fault_model(fault_model)?;
-        let mut config = ClientConfig::new(cluster_id(cluster)?, model, replicas, secret_key(key)?);
+        let membership = membership(py, cluster_id(cluster)?, epoch, model, members)?;
+        let mut config = ClientConfig::new(membership, secret_key(key)?);
         config.request_timeout = seconds(timeout)?;
         config.in_flight_max = in_flight_max;
         config.payload_bytes_max = request_bytes_max;
@@ -111,6 +111,28 @@ impl ClientCore {
     #[pyo3(signature = (timeout=None))]
     fn submit_checkpoint(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<u64> {
         Ok(self.submit_works(py, vec![Work::Checkpoint], timeout)?[0])
+    }
+
+    /// Asks for a change of the membership, as `sign_reconfiguration` gives it; returns the token. The result is empty bytes
+    /// if the change is made, and otherwise the reason why not, in UTF-8.
+    #[pyo3(signature = (payload, timeout=None))]
+    fn submit_reconfiguration(
+        &self,
+        py: Python<'_>,
+        payload: Bound<'_, PyBytes>,
+        timeout: Option<f64>,
+    ) -> PyResult<u64> {
+        let work = Work::Reconfigure(Bytes::copy_from_slice(payload.as_bytes()));
+        Ok(self.submit_works(py, vec![work], timeout)?[0])
+    }
+
+    /// The newest membership that the client knows: its epoch, and its members by seniority, each with its id, its public
+    /// key in hexadecimal, and its addresses for replicas and for clients. A change that is made is known a little later.
+    fn membership(&self, py: Python<'_>) -> PyResult<(u64, Vec<MemberTuple>)> {
+        self.maker.check(py, "client")?;
+        let client = self.client.lock().clone();
+        let membership = client.ok_or_else(|| errors::closed(py, "the client is closed"))?.membership();
+        Ok((membership.epoch().0, membership.members().iter().map(tuple_of).collect()))
     }
 
     /// Asks one replica how it is; returns the token.
@@ -226,6 +248,7 @@ impl ClientCore {
         match error {
             RequestError::NoQuorum { .. } => self.no_quorum(py, &message),
             RequestError::Busy => errors::busy(py, message),
+            RequestError::ReplicaGone => errors::config_error(py, message),
             RequestError::SessionExpired => errors::session_expired(py, message),
             RequestError::OutcomeUnknown | RequestError::Closed => errors::outcome_unknown(py, message),
         }
@@ -237,9 +260,8 @@ impl ClientCore {
         let links = client.map(|client| client.status().links).unwrap_or_default();
         let unreachable: Vec<_> = links
             .iter()
-            .enumerate()
             .filter(|(_, link)| !link.up)
-            .map(|(replica, link)| (replica, link.last_error.as_deref().unwrap_or("not yet connected")))
+            .map(|(replica, link)| (replica.0, link.last_error.as_deref().unwrap_or("not yet connected")))
             .collect();
         let reasons: Vec<_> =
             unreachable.iter().map(|(replica, reason)| format!("replica {replica}: {reason}")).collect();

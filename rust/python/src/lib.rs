@@ -18,6 +18,7 @@ mod instance;
 mod interface;
 mod keys;
 mod logs;
+mod membership;
 mod method;
 mod native;
 mod own_state;
@@ -60,6 +61,8 @@ mod _core {
     use super::keys::{generate_key, public_key};
     #[pymodule_export]
     use super::logs::{end_logs, forward_logs, next_logs, set_log_level};
+    #[pymodule_export]
+    use super::membership::sign_reconfiguration;
     #[pymodule_export]
     use super::method::Method;
     #[pymodule_export]

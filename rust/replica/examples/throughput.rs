@@ -13,10 +13,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pssmr_client::{Client, ClientConfig, Completion, ReplicaEndpoint, Submission, Work};
+use pssmr_client::{Client, ClientConfig, Completion, Submission, Work};
 use pssmr_execution::services::Null;
 use pssmr_replica::{AcceptKeys, Replica, ReplicaConfig, Silent};
-use pssmr_types::{ClusterId, FaultModel, Member, ReplicaId, SecretKey};
+use pssmr_types::{ClusterId, Epoch, FaultModel, Member, Membership, ReplicaId, SecretKey};
 
 const CLUSTER: ClusterId = ClusterId([7; 16]);
 const CLIENT_SEED: u8 = 200;
@@ -75,14 +75,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr).init();
     let options = Options::parse()?;
     let replicas = start_replicas(&options)?;
-    let endpoints: Vec<_> = replicas
-        .iter()
-        .zip(0..)
-        .map(|(replica, id)| ReplicaEndpoint {
-            key: secret(id).public(),
-            address: replica.client_address().to_string(),
-        })
-        .collect();
+    let members = replicas.iter().zip(0..).map(|(replica, id)| Member {
+        id: ReplicaId(u16::from(id)),
+        key: secret(id).public(),
+        peer_address: replica.peer_address().to_string(),
+        client_address: replica.client_address().to_string(),
+    });
+    let membership = Membership::of(CLUSTER, Epoch(0), options.model, members.collect())?;
     if options.rest > 0.0 {
         rest(Duration::from_secs_f64(options.rest))?;
     }
@@ -90,10 +89,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let load: Vec<_> = (0..options.clients)
         .map(|client| {
             let secret = secret(CLIENT_SEED + client as u8);
-            let config = ClientConfig {
-                in_flight_max: options.in_flight,
-                ..ClientConfig::new(CLUSTER, options.model, endpoints.clone(), secret)
-            };
+            let config =
+                ClientConfig { in_flight_max: options.in_flight, ..ClientConfig::new(membership.clone(), secret) };
             let (in_flight, payload) = (options.in_flight, Bytes::from(vec![1; options.payload]));
             thread::spawn(move || run_client(&config, in_flight, &payload, end))
         })

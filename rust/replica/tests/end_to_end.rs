@@ -142,7 +142,7 @@ fn a_client_that_no_replica_knows_is_told_so() {
     config.request_timeout = Duration::from_secs(1);
     let client = TestClient::connect(&config);
     assert_eq!(client.call(get("a")), Err(RequestError::NoQuorum { reachable: 0, needed: 1 }));
-    let why = client.client.status().links[0].last_error.clone().unwrap();
+    let why = client.client.status().links[&ReplicaId(0)].last_error.clone().unwrap();
     assert!(why.contains("does not accept our key"), "{why}");
 }
 

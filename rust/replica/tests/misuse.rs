@@ -143,7 +143,7 @@ fn a_client_that_sends_no_message_loses_its_link_and_others_keep_theirs() {
     eventually("the bad frames are counted", || replica.status().counters.bad_frames == 5);
     assert!(replica.status().clients.last_error.unwrap().contains("settings"));
     assert!(client.call(get("a")).is_ok());
-    assert!(client.client.status().links[0].last_error.is_none(), "its link was never lost");
+    assert!(client.client.status().links[&ReplicaId(0)].last_error.is_none(), "its link was never lost");
 }
 
 /// A greeted link of client 1.

@@ -22,7 +22,7 @@ pub(super) enum Session {
 pub(super) struct Opening {
     pub(super) request: Request,
     pub(super) attempts: Attempts,
-    tally: Tally,
+    pub(super) tally: Tally,
 }
 
 impl Requester {
@@ -45,10 +45,14 @@ impl Requester {
         if reply.sequence != opening.request.sequence || !matches!(reply.outcome, Outcome::SessionOpened(_)) {
             return;
         }
-        let verdict = opening.tally.vote(replica, reply.outcome, self.quorums.weak(), 0);
+        let verdict = opening.tally.vote(replica, reply.outcome, self.membership.quorums().weak(), 0);
+        self.judge_opening(&verdict, now);
+    }
+
+    pub(super) fn judge_opening(&mut self, verdict: &Verdict, now: Instant) {
         if let Verdict::Believed(Outcome::SessionOpened(session)) = verdict {
             tracing::debug!(session, "session open");
-            self.session = Session::Open(session_client(self.principal, session));
+            self.session = Session::Open(session_client(self.principal, *session));
             self.admit(now);
         }
     }

@@ -33,9 +33,20 @@ impl Attempts {
         orphaned
     }
 
+    /// These replicas have left the membership. What no other has is sent again at once.
+    pub(super) fn forget(&mut self, gone: ReplicaSet, now: Instant) {
+        // They may have passed it on before: no refusal of others says that it is not executed.
+        self.may_be_passed_on |= !self.unrefused.union(self.unsure).intersection(gone).is_empty();
+        self.unrefused = self.unrefused.without(gone);
+        self.unsure = self.unsure.without(gone);
+        for replica in gone.iter() {
+            self.lose(replica, now);
+        }
+    }
+
     /// Whether any replica may have the request.
     fn may_be_executed(&self) -> bool {
-        !self.unrefused.union(self.unsure).is_empty()
+        self.may_be_passed_on || !self.unrefused.union(self.unsure).is_empty()
     }
 
     /// Whether the request is to be sent again now. If so, the next time is set.
@@ -121,7 +132,7 @@ impl Requester {
 
     fn end_overdue(&mut self, now: Instant) {
         let overdue = |deadline: Instant| deadline <= now;
-        let unreachable = RequestError::NoQuorum { reachable: self.up.len(), needed: self.quorums.weak() };
+        let unreachable = RequestError::NoQuorum { reachable: self.up.len(), needed: self.membership.quorums().weak() };
         let (completions, completed_bytes) = (&mut self.completions, &mut self.completed_bytes);
         self.waiting.retain(|waiting| {
             if overdue(waiting.deadline) {

@@ -1,16 +1,19 @@
 //! The client against scripted replicas, without sockets and with a clock of the test's own.
 
+mod adoption;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pssmr_types::{
-    ClientMessage, ClusterId, Digest, FaultModel, Operation, Outcome, ReplicaId, Reply, SecretKey, View, result_digest,
+    ClientMessage, ClusterId, Digest, Epoch, FaultModel, Member, Membership, Operation, Outcome, ReplicaId, Reply,
+    SecretKey, result_digest,
 };
 
 use super::Requester;
 use crate::completion::{Completion, Response};
-use crate::config::{ClientConfig, ReplicaEndpoint};
+use crate::config::ClientConfig;
 use crate::error::RequestError;
 use crate::inbox::{Submission, Work};
 
@@ -41,18 +44,17 @@ impl Test {
     }
 
     fn with(model: FaultModel, replicas: u8, change: impl FnOnce(&mut ClientConfig)) -> Self {
-        let endpoint =
-            |seed| ReplicaEndpoint { key: SecretKey::from_seed([seed; 32]).public(), address: String::new() };
-        let endpoints = (0..replicas).map(endpoint).collect();
-        let mut config = ClientConfig::new(ClusterId([1; 16]), model, endpoints, SecretKey::from_seed([99; 32]));
+        let members = (0..replicas).map(|id| member(u16::from(id), id)).collect();
+        let membership = Membership::of(ClusterId([1; 16]), Epoch(4), model, members).unwrap();
+        let mut config = ClientConfig::new(membership, SecretKey::from_seed([99; 32]));
         change(&mut config);
-        let quorums = config.check().unwrap();
+        config.check().unwrap();
         let mut nonce = 100;
         let nonces = move || {
             nonce += 1;
             nonce
         };
-        Self { requester: Requester::new(&config, quorums, Box::new(nonces)), now: Instant::now() }
+        Self { requester: Requester::new(&config, Box::new(nonces)), now: Instant::now() }
     }
 
     /// A client whose links are all up and whose session is open.
@@ -138,6 +140,12 @@ impl Test {
     }
 }
 
+fn member(id: u16, seed: u8) -> Member {
+    let key = SecretKey::from_seed([seed; 32]).public();
+    let address = |port: u16| format!("replica-{id}.example.org:{port}");
+    Member { id: ReplicaId(id), key, peer_address: address(7000), client_address: address(8000) }
+}
+
 fn done(token: u64, result: &'static [u8]) -> Completion {
     Completion { token, result: Ok(Response::Result(Bytes::from_static(result))) }
 }
@@ -185,8 +193,9 @@ fn in_cft_a_request_goes_to_the_leader_and_ends_with_its_reply() {
     assert_eq!(test.receivers(), [0]);
     test.result(0, 1, b"result");
     assert_eq!(test.completions(), [done(1, b"result")]);
-    test.requester.leader_hint(View(2), ReplicaId(2));
-    test.requester.leader_hint(View(1), ReplicaId(1));
+    test.requester.leader_hint((Epoch(4), 2), ReplicaId(2));
+    test.requester.leader_hint((Epoch(4), 1), ReplicaId(1));
+    test.requester.leader_hint((Epoch(3), 9), ReplicaId(1));
     test.submit(2, b"payload");
     assert_eq!(test.receivers(), [2], "the hint of an older view changes nothing");
 }

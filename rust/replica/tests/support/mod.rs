@@ -8,11 +8,11 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pssmr_client::{Client, ClientConfig, Completion, ReplicaEndpoint, RequestError, Response, Submission, Work};
+use pssmr_client::{Client, ClientConfig, Completion, RequestError, Response, Submission, Work};
 use pssmr_execution::messagepack::{self, Reader, Token};
 use pssmr_execution::{Reply, payload};
 use pssmr_replica::{AcceptKeys, Observer, Replica, ReplicaConfig, ReplicaStatus, Service, Silent};
-use pssmr_types::{ClusterId, Digest, FaultModel, Member, PublicKey, ReplicaId, SecretKey};
+use pssmr_types::{ClusterId, Digest, Epoch, FaultModel, Member, Membership, PublicKey, ReplicaId, SecretKey};
 
 pub(crate) const CLUSTER: ClusterId = ClusterId([3; 16]);
 
@@ -32,7 +32,8 @@ pub(crate) struct Cluster {
     pub(crate) model: FaultModel,
     pub(crate) configs: Vec<ReplicaConfig>,
     pub(crate) replicas: Vec<Option<Replica>>,
-    endpoints: Vec<ReplicaEndpoint>,
+    /// As clients see them.
+    members: Vec<pssmr_types::Member>,
     make_service: Box<dyn Fn() -> Arc<dyn Service>>,
 }
 
@@ -52,7 +53,7 @@ impl Cluster {
             model,
             configs: configs(model, n),
             replicas: Vec::new(),
-            endpoints: Vec::new(),
+            members: Vec::new(),
             make_service: Box::new(move || Arc::new(make_service())),
         };
         for id in 0..n {
@@ -62,7 +63,8 @@ impl Cluster {
             let replica = cluster.replica(id);
             let (peers, clients) = (replica.peer_address(), replica.client_address());
             let key = replica_secret(id).public();
-            cluster.endpoints.push(ReplicaEndpoint { key, address: clients.to_string() });
+            let (peer_address, client_address) = (peers.to_string(), clients.to_string());
+            cluster.members.push(Member { id: ReplicaId(id), key, peer_address, client_address });
             for config in &mut cluster.configs {
                 config.peer_addresses.insert(key, peers.to_string());
             }
@@ -91,12 +93,12 @@ impl Cluster {
         self.replica(id).status()
     }
 
-    pub(crate) fn endpoints(&self) -> Vec<ReplicaEndpoint> {
-        self.endpoints.clone()
+    pub(crate) fn membership(&self) -> Membership {
+        Membership::of(CLUSTER, Epoch(0), self.model, self.members.clone()).expect("the replicas are different ones")
     }
 
     pub(crate) fn client_config(&self, name: u8) -> ClientConfig {
-        let mut config = ClientConfig::new(CLUSTER, self.model, self.endpoints(), client_secret(name));
+        let mut config = ClientConfig::new(self.membership(), client_secret(name));
         config.request_timeout = PATIENCE;
         config.agreed_settings = Some(self.configs[0].agreed_settings());
         config
