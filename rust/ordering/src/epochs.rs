@@ -143,7 +143,10 @@ impl Core {
         let epoch = self.membership.epoch();
         // The signature last of all that is cheap: anybody may send this.
         if change.epoch != epoch && self.config.administrator.is_some() {
-            return Some(format!("the change is one of {}, and the cluster is in {epoch}", change.epoch));
+            return Some(format!(
+                "the change is one of epoch {}, and the cluster is in epoch {}",
+                change.epoch.0, epoch.0
+            ));
         }
         if let Some(lack) = self.lack_of_authority(change) {
             return Some(lack);

@@ -43,16 +43,16 @@ pub enum MembershipError {
     #[error("{0} replicas: a membership has 1 to 64")]
     Size(usize),
     /// Two replicas with one key: one of them could vote twice.
-    #[error("replicas {0} and {1} have the same key")]
+    #[error("replicas {} and {} have the same key", .0.0, .1.0)]
     SameKey(ReplicaId, ReplicaId),
     /// Two replicas of one id.
-    #[error("there are two replicas {0}")]
+    #[error("there are two replicas {}", .0.0)]
     SameId(ReplicaId),
     /// An id beyond 63.
-    #[error("{0} is not an id that a replica can have: 0 to 63")]
+    #[error("{} is not an id that a replica can have: 0 to 63", .0.0)]
     Id(ReplicaId),
     /// An address that is too long.
-    #[error("an address of replica {0} is longer than 262 bytes")]
+    #[error("an address of replica {} is longer than 262 bytes", .0.0)]
     Address(ReplicaId),
 }
 
@@ -76,10 +76,10 @@ pub enum Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
     /// It speaks of a replica that is not there.
-    #[error("there is no replica {0}")]
+    #[error("there is no replica {}", .0.0)]
     NoSuchReplica(ReplicaId),
     /// The key of a replica that comes is that of the one that goes.
-    #[error("replica {0} has this key already: one that takes its place needs a key of its own")]
+    #[error("replica {} has this key already: one that takes its place needs a key of its own", .0.0)]
     NoNewKey(ReplicaId),
     /// What comes of it is no membership.
     #[error(transparent)]
