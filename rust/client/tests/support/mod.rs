@@ -130,7 +130,7 @@ fn run(mut transport: Transport, script: &Mutex<Script>, is_over: &AtomicBool) {
         for event in events.drain(..) {
             match event {
                 Event::Frame { link, frame } if script.links.contains(&link) => {
-                    script.hear(&mut transport, link, frame)
+                    script.hear(&mut transport, link, frame);
                 }
                 Event::Frame { link, frame } => script.greet(&mut transport, link, frame),
                 Event::Down { link, .. } => drop(script.links.remove(&link)),
@@ -261,8 +261,8 @@ impl TestClient {
     }
 }
 
-pub(crate) fn result(result: &'static [u8]) -> Result<Response, RequestError> {
-    Ok(Response::Result(Bytes::from_static(result)))
+pub(crate) fn result(result: &'static [u8]) -> Response {
+    Response::Result(Bytes::from_static(result))
 }
 
 /// Waits until `condition` holds.
