@@ -39,6 +39,7 @@ __all__ = [
     "next_logs",
     "public_key",
     "set_log_level",
+    "sign_reconfiguration",
     "simulate",
     "status_schema",
 ]
