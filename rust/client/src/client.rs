@@ -76,12 +76,12 @@ impl Client {
     /// [`SubmitError`], if anything stays.
     pub fn submit_many(&self, submissions: &mut Vec<Submission>) -> Result<(), SubmitError> {
         let refused = submissions.iter().position(|submission| self.check(submission).is_err());
-        let Some(refused) = refused else { return self.hand_over(submissions) };
+        let Some(refused) = refused else { return self.pass_on(submissions) };
         let error = self.check(&submissions[refused]);
         let rest = submissions.split_off(refused);
-        let handed_over = self.hand_over(submissions);
+        let passed_on = self.pass_on(submissions);
         submissions.extend(rest);
-        handed_over.and(error)
+        passed_on.and(error)
     }
 
     /// How the client is. What it says of requests may be some milliseconds old.
@@ -108,7 +108,7 @@ impl Client {
         }
     }
 
-    fn hand_over(&self, submissions: &mut Vec<Submission>) -> Result<(), SubmitError> {
+    fn pass_on(&self, submissions: &mut Vec<Submission>) -> Result<(), SubmitError> {
         if submissions.is_empty() {
             return Ok(());
         }

@@ -194,10 +194,10 @@ fn a_reconfiguration_reaches_the_replicas_as_such() {
     let replicas = replicas(4);
     let client = TestClient::connect(&membership_of(&replicas));
     for replica in &replicas {
-        replica.answers(b"there is no replica r9");
+        replica.answers(b"there is no replica 9");
     }
     client.submit(Work::Reconfigure(Bytes::from_static(b"signed")));
-    assert_eq!(client.wait(), Ok(result(b"there is no replica r9")));
+    assert_eq!(client.wait(), Ok(result(b"there is no replica 9")));
     let reached = replicas.iter().filter(|replica| replica.operations().contains(&Operation::Reconfigure));
     assert!(reached.count() >= 2);
 }

@@ -173,7 +173,7 @@ fn a_replica_that_lags_behind_what_is_kept_goes_on_from_a_snapshot_and_votes() {
         assert_eq!(cluster.wanted[2].as_ref().map(|wanted| wanted.checkpoint.slot), Some(Slot(30)));
         // While it is fetched, others go on.
         order(&mut cluster, session, 32..=33);
-        cluster.hand_over(2);
+        cluster.give_snapshot(2);
         cluster.pass(1000);
         assert_eq!(cluster.executed(2), (1..=33).collect::<Vec<_>>());
         cluster.down[1] = true;
@@ -197,7 +197,7 @@ fn a_crash_right_after_a_snapshot_was_installed_is_no_loss() {
     cluster.down[2] = false;
     cluster.pass(1000);
     cluster.quick_disks = false;
-    cluster.hand_over(2);
+    cluster.give_snapshot(2);
     let (log, kept, snapshots) = (cluster.logs[2].clone(), cluster.kept[2], cluster.snapshots[2].clone());
     // Whatever the disk had of it when the replica was killed.
     for keep in kept..=log.len() {
@@ -227,7 +227,7 @@ fn a_transfer_that_failed_is_begun_again_with_what_is_there_now() {
     cluster.step(2, Input::TransferFailed);
     cluster.pass(1000);
     assert!(cluster.wanted[2].as_ref().unwrap().checkpoint.slot > first);
-    cluster.hand_over(2);
+    cluster.give_snapshot(2);
     cluster.pass(1000);
     assert_eq!(cluster.executed(2), (1..=40).collect::<Vec<_>>());
 }
@@ -243,7 +243,7 @@ fn a_replica_whose_log_lost_what_its_last_checkpoint_proves_is_given_the_snapsho
     cluster.restart(2);
     assert_eq!(cluster.cores[2].decided(), Slot(0));
     cluster.pass(1000);
-    cluster.hand_over(2);
+    cluster.give_snapshot(2);
     cluster.pass(1000);
     assert_eq!(cluster.executed(2), (1..=31).collect::<Vec<_>>());
 }

@@ -286,7 +286,7 @@ fn a_leader_whose_chain_has_the_slot_of_a_snapshot_keeps_what_it_proposed_above(
     let head = core.head();
     assert!(core.is_active() && core.view() == View(2) && core.decided() < slot && slot < head);
 
-    cluster.hand_over(2);
+    cluster.give_snapshot(2);
     cluster.send(&command(session, 13));
     assert!(cluster.cores[2].decided() >= slot, "the checkpoint proves that it is decided");
     let again = cluster.network.iter().find(|(by, _, message)| {

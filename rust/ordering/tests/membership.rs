@@ -70,7 +70,7 @@ fn a_replica_is_added_is_given_the_state_and_votes() {
         cluster.join(cluster.cores[0].membership().clone());
         assert!(is_learner(&cluster, 4), "it has no state yet");
         cluster.pass(1000);
-        cluster.hand_over(4);
+        cluster.give_snapshot(4);
         cluster.settle();
         assert!(!is_learner(&cluster, 4));
         // Without it there is no quorum.
@@ -111,8 +111,8 @@ fn a_change_that_is_not_the_administrators_for_this_epoch_is_refused_with_the_re
     };
     let refused = [
         (signed_by(&secret(0), session, 1, 0, Change::Add(member(4))), "not signed by the cluster's administrator"),
-        (change(session, 2, 0, Change::Remove(ReplicaId(9))), "there is no replica r9"),
-        (change(session, 3, 0, Change::Add(member(3))), "replicas r3 and r3 have the same key"),
+        (change(session, 2, 0, Change::Remove(ReplicaId(9))), "there is no replica 9"),
+        (change(session, 3, 0, Change::Add(member(3))), "replicas 3 and 3 have the same key"),
         (
             signed_by(&secret(0), session, 3, 9, Change::Remove(ReplicaId(0))),
             "not signed by the cluster's administrator",
@@ -127,7 +127,7 @@ fn a_change_that_is_not_the_administrators_for_this_epoch_is_refused_with_the_re
     // Of an epoch that is still to come: it waits, and is refused when it is decided.
     order(&mut cluster, &change(session, 4, 7, Change::Add(member(4))));
     let result = &cluster.delivered[0].last().unwrap().commands[0].payload;
-    assert_eq!(result, "the change is one of e7, and the cluster is in e0");
+    assert_eq!(result, "the change is one of epoch 7, and the cluster is in epoch 0");
     assert!((0..4).all(|replica| epoch(&cluster, replica) == 0));
     order(&mut cluster, &command(session, 5));
     assert_eq!(cluster.executed(3), [4, 5], "ordering goes on");

@@ -1,10 +1,10 @@
 //! Checkpoints: what replicas sign about their state after a slot, and the proof that enough signed the same.
 
 use crate::digest::{ClusterId, Digest};
-use crate::ids::{Epoch, ReplicaId, Slot};
+use crate::ids::{Epoch, Slot};
 use crate::keys::{PublicKey, SecretKey, Signature};
 use crate::membership::Membership;
-use crate::quorums::REPLICAS_MAX;
+use crate::signatures::{self, Signatures};
 use crate::wire::{DecodeError, Reader, Writer};
 
 /// What the state after a slot is.
@@ -39,7 +39,7 @@ pub struct Certificate {
     /// The epoch as whose replicas they signed it: that of the slot, or a later one.
     pub epoch: Epoch,
     /// Their signatures, by replica, ascending.
-    pub signatures: Vec<(ReplicaId, Signature)>,
+    pub signatures: Signatures,
 }
 
 impl Checkpoint {
@@ -99,23 +99,14 @@ impl Certificate {
     pub fn is_valid(&self, membership: &Membership) -> bool {
         let message = self.checkpoint.signed_bytes(membership.cluster(), membership.epoch());
         self.epoch == membership.epoch()
-            && self.signatures.len() > membership.quorums().faults()
-            && self.signatures.is_sorted_by(|(a, _), (b, _)| a < b)
-            && self
-                .signatures
-                .iter()
-                .all(|(replica, signature)| membership.key(*replica).is_some_and(|key| key.verify(&message, signature)))
+            && signatures::are_of(&self.signatures, membership, &message, membership.quorums().faults() + 1)
     }
 
     /// Appends it to `out`.
     pub fn encode(&self, out: &mut impl Writer) {
         self.checkpoint.encode(out);
         out.put_u64(self.epoch.0);
-        out.put_count(self.signatures.len());
-        for (replica, signature) in &self.signatures {
-            out.put_u16(replica.0);
-            out.put(&signature.0);
-        }
+        signatures::encode(&self.signatures, out);
     }
 
     /// Takes one off the reader.
@@ -124,18 +115,14 @@ impl Certificate {
     /// [`DecodeError`].
     pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let (checkpoint, epoch) = (Checkpoint::decode(reader)?, reader.epoch()?);
-        let count = reader.count("signatures of a certificate", REPLICAS_MAX)?;
-        let mut signatures = Vec::with_capacity(count);
-        for _ in 0..count {
-            signatures.push((reader.replica()?, reader.signature("signature of a certificate")?));
-        }
-        Ok(Self { checkpoint, epoch, signatures })
+        Ok(Self { checkpoint, epoch, signatures: signatures::decode(reader)? })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ReplicaId;
     use crate::quorums::FaultModel;
 
     const CLUSTER: ClusterId = ClusterId([7; 16]);

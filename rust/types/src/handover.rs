@@ -2,10 +2,10 @@
 //! about its end.
 
 use crate::digest::{ClusterId, Digest};
-use crate::ids::{Epoch, ReplicaId, Slot};
+use crate::ids::{Epoch, Slot};
 use crate::keys::{PublicKey, SecretKey, Signature};
 use crate::membership::{Change, Membership};
-use crate::quorums::REPLICAS_MAX;
+use crate::signatures::{self, Signatures};
 use crate::wire::{DecodeError, Reader, Writer};
 
 /// Most handovers that one message carries.
@@ -46,7 +46,7 @@ pub struct Handover {
     /// The next membership.
     pub next: Membership,
     /// Who says so, ascending.
-    pub signatures: Vec<(ReplicaId, Signature)>,
+    pub signatures: Signatures,
 }
 
 impl Reconfiguration {
@@ -149,12 +149,7 @@ impl Handover {
         self.next.epoch() == epoch.next()
             && self.next.cluster() == cluster
             && self.next.quorums().model() == membership.quorums().model()
-            && self.signatures.len() >= membership.quorums().weak()
-            && self.signatures.is_sorted_by(|(a, _), (b, _)| a < b)
-            && self
-                .signatures
-                .iter()
-                .all(|(replica, signature)| membership.key(*replica).is_some_and(|key| key.verify(&message, signature)))
+            && signatures::are_of(&self.signatures, membership, &message, membership.quorums().weak())
     }
 
     /// Appends its encoding.
@@ -162,11 +157,7 @@ impl Handover {
         out.put_u64(self.slot.0);
         out.put_digest(&self.digest);
         self.next.encode(out);
-        out.put_count(self.signatures.len());
-        for (replica, signature) in &self.signatures {
-            out.put_u16(replica.0);
-            out.put(&signature.0);
-        }
+        signatures::encode(&self.signatures, out);
     }
 
     /// Takes one off the reader.
@@ -176,18 +167,14 @@ impl Handover {
     pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let (slot, digest) = (reader.slot("last slot of an epoch")?, reader.digest("digest of an epoch's end")?);
         let next = Membership::decode(reader)?;
-        let count = reader.count("signatures of a handover", REPLICAS_MAX)?;
-        let mut signatures = Vec::with_capacity(count);
-        for _ in 0..count {
-            signatures.push((reader.replica()?, reader.signature("signature of a handover")?));
-        }
-        Ok(Self { slot, digest, next, signatures })
+        Ok(Self { slot, digest, next, signatures: signatures::decode(reader)? })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ReplicaId;
     use crate::membership::Member;
     use crate::quorums::FaultModel;
 

@@ -10,6 +10,7 @@ pub mod membership;
 pub mod peer;
 pub mod quorums;
 pub mod request;
+pub mod signatures;
 pub mod states;
 pub mod transfer;
 pub mod wire;

@@ -179,7 +179,7 @@ impl Cluster {
                 }
             }
             inputs.extend(last.map(Input::Executed));
-            inputs.extend(wanted.map(|wanted| self.hand_over(id, wanted)));
+            inputs.extend(wanted.map(|wanted| self.give_snapshot(id, wanted)));
             if to_persist {
                 let host = self.hosts[id.index()].as_ref().expect("it is correct");
                 inputs.push(Input::Durable((host.log.len() - host.at_start) as u64));
@@ -189,7 +189,7 @@ impl Cluster {
     }
 
     /// A replica wants a snapshot: a correct one has it, since more than one replica signed for it.
-    fn hand_over(&mut self, id: ReplicaId, wanted: Checkpoint) -> Input {
+    fn give_snapshot(&mut self, id: ReplicaId, wanted: Checkpoint) -> Input {
         let mut found = None;
         for (snapshot, delivered) in self.hosts.iter().flatten().filter_map(|host| host.snapshots.get(&wanted.slot)) {
             if root_of(snapshot, delivered) == wanted.root {

@@ -205,7 +205,7 @@ impl Cluster {
     }
 
     /// Gives a replica the snapshot that it wants, from another one that has it.
-    pub fn hand_over(&mut self, replica: usize) {
+    pub fn give_snapshot(&mut self, replica: usize) {
         let wanted = self.wanted[replica].take().expect("the replica wants a snapshot").checkpoint;
         let found = self.snapshots.iter().find_map(|of| of.get(&wanted.slot)).expect("somebody has it").clone();
         assert_eq!(root_of(&found.0, &found.1), wanted.root, "a snapshot is what its root says");
