@@ -260,6 +260,20 @@ fn nobody_waits_for_the_state_digest_of_a_replica_that_has_left() {
 }
 
 #[test]
+fn state_digests_of_nobody_are_no_answer() {
+    let mut test = Test::open(FaultModel::Crash, 3);
+    test.state_digests(1);
+    test.down(0);
+    test.down(2);
+    test.remove(1);
+    assert_eq!(test.completions(), []);
+    test.up(0);
+    test.reply(0, SESSION, 1, state(1));
+    let one = BTreeMap::from([(ReplicaId(0), Digest([1; 32]))]);
+    assert_eq!(test.completions(), [Completion { token: 1, result: Ok(Response::StateDigests(one)) }]);
+}
+
+#[test]
 fn a_reconfiguration_is_ordered_and_believed_like_a_command() {
     let mut test = Test::open(FaultModel::Byzantine, 4);
     let work = Work::Reconfigure(Bytes::from_static(b"signed"));
