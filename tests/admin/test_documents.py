@@ -100,7 +100,7 @@ def test_metrics_are_what_the_status_says(shared: Admin) -> None:
     assert commands >= 20
     assert families["pssmr_role"].samples
     assert {s.labels["role"]: s.value for s in families["pssmr_role"].samples} == {
-        "leader": 1, "follower": 0, "learner": 0, "halted": 0,
+        "leader": 1, "follower": 0, "learner": 0, "retired": 0, "halted": 0,
     }  # fmt: skip
     add = next(each for each in status["handlers"] if each["name"] == "add")["duration_ns"]
     samples = [s for s in families["pssmr_handler_seconds"].samples if s.labels["command"] == "add"]

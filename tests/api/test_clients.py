@@ -285,7 +285,10 @@ def run_program(rest: str, cluster: Path) -> subprocess.CompletedProcess[str]:
 
 def test_ctrl_c_interrupts_a_call(cluster: Path) -> None:
     arm_block()
+    # Where tests run in a shell's background, SIGINT is ignored from birth.
     rest = f"""
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
 threading.Timer(0.5, lambda: os.kill(os.getpid(), {int(signal.SIGINT)})).start()
 try:
     client.call(Ledger.block, "ann")
