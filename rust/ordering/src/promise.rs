@@ -37,6 +37,8 @@ pub(crate) struct Promises {
     pub(crate) forgotten: Option<Promise>,
     /// What others say to one that does not know whether it has forgotten anything.
     pub(crate) newborn: Option<Newborn>,
+    /// It began without knowing.
+    pub(crate) was_newborn: bool,
     /// As a leader: up to here slots are proposed even if nothing waits.
     help_until: Slot,
     helped_at: u64,
@@ -55,6 +57,7 @@ impl Promises {
             ahead: AHEAD_MIN,
             forgotten: None,
             newborn: None,
+            was_newborn: false,
             help_until: Slot(0),
             helped_at: 0,
             wanted_at: 0,

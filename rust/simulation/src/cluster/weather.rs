@@ -39,7 +39,8 @@ impl World {
 
     /// Whether a host follows without a vote, and waits for others to get one.
     fn may_vote_soon(&self, host: &Host) -> bool {
-        host.is_correct() && host.is_born && self.newest.contains(host.id) && host.core.status().learner
+        let has_no_vote = host.core.status().learner || (host.is_down && host.disk.has_no_promise());
+        host.is_correct() && host.is_born && self.newest.contains(host.id) && has_no_vote
     }
 
     pub(super) fn begin_fault(&mut self, kind: FaultKind) {
@@ -96,7 +97,7 @@ impl World {
         let forgets = self.draw.config.durability == Durability::Memory || how == Stop::DiskLoss;
         let lacks = |host: &Host| !host.is_correct() || host.is_down || host.core.status().learner;
         let faulty: HashSet<_> = self.hosts.iter().filter(|host| lacks(host)).map(|host| host.id).collect();
-        let will_crash = self.draw.crashes.iter().filter(|(_, at)| *at > self.now).count();
+        let will_crash = self.draw.crashes.iter().filter(|(host, _)| !self.hosts[*host].is_crashed()).count();
         if forgets && faulty.len() + will_crash >= self.profile.quorums().faults() {
             return;
         }
