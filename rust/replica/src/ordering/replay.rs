@@ -80,6 +80,8 @@ impl OrderingThread {
             self.core.resume(&mut Vec::new());
         }
         self.counters = super::Counters::default();
+        // Nobody is to see a vote that the replica does not have.
+        self.state.ordering.lock().core = self.core.status();
         promise
     }
 }
