@@ -174,10 +174,10 @@ impl Core {
         self.learner = learner;
     }
 
-    /// Whether the replica only follows: it may have forgotten its votes, it joins and has no state yet, or it is not one of
+    /// Whether the replica only follows: it may have forgotten its votes, it does not know whether it has cast any, it joins and has no state yet, or it is not one of
     /// the membership.
     pub(crate) fn is_learner(&self) -> bool {
-        self.learner || self.epochs.is_joining || self.is_retired()
+        self.learner || self.promises.is_newborn() || self.epochs.is_joining || self.is_retired()
     }
 
     /// Takes a burst of inputs, and appends what is to be done, in order. Votes and proposals are made once for the
@@ -323,6 +323,7 @@ impl Core {
             digest: self.chain.decided_digest(),
             head: self.chain.head(),
             awaited: self.awaited(),
+            is_newborn: self.promises.is_newborn(),
         }
     }
 

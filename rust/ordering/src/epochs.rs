@@ -344,6 +344,7 @@ impl Core {
         if epoch < self.membership.epoch() {
             match message {
                 PeerMessage::Status(status) => {
+                    self.on_word(from, &status, effects);
                     let messages = self.handovers_since(epoch);
                     effects.extend(messages.map(|message| Effect::Send { to: from, message }));
                     self.help_to_join(from, &status, effects);
@@ -355,7 +356,10 @@ impl Core {
             return;
         }
         match message {
-            PeerMessage::Status(status) => self.peers[from.index()] = Some(status),
+            PeerMessage::Status(status) => {
+                self.peers[from.index()] = Some(status);
+                self.on_word(from, &status, effects);
+            }
             PeerMessage::Entry(entry) => self.on_entry(from, entry, effects),
             PeerMessage::Truncated { oldest } => self.on_truncated(from, oldest, effects),
             PeerMessage::DigestReply { slot, digest } => self.on_digest_reply(from, slot, digest, effects),

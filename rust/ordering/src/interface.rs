@@ -374,6 +374,11 @@ pub enum Event {
         /// The epoch without it.
         epoch: Epoch,
     },
+    /// The replica remembers nothing, but the cluster has begun before: it may have voted, and follows until that is settled.
+    Forgotten {
+        /// The slot from which on it can't have voted.
+        bound: Slot,
+    },
     /// A replica that had forgotten what it promised votes again, from this slot on.
     Rejoined {
         /// The slot.

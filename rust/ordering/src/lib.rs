@@ -27,6 +27,7 @@ mod hash;
 mod hearsay;
 mod images;
 pub mod interface;
+mod newborn;
 mod normal_case;
 mod pool;
 mod promise;

@@ -172,7 +172,7 @@ impl Core {
     /// The leader proposes what waits, as far as the window allows. In a view that is not the first, it begins with a
     /// slot on top of the base at once, to get the base decided.
     fn propose(&mut self, effects: &mut Vec<Effect>) -> bool {
-        if !self.may_lead() {
+        if !self.may_lead() || self.waits_for_newborn() {
             return false;
         }
         let mut moved = false;

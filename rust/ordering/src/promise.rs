@@ -11,6 +11,7 @@ use pssmr_types::{Lock, Slot, View};
 
 use crate::core::{Core, nanos};
 use crate::interface::{Effect, Event, Promise};
+use crate::newborn::Newborn;
 use crate::record::Record;
 
 /// Slots that are promised ahead, at least and at most. A busy replica promises farther, to write less often.
@@ -34,6 +35,10 @@ pub(crate) struct Promises {
     ahead: u64,
     /// The bound on what this replica has forgotten.
     pub(crate) forgotten: Option<Promise>,
+    /// What others say to one that does not know whether it has forgotten anything.
+    pub(crate) newborn: Option<Newborn>,
+    /// It began without knowing.
+    pub(crate) was_newborn: bool,
     /// As a leader: up to here slots are proposed even if nothing waits.
     help_until: Slot,
     helped_at: u64,
@@ -51,6 +56,8 @@ impl Promises {
             asked_at: 0,
             ahead: AHEAD_MIN,
             forgotten: None,
+            newborn: None,
+            was_newborn: false,
             help_until: Slot(0),
             helped_at: 0,
             wanted_at: 0,
@@ -71,6 +78,11 @@ impl Promises {
     /// What was forgotten of views of epochs before this view's does not matter any more. Whether there was something.
     pub(crate) fn forget_before(&mut self, view: View) -> bool {
         self.forgotten.take_if(|bound| bound.view.epoch() < view.epoch()).is_some()
+    }
+
+    /// Whether the replica does not know whether it has a past.
+    pub(crate) fn is_newborn(&self) -> bool {
+        self.newborn.is_some()
     }
 
     /// Whether something may be said in this view that binds.

@@ -381,6 +381,7 @@ impl Core {
     /// A replica says where it is.
     pub(crate) fn on_status(&mut self, from: ReplicaId, status: Status, effects: &mut Vec<Effect>) {
         self.peers[from.index()] = Some(status);
+        self.on_word(from, &status, effects);
         self.help(status.awaited);
         self.help_to_join(from, &status, effects);
         if status.view < self.view || (status.view == self.view && !status.synced) {

@@ -53,6 +53,12 @@ pub enum ReplicaEvent {
         /// The oldest slot that others keep.
         oldest: u64,
     },
+    /// The replica has nothing, but the cluster has begun before: it follows, and votes when what is decided is beyond all that
+    /// it can have voted for.
+    Forgotten {
+        /// The slot from which on it can't have voted.
+        slot: u64,
+    },
     /// The replica had forgotten what it promised, and votes again from this slot on.
     Rejoined {
         /// The slot.

@@ -351,6 +351,13 @@ impl OrderingThread {
                 tracing::info!(%slot, "going on from a snapshot of other replicas");
                 ReplicaEvent::Installed { slot: slot.0 }
             }
+            Event::Forgotten { bound } => {
+                tracing::warn!(
+                    %bound,
+                    "the cluster has begun before, and this replica has nothing of it: it follows without voting until that is settled"
+                );
+                ReplicaEvent::Forgotten { slot: bound.0 }
+            }
             Event::Rejoined { slot } => {
                 tracing::info!(%slot, "nothing that was forgotten is open any more: the replica votes again");
                 ReplicaEvent::Rejoined { slot: slot.0 }

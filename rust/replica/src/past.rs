@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pssmr_ordering::{Durability, Promise, Record};
 use pssmr_storage::{DataDirectory, Log, LogOptions, PromiseFile, boot_id};
+use pssmr_types::{Slot, View};
 
 use crate::error::StartError;
 use crate::log::ImageAt;
@@ -17,7 +18,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 /// What a replica knows of its past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Past {
-    /// It has none.
+    /// It has none that it knows of: it has lost its directory, or is new. The others know.
     None,
     /// All that it has promised.
     Remembered,
@@ -59,7 +60,9 @@ pub(crate) fn recall(
     let (mut promises, promise) = PromiseFile::open(directory)?;
     let bound = promise.map(|promise| Promise { view: promise.view, slot_limit: promise.slot_limit });
     let mut is_whole = promise.is_some_and(|promise| promise.boot == SYNCED || promise.boot == boot_id());
-    let mut has_run = promise.is_some() || directory.has_voted();
+    // One that never promised anything has never voted.
+    let has_promised = promise.is_some_and(|promise| promise.view > View(0) || promise.slot_limit > Slot(0));
+    let mut has_run = has_promised || directory.has_voted();
     let mut images = VecDeque::new();
     let log = if durability == Durability::Memory {
         is_whole = false;
@@ -68,7 +71,7 @@ pub(crate) fn recall(
         let replayed = replay(directory, thread)?;
         is_whole &= replayed.is_whole;
         // A log without the promise that is made before it: somebody has removed that.
-        has_run |= replayed.has_records;
+        has_run |= replayed.has_records && promise.is_none();
         images = replayed.images;
         Some(replayed.log)
     };
@@ -79,6 +82,11 @@ pub(crate) fn recall(
     } else {
         Past::Forgotten(bound)
     };
+    if past == Past::None {
+        tracing::info!(
+            "nothing in the data directory: the replica asks the others whether the cluster has begun, and then votes"
+        );
+    }
     if let Past::Forgotten(bound) = past {
         tracing::warn!(
             ?bound,
@@ -86,7 +94,7 @@ pub(crate) fn recall(
         );
     }
     let promise = thread.begin(past, bound);
-    let has_forgotten = matches!(past, Past::Forgotten(_));
+    let has_forgotten = past != Past::Remembered;
     let boot = if has_forgotten { FORGETS } else { kept_for(durability) };
     promises.write(&pssmr_storage::Promise { view: promise.view, slot_limit: promise.slot_limit, boot })?;
     Ok(Files { log, promises, has_forgotten, images })
@@ -193,7 +201,7 @@ impl Images {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pssmr_types::{Batch, Slot};
+    use pssmr_types::Batch;
 
     #[test]
     fn an_image_counts_when_all_of_it_is_there() {

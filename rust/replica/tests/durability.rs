@@ -6,11 +6,12 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use pssmr_execution::services::KeyValue;
 use pssmr_ordering::Durability;
-use pssmr_replica::{Replica, Role, Silent};
+use pssmr_replica::{Replica, ReplicaEvent, Role, Silent};
 use pssmr_types::{Digest, FaultModel, ReplicaId};
 use tempfile::TempDir;
 
@@ -280,4 +281,23 @@ fn workers_can_be_added_and_removed_under_way() {
         assert_eq!(cluster.status(0).execution.workers, workers);
         assert!(client.call_all(vec![add("sum", 1); 100]).iter().all(Result::is_ok));
     }
+}
+
+#[test]
+fn a_replica_whose_directory_was_emptied_learns_it_and_follows_until_it_may_vote() {
+    let (mut cluster, root) = cluster(FaultModel::Crash, 3, Durability::Sync);
+    let client = cluster.client(0);
+    assert!(client.call_all(vec![add("sum", 1); 100]).iter().all(Result::is_ok));
+    cluster.stop_replica(1);
+    std::fs::remove_dir_all(root.path().join(ReplicaId(1).to_string())).expect("it is there");
+    let (told, events) = channel();
+    cluster.start_replica(1, Arc::new(move |event: &ReplicaEvent| drop(told.send(event.clone()))));
+    eventually("the others have told it", || {
+        events.try_iter().any(|event| matches!(event, ReplicaEvent::Forgotten { .. }))
+    });
+    assert!(client.call_all(vec![add("sum", 1); 100]).iter().all(Result::is_ok));
+    eventually("all vote", || all_vote(&cluster, 3));
+    cluster.stop_replica(0);
+    assert!(client.call_all(vec![add("sum", 1); 100]).iter().all(Result::is_ok));
+    assert_eq!(number_of(client.call(get("sum"))), 300);
 }

@@ -66,6 +66,8 @@ pub struct Status {
     pub head: Slot,
     /// The replica has forgotten its votes, and waits for this slot to be decided, to vote again; 0 if it does not wait.
     pub awaited: Slot,
+    /// The replica remembers nothing, and asks the others whether there is anything to remember.
+    pub is_newborn: bool,
 }
 
 /// A message between two replicas. The sender is who the link says, never a field.
@@ -219,6 +221,7 @@ impl PeerMessage {
                 out.put_digest(&status.digest);
                 out.put_u64(status.head.0);
                 out.put_u64(status.awaited.0);
+                out.put_u8(u8::from(status.is_newborn));
             }
             Self::Fetch { slot, digest, floor } => {
                 out.put_u64(slot.0);
@@ -280,15 +283,12 @@ impl PeerMessage {
             }
             tag::STATUS => Self::Status(Status {
                 view: reader.view()?,
-                synced: match reader.u8("synced")? {
-                    0 => false,
-                    1 => true,
-                    tag => return Err(DecodeError::UnknownTag("synced", tag)),
-                },
+                synced: reader.flag("synced")?,
                 decided: reader.slot("decided")?,
                 digest: reader.digest("decided")?,
                 head: reader.slot("head")?,
                 awaited: reader.slot("awaited")?,
+                is_newborn: reader.flag("newborn")?,
             }),
             tag::FETCH => Self::Fetch {
                 slot: reader.slot("slot")?,

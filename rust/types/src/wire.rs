@@ -144,6 +144,18 @@ impl Reader {
         self.u64("view").map(View)
     }
 
+    /// Reads yes or no: a byte of 1 or 0.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn flag(&mut self, what: &'static str) -> Result<bool, DecodeError> {
+        match self.u8(what)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(DecodeError::UnknownTag(what, other)),
+        }
+    }
+
     /// Reads a slot.
     ///
     /// # Errors

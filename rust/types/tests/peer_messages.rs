@@ -95,7 +95,15 @@ fn message() -> impl Strategy<Value = PeerMessage> {
         prop::collection::vec(request(), 0..5).prop_map(PeerMessage::Forward),
         (any::<u64>(), any::<bool>(), slot(), digest(), slot(), slot()).prop_map(
             |(view, synced, decided, digest, head, awaited)| {
-                PeerMessage::Status(Status { view: View(view), synced, decided, digest, head, awaited })
+                PeerMessage::Status(Status {
+                    view: View(view),
+                    synced,
+                    decided,
+                    digest,
+                    head,
+                    awaited,
+                    is_newborn: !synced,
+                })
             }
         ),
         (slot(), digest(), slot()).prop_map(|(slot, digest, floor)| PeerMessage::Fetch { slot, digest, floor }),

@@ -61,6 +61,7 @@ impl Cluster {
                 digest: self.digest(choices),
                 head: Slot(choices.near(head.0)),
                 awaited: Slot(choices.near(decided.0)),
+                is_newborn: choices.near(decided.0) % 2 == 1,
             }),
             12 => {
                 let (slot, digest) = (Slot(choices.near(head.0)), self.digest(choices));

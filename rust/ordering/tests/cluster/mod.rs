@@ -51,6 +51,8 @@ pub struct Cluster {
     pub clock: u64,
     /// The membership that each replica was configured with.
     roots: Vec<Membership>,
+    /// Replicas that find nothing on their disks when they start.
+    has_empty_disk: Vec<bool>,
 }
 
 pub fn secret(replica: usize) -> SecretKey {
@@ -117,6 +119,7 @@ impl Cluster {
             config: config.clone(),
             clock: 0,
             roots: vec![membership; n],
+            has_empty_disk: vec![false; n],
         }
     }
 
@@ -222,6 +225,23 @@ impl Cluster {
         }
     }
 
+    /// A replica loses its disk, and starts with an empty one.
+    pub fn lose_disk(&mut self, replica: usize) {
+        self.logs[replica].clear();
+        self.kept[replica] = 0;
+        self.snapshots[replica].clear();
+        self.stable[replica] = None;
+        self.promises[replica] = Promise { view: View(0), slot_limit: Slot(0) };
+        self.has_empty_disk[replica] = true;
+        self.restart(replica);
+    }
+
+    /// All replicas start for the first time.
+    pub fn begin(&mut self) {
+        (0..self.n()).for_each(|replica| self.lose_disk(replica));
+        self.settle();
+    }
+
     /// A replica loses all but what its disk has kept, and starts again. What was under way to it or from it is lost.
     pub fn restart(&mut self, replica: usize) {
         let me = ReplicaId(replica as u16);
@@ -256,7 +276,9 @@ impl Cluster {
             core.set_stable(certificate);
         }
         core.set_promise(self.promises[replica]);
-        if !core.has_log() {
+        if std::mem::take(&mut self.has_empty_disk[replica]) {
+            core.set_newborn();
+        } else if !core.has_log() {
             core.set_forgotten(self.promises[replica]);
         }
         core.resume(&mut effects);
@@ -274,6 +296,7 @@ impl Cluster {
         let id = ReplicaId(me as u16);
         self.cores.push(Core::new(self.config.clone(), root.clone(), id, secret(me), self.now()).unwrap());
         self.roots.push(root);
+        self.has_empty_disk.push(false);
         self.delivered.push(Vec::new());
         self.snapshots.push(BTreeMap::new());
         self.stable.push(None);

@@ -69,7 +69,8 @@ impl OrderingThread {
         let promise = Promise { view: before.view.max(self.core.view()), ..before };
         self.core.set_promise(promise);
         match past {
-            Past::None | Past::Remembered => {}
+            Past::None => self.core.set_newborn(),
+            Past::Remembered => {}
             Past::Forgotten(Some(bound)) => self.core.set_forgotten(bound),
             // From a time before there were bounds.
             Past::Forgotten(None) => self.core.set_learner(true),
@@ -79,6 +80,8 @@ impl OrderingThread {
             self.core.resume(&mut Vec::new());
         }
         self.counters = super::Counters::default();
+        // Nobody is to see a vote that the replica does not have.
+        self.state.ordering.lock().core = self.core.status();
         promise
     }
 }

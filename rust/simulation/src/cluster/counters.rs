@@ -92,6 +92,10 @@ counters! {
     Killed "replicas killed and restarted",
     /// A replica's machine lost power and came back.
     PowerCut "power cuts",
+    /// A replica came back with an empty disk.
+    DiskLost "disks lost",
+    /// A replica that remembered nothing learned that the cluster had begun.
+    Forgotten "replicas that had forgotten everything",
     /// All machines lost power at once.
     Blackout "blackouts",
     /// A replica went down in the middle of a step.

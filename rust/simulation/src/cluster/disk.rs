@@ -16,6 +16,8 @@ pub(super) enum Stop {
     Kill,
     /// The machine loses power: what was synced stays, and some of what was only written.
     PowerCut,
+    /// The disk is gone.
+    DiskLoss,
 }
 
 /// The state after a slot.
@@ -103,6 +105,11 @@ impl Disk {
         self.promise
     }
 
+    /// Whether the replica never promised anything, so that it has never voted; or its disk was lost.
+    pub(super) fn has_no_promise(&self) -> bool {
+        self.promise == Self::default().promise
+    }
+
     /// What the replica may have promised.
     pub(super) fn last_promise(&self) -> Promise {
         self.promise
@@ -148,6 +155,10 @@ impl Disk {
 
     /// The host goes down.
     pub(super) fn stop(&mut self, how: Stop, durability: Durability, random: &mut Random) {
+        if how == Stop::DiskLoss {
+            *self = Self::default();
+            return;
+        }
         // Of a write under way, some may have got there. A kill in the middle of a sync loses nothing of what is written.
         let most = match how {
             Stop::Kill if durability == Durability::Sync => self.under_way.unwrap_or(self.kept),

@@ -116,6 +116,7 @@ impl World {
                     self.checker.fail(format!("{id} changed views though nothing went wrong"));
                 }
             }
+            Reported::Forgotten { .. } => self.counters.count(Sometimes::Forgotten),
             Reported::Rejoined { .. } => self.counters.count(Sometimes::Rejoined),
             Reported::CatchingUp { .. } => self.counters.count(Sometimes::CaughtUp),
             Reported::Misbehaviour { replica, what } => {

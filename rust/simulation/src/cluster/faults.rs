@@ -24,6 +24,8 @@ pub(super) enum FaultKind {
     Kill,
     /// A machine loses its power, and comes back.
     PowerCut,
+    /// A replica loses its disk, and is started again with an empty one.
+    DiskLoss,
     /// All of them do, at once.
     Blackout,
 }

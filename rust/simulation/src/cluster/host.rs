@@ -84,6 +84,7 @@ impl Host {
             .expect("the settings are drawn within their bounds");
         let disk = Disk::default();
         core.set_promise(disk.last_promise());
+        core.set_newborn();
         Self {
             id,
             core,
@@ -156,8 +157,9 @@ impl Host {
         }
         let promise = self.disk.last_promise();
         self.core.set_promise(promise);
-        // One that starts for the first time has nothing to forget.
-        if !self.core.has_log() && self.incarnation > 0 {
+        if self.disk.has_no_promise() {
+            self.core.set_newborn();
+        } else if !self.core.has_log() {
             self.core.set_forgotten(promise);
         }
         self.membership = self.core.membership().clone();

@@ -199,8 +199,8 @@ impl Draw {
         }
         let mut faults = Vec::new();
         let losses: &[FaultKind] = match config.durability {
-            Durability::Memory | Durability::Async => &[FaultKind::Kill],
-            Durability::Sync => &[FaultKind::Kill, FaultKind::PowerCut, FaultKind::Blackout],
+            Durability::Memory | Durability::Async => &[FaultKind::Kill, FaultKind::DiskLoss],
+            Durability::Sync => &[FaultKind::Kill, FaultKind::PowerCut, FaultKind::Blackout, FaultKind::DiskLoss],
         };
         for kind in FaultKind::MILD.into_iter().chain(losses.iter().copied()) {
             if !calm && random.chance(2, 5) {
@@ -212,6 +212,7 @@ impl Draw {
         // What replicas forget counts as a fault, and a change of the membership changes how many there may be.
         let forgets = config.durability == Durability::Memory && changes.is_some();
         faults.retain(|(kind, _)| *kind != FaultKind::Kill || !forgets);
+        faults.retain(|(kind, _)| *kind != FaultKind::DiskLoss || changes.is_none());
         let strikes = if forgets { 0 } else { strikes };
         Self {
             config,

@@ -35,6 +35,7 @@ pub(super) fn tamper(
             digest: digest(random, status.digest),
             head: Slot(near(random, status.head.0)),
             awaited: Slot(near(random, status.awaited.0)),
+            is_newborn: random.chance(1, 4),
         }),
         PeerMessage::Fetch { slot, digest: known, floor } => {
             let (slot, floor) = (Slot(near(random, slot.0)), Slot(near(random, floor.0)));

@@ -17,6 +17,10 @@ use super::world::World;
 impl World {
     pub(super) fn on_fault(&mut self, fault: Fault) {
         match fault {
+            // One that does not vote yet is one of the f, too.
+            Fault::Crash { .. } if self.hosts.iter().any(|host| self.may_vote_soon(host)) => {
+                self.queue.schedule(self.now + 100 * MILLISECOND, Event::Fault(fault));
+            }
             Fault::Crash { host } => {
                 self.note(|| "fault", |world| format!("{} stops for good", world.hosts[host].id));
                 self.counters.count(Sometimes::Crashed);
@@ -31,6 +35,12 @@ impl World {
                 self.queue.schedule(next, Event::Fault(fault));
             }
         }
+    }
+
+    /// Whether a host follows without a vote, and waits for others to get one.
+    fn may_vote_soon(&self, host: &Host) -> bool {
+        let has_no_vote = host.core.status().learner || (host.is_down && host.disk.has_no_promise());
+        host.is_correct() && host.is_born && self.newest.contains(host.id) && has_no_vote
     }
 
     pub(super) fn begin_fault(&mut self, kind: FaultKind) {
@@ -62,6 +72,7 @@ impl World {
             }
             FaultKind::Kill => self.take_down(host, Stop::Kill),
             FaultKind::PowerCut => self.take_down(host, Stop::PowerCut),
+            FaultKind::DiskLoss => self.take_down(host, Stop::DiskLoss),
             FaultKind::Blackout => {
                 self.counters.count(Sometimes::Blackout);
                 (0..self.hosts.len()).for_each(|host| self.take_down(host, Stop::PowerCut));
@@ -83,15 +94,19 @@ impl World {
             return;
         }
         // One that forgets is one of the f until it votes again.
-        let forgets = self.draw.config.durability == Durability::Memory;
+        let forgets = self.draw.config.durability == Durability::Memory || how == Stop::DiskLoss;
         let lacks = |host: &Host| !host.is_correct() || host.is_down || host.core.status().learner;
         let faulty: HashSet<_> = self.hosts.iter().filter(|host| lacks(host)).map(|host| host.id).collect();
-        let will_crash = self.draw.crashes.iter().filter(|(_, at)| *at > self.now).count();
+        let will_crash = self.draw.crashes.iter().filter(|(host, _)| !self.hosts[*host].is_crashed()).count();
         if forgets && faulty.len() + will_crash >= self.profile.quorums().faults() {
             return;
         }
         self.note(|| "fault", |world| format!("{} goes down: {how:?}", world.hosts[host].id));
-        self.counters.count(if how == Stop::Kill { Sometimes::Killed } else { Sometimes::PowerCut });
+        self.counters.count(match how {
+            Stop::Kill => Sometimes::Killed,
+            Stop::PowerCut => Sometimes::PowerCut,
+            Stop::DiskLoss => Sometimes::DiskLost,
+        });
         self.hosts[host].stop(how, self.draw.config.durability, &mut self.random);
         let back = self.now + duration(&mut self.random);
         let incarnation = self.hosts[host].incarnation;
