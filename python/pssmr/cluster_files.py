@@ -142,8 +142,19 @@ def render(config: ClusterConfig) -> str:
         '# What a faulty replica may do: "bft", anything at all (3f + 1 replicas survive f of them);',
         '# "cft", stop (2f + 1 replicas survive f).',
         f'fault_model = "{config.fault_model}"',
+        "# How often the membership has changed since the cluster was made: `pssmr reconfigure` writes it.",
+        f"epoch = {config.epoch}",
+    ]
+    if config.administrator:
+        lines += [
+            "# The public key of whoever may add, remove and replace replicas. Its private half,",
+            "# administrator.pem, belongs on no replica: keep it where only that person has it, and a copy elsewhere.",
+            f'administrator = "{config.administrator}"',
+        ]
+    lines += [
         "",
-        "# ids are 0 to n - 1. `peers` is where the other replicas reach it, `clients` where clients do.",
+        "# The replicas, the oldest first. Ids are 0 to 63, each once, in any order.",
+        "# `peers` is where the other replicas reach it, `clients` where clients do.",
         "# `listen_peers` and `listen_clients` are where it listens, if that is another address (containers, NAT).",
         "# `admin` is where it serves status, metrics and a dashboard over HTTP; without it, it does not.",
     ]

@@ -74,7 +74,7 @@ class Replica:
         """
         if self._core is not None:
             raise Error("the replica was started before; make a new one, with a new service object")
-        config, me = self._config, self._config.replicas[self._id]
+        config, me = self._config, self._config.replica(self._id)
         data = config.replica_data(self._id)
         if data is not None:
             data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

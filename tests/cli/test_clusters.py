@@ -49,6 +49,21 @@ def test_init_and_keygen_speak_json(pssmr: Pssmr, tmp_path: Path) -> None:
     assert json.loads(pssmr("keygen", "--token", "my.token", "--json").stdout) == {"token_file": "my.token"}
 
 
+def test_init_makes_an_administrator_unless_told_otherwise(pssmr: Pssmr, tmp_path: Path) -> None:
+    made = pssmr("init", "prod")
+    assert "prod/keys/administrator.pem" in made.stderr
+    assert "belongs on no replica" in made.stderr
+    assert "belongs on no replica" in (tmp_path / "prod/cluster.toml").read_text()
+    assert (
+        ClusterConfig.load(tmp_path / "prod").administrator
+        == pssmr("keygen", "--public", "prod/keys/administrator.pem").stdout.strip()
+    )
+    fixed = pssmr("init", "fixed", "--no-administrator")
+    assert "nobody can ever" in fixed.stderr
+    assert not (tmp_path / "fixed/keys/administrator.pem").exists()
+    assert json.loads(pssmr("init", "other", "--no-administrator", "--json").stdout)["administrator"] is None
+
+
 def test_init_overwrites_nothing(pssmr: Pssmr, tmp_path: Path) -> None:
     assert pssmr("init", "prod").returncode == 0
     before = (tmp_path / "prod/cluster.toml").read_text()

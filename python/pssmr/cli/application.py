@@ -94,6 +94,13 @@ def init(
             " and over HTTP, from its own machine only, at base + 2n + i."
         ),
     ] = 7100,
+    administrator: Annotated[
+        bool,
+        typer.Option(
+            help="Make keys/administrator.pem, too: who has it can add, remove and replace replicas; without it,"
+            " nobody ever can."
+        ),
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Makes a cluster: keys and a commented cluster.toml. Nothing is overwritten.
@@ -110,6 +117,7 @@ def init(
         name=name,
         host=host,
         base_port=base_port,
+        administrator=administrator,
         as_json=as_json,
     )
 

@@ -52,11 +52,7 @@ def examine(
 def _here(config: ClusterConfig, replica_id: int | None) -> list[ReplicaConfig]:
     if replica_id is None:
         return list(config.replicas)
-    if not 0 <= replica_id < len(config.replicas):
-        raise ConfigError(
-            f"there is no replica {replica_id}", field="--id", remedy=f"the ids are 0 to {len(config.replicas) - 1}"
-        )
-    return [config.replicas[replica_id]]
+    return [config.replica(replica_id)]
 
 
 def _service(application: str) -> Finding:

@@ -40,8 +40,7 @@ class InProcessReplicas:
         Raises:
             Error: If it runs already, or there is no such replica.
         """
-        if not 0 <= replica < len(self.config.replicas):
-            raise Error(f"there is no replica {replica}; the ids are 0 to {len(self.config.replicas) - 1}")
+        self.config.replica(replica)
         if replica in self._replicas:
             raise Error(f"replica {replica} runs already")
         self._replicas[replica] = Replica(self._service_class(), self.config, id=replica).start()
