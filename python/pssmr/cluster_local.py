@@ -42,6 +42,10 @@ class LocalProcesses:
         self._verbose = verbose
         self._processes: dict[int, ReplicaProcess] = {}
 
+    def reload(self) -> None:
+        """Takes the configuration from its file, which has changed. Replicas that run go on."""
+        self.config = ClusterConfig.load(self.cluster)
+
     @property
     def processes(self) -> list[ReplicaProcess]:
         """Those that were started, by id; ended ones too."""

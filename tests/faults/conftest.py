@@ -164,10 +164,10 @@ Status = dict[str, Any]
 async def eventually(
     client: pssmr.AsyncClient, condition: Callable[[list[Status | None]], bool]
 ) -> list[Status | None]:
-    """The replicas' statuses, as soon as they fulfil the condition."""
+    """The replicas' statuses, by seniority, as soon as they fulfil the condition."""
     deadline = time.monotonic() + DEADLINE
     while True:
-        statuses = await client.status()
+        statuses = list((await client.status()).values())
         if condition(statuses):
             return statuses
         assert time.monotonic() < deadline, statuses

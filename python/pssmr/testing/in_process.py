@@ -25,6 +25,10 @@ class InProcessReplicas:
         self._service_class = service_class
         self._replicas: dict[int, Replica] = {}
 
+    def reload(self) -> None:
+        """Takes the configuration from its file, which has changed. Replicas that run go on."""
+        self.config = ClusterConfig.load(self.cluster)
+
     def start_all(self) -> None:
         """Starts all replicas. If one fails, none is left."""
         try:
