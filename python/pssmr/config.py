@@ -122,7 +122,7 @@ class ClusterConfig:
     clients: tuple[ClientConfig, ...]
     """Whoever is not in this list can't send commands."""
     epoch: int = 0
-    """How often the membership has changed since the cluster was made. Each change writes it. Who is given an
+    """How often the membership has changed since the cluster was made. `pssmr reconfigure` writes it. Who is given an
     older configuration learns from the replicas what has changed since."""
     administrator: str = ""
     """The Ed25519 public key, 64 hexadecimal digits, of who may add, remove and replace replicas. The private one is

@@ -9,7 +9,14 @@ from typing import Annotated
 
 import typer
 
-from pssmr.cli import cluster_commands, long_help, running_commands, service_commands, watching_commands
+from pssmr.cli import (
+    cluster_commands,
+    long_help,
+    reconfigure_commands,
+    running_commands,
+    service_commands,
+    watching_commands,
+)
 from pssmr.cli.output import results
 
 _EPILOG = (
@@ -75,3 +82,4 @@ app.command()(watching_commands.events)
 app.command()(watching_commands.doctor)
 app.command(name="simulate")(service_commands.simulate_schedulers)
 app.command()(running_commands.bench)
+app.add_typer(reconfigure_commands.app, name="reconfigure")
