@@ -16,7 +16,7 @@ from pssmr.client_options import ClientOptions, ClusterSource, check_timeout, st
 from pssmr.closing import close_at_exit
 from pssmr.errors import Closed, Error, OutcomeUnknown
 from pssmr.membership import Change, Membership
-from pssmr.reconfiguration import NOT_TOLD, STATUS_TIMEOUT, TOLD_POLL, check_made
+from pssmr.reconfiguration import NOT_TOLD, STATUS_TIMEOUT, TOLD_POLL, Statuses, check_made
 from pssmr.service import Call, Command
 
 __all__ = ["AsyncClient", "Client"]
@@ -264,8 +264,19 @@ class Client:
             Unavailable: If the cluster can't take it now; not made.
             OutcomeUnknown: If no answer came in time.
         """
+        return self._change(*self._look(STATUS_TIMEOUT), change, administrator_key, force=force)
+
+    def _change(
+        self,
+        membership: Membership,
+        statuses: Statuses,
+        change: Change,
+        administrator_key: str | PathLike[str] | None,
+        *,
+        force: bool,
+    ) -> Membership:
+        """Changes this membership, whose replicas have just said this of themselves."""
         core = self._open_core()
-        membership, statuses = self._look(STATUS_TIMEOUT)
         payload = self._options.signed(membership, change, statuses, administrator_key, force=force)
         check_made(core.wait(core.submit_reconfiguration(payload, self._timeout)))
         deadline = time.monotonic() + self._timeout

@@ -49,7 +49,9 @@ def test_a_dead_machine_is_replaced_one_is_added_and_one_removed(
     assert pssmr("call", APPLICATION, "deposit", "ann", 5, 1, "--cluster", "prod").returncode == 0
     started.process(1).kill()
 
-    replacing = ["reconfigure", "replace", "prod", 1, *places(), "--admin", f"127.0.0.1:{free_ports(1)[0]}"]
+    old = ClusterConfig.load(file)
+    where = ["--peers", old.replica(1).peers, "--clients", old.replica(1).clients]
+    replacing = ["reconfigure", "replace", "prod", 1, *where, "--admin", f"127.0.0.1:{free_ports(1)[0]}"]
     done = pssmr(*replacing)
     assert done.returncode == 0, done.stderr
     assert "now:  epoch 0, 3 replicas (0, 1, 2), survive 1 faulty, quorum 2" in done.stderr
@@ -74,19 +76,34 @@ def test_a_dead_machine_is_replaced_one_is_added_and_one_removed(
     assert "made already" in again.stderr
     assert file.read_text() == written
 
-    added = pssmr("reconfigure", "add", "prod", *places(), "--id", 60, "--json")
+    added = pssmr("reconfigure", "add", "prod", *places(), "--id", 60, "--listen-peers", "127.0.0.1:9", "--json")
     assert added.returncode == 0, added.stdout
     said = json.loads(added.stdout)
     assert (said["epoch"], said["come"], said["gone"], said["written"]) == (2, [60], [], True)
+    assert ClusterConfig.load(file).replica(60).peers_listener == "127.0.0.1:9"
     removed = pssmr("reconfigure", "remove", "prod", 60)
     assert removed.returncode == 0, removed.stderr
-    assert ClusterConfig.load(file).membership.ids == (0, 2, 3)
+
+    # One whose name and number stay, as in Kubernetes, has a new key, and an empty directory.
+    started.process(2).kill()
+    key = pssmr("keygen", "new.pem").stdout.strip()
+    where = ["--peers", old.replica(2).peers, "--clients", old.replica(2).clients]
+    done = pssmr("reconfigure", "replace", "prod", 2, *where, "--id", 2, "--key", key)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "new.pem").rename(tmp_path / "prod/keys/replica-2.pem")
+    shutil.rmtree(tmp_path / "prod/data/replica-2")
+    started.reload()
+    started.start(2)
+    started.process(0).kill()
+    assert pssmr("call", APPLICATION, "deposit", "ann", 5, 2, "--cluster", "prod", "--timeout", 60).returncode == 0
+    started.start(0)
+    assert ClusterConfig.load(file).membership.ids == (0, 3, 2)
 
     # An old copy of the file still serves, and can be brought up to date.
     shown = pssmr("status", "--cluster", "old")
     assert shown.returncode == 0, shown.stderr
-    assert "epoch 3, 3 replicas" in shown.stdout
-    assert "the configuration is of epoch 0, the cluster in 3: `pssmr reconfigure sync`" in shown.stderr
+    assert "epoch 4, 3 replicas" in shown.stdout
+    assert "the configuration is of epoch 0, the cluster in 4: `pssmr reconfigure sync`" in shown.stderr
     assert "replica 1 at" in shown.stderr
     assert "pssmr reconfigure sync" in pssmr("doctor", "--cluster", "old", "--id", 0).stdout
     assert pssmr("reconfigure", "sync", "old").returncode == 0

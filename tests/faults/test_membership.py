@@ -21,7 +21,7 @@ from tests.faults.conftest import DEADLINE, MakeReplicas, eventually, votes
 SETTINGS = Settings(durability="sync", workers=2)
 
 
-GENTLY = {"in_flight": 4, "pause": 0.02}
+GENTLY = {"in_flight": 2, "pause": 0.03}
 """A load that leaves the machine to the replicas that start."""
 
 

@@ -18,6 +18,7 @@ from pssmr.cluster_rewrite import rewrite, rewritten
 from pssmr.config import ClusterConfig, ReplicaConfig
 from pssmr.errors import ConfigError, OutcomeUnknown, ReconfigurationRefused
 from pssmr.membership import AddReplica, Change, Member, Membership, RemoveReplica, ReplaceReplica
+from pssmr.reconfiguration import STATUS_TIMEOUT
 
 _STAND_IN = f"{1:064x}"
 """A key that nobody has, where none is made yet."""
@@ -33,7 +34,10 @@ class Newcomer:
     """`None` takes one that is free."""
     key: str | None
     """Its public key; `None` makes one."""
-    admin: str
+    listen_peers: str = ""
+    listen_clients: str = ""
+    """Where it listens, if that is somewhere else."""
+    admin: str = ""
     """Where it serves HTTP; empty: nowhere."""
 
 
@@ -61,8 +65,7 @@ def reconfigure(
     known = ClusterConfig.load(file)
     known.administrator_key(administrator_key)
     with Client(known, key=client_key, timeout=timeout) as client:
-        client.status()
-        before = client.membership()
+        before, statuses = client._look(STATUS_TIMEOUT)
         if before.epoch > known.epoch and _is_made(plan, known, before):
             messages.print("the change is made already")
             _write(file, known, before, plan, cluster, as_json=as_json)
@@ -74,11 +77,13 @@ def reconfigure(
             rewritten(file, _described(known, after, plan))
         if not as_json:
             messages.print(f"now:  {_in_words(before)}\nthen: {_in_words(after)}", markup=False)
-        if ask and sys.stdin.isatty() and not typer.confirm("Change it?", err=True):
-            raise ReconfigurationRefused("nothing was changed")
+        if ask and sys.stdin.isatty():
+            if not typer.confirm("Change it?", err=True):
+                raise ReconfigurationRefused("nothing was changed")
+            before, statuses = client._look(STATUS_TIMEOUT)
         change, made = _with_key(known, change, plan)
         try:
-            newest = client.reconfigure(change, administrator_key, force=force)
+            newest = client._change(before, statuses, change, administrator_key, force=force)
         except OutcomeUnknown:
             raise
         except Exception:
@@ -149,11 +154,12 @@ def _with_key(known: ClusterConfig, change: Change, plan: Plan) -> tuple[Change,
 def _described(known: ClusterConfig, newest: Membership, plan: Plan | None) -> ClusterConfig:
     """The configuration of a membership, with what only the command line says of whoever comes."""
     config = known.with_membership(newest)
-    if plan is None or plan.comes is None or not plan.comes.admin:
+    if plan is None or plan.comes is None:
         return config
-    comes = (plan.comes.peers, plan.comes.clients)
+    comes = plan.comes
+    own = {name: getattr(comes, name) for name in ("listen_peers", "listen_clients", "admin")}
     replicas = tuple(
-        dataclasses.replace(each, admin=plan.comes.admin) if (each.peers, each.clients) == comes else each
+        dataclasses.replace(each, **own) if (each.peers, each.clients) == (comes.peers, comes.clients) else each
         for each in config.replicas
     )
     return dataclasses.replace(config, replicas=replicas)

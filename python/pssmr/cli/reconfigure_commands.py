@@ -27,7 +27,8 @@ Clients = Annotated[
     str, typer.Option("--clients", metavar="HOST:PORT", help="Where clients reach the new one.", show_default=False)
 ]
 NewId = Annotated[
-    int | None, typer.Option("--id", min=0, max=63, help="The new one's id; one that is free.", show_default=False)
+    int | None,
+    typer.Option("--id", min=0, max=63, help="The new one's id; by default one that is free.", show_default=False),
 ]
 Key = Annotated[
     str | None,
@@ -38,9 +39,17 @@ Key = Annotated[
         show_default=False,
     ),
 ]
+ListenPeers = Annotated[
+    str,
+    typer.Option("--listen-peers", metavar="HOST:PORT", help="Where it listens, if not there.", show_default=False),
+]
+ListenClients = Annotated[
+    str,
+    typer.Option("--listen-clients", metavar="HOST:PORT", help="Where it listens, if not there.", show_default=False),
+]
 Admin = Annotated[
-    str | None,
-    typer.Option("--admin", metavar="HOST:PORT", help="Where the new one serves HTTP; nowhere.", show_default=False),
+    str,
+    typer.Option("--admin", metavar="HOST:PORT", help="Where it serves HTTP; nowhere by default.", show_default=False),
 ]
 AdministratorKey = Annotated[
     Path | None,
@@ -68,7 +77,9 @@ def add(
     clients: Clients,
     new_id: NewId = None,
     key: Key = None,
-    admin: Admin = None,
+    listen_peers: ListenPeers = "",
+    listen_clients: ListenClients = "",
+    admin: Admin = "",
     administrator_key: AdministratorKey = None,
     client_key: ClientKey = None,
     timeout: Timeout = 30.0,
@@ -84,7 +95,15 @@ def add(
 
     options: Options = context.obj
     options.as_json = as_json
-    newcomer = Newcomer(peers=peers, clients=clients, id=new_id, key=key, admin=admin or "")
+    newcomer = Newcomer(
+        peers=peers,
+        clients=clients,
+        id=new_id,
+        key=key,
+        listen_peers=listen_peers,
+        listen_clients=listen_clients,
+        admin=admin,
+    )
     reconfigure(
         cluster,
         Plan(goes=None, comes=newcomer),
@@ -138,7 +157,9 @@ def replace(
     clients: Clients,
     new_id: NewId = None,
     key: Key = None,
-    admin: Admin = None,
+    listen_peers: ListenPeers = "",
+    listen_clients: ListenClients = "",
+    admin: Admin = "",
     administrator_key: AdministratorKey = None,
     client_key: ClientKey = None,
     timeout: Timeout = 30.0,
@@ -154,7 +175,15 @@ def replace(
 
     options: Options = context.obj
     options.as_json = as_json
-    newcomer = Newcomer(peers=peers, clients=clients, id=new_id, key=key, admin=admin or "")
+    newcomer = Newcomer(
+        peers=peers,
+        clients=clients,
+        id=new_id,
+        key=key,
+        listen_peers=listen_peers,
+        listen_clients=listen_clients,
+        admin=admin,
+    )
     reconfigure(
         cluster,
         Plan(goes=old_id, comes=newcomer),

@@ -16,6 +16,7 @@ from pssmr.errors import Error, ReconfigurationRefused
 from pssmr.membership import AddReplica, Change, Member, Membership, RemoveReplica, ReplaceReplica
 
 _POLL = 0.1
+_VOTING = ("leader", "follower")
 
 
 class Running(Protocol):
@@ -93,7 +94,10 @@ def _start(running: Running, replica: int, timeout: float) -> None:
     running.start(replica, timeout)
     deadline = time.monotonic() + timeout
     with Client(running.config) as client:
-        while (status := client.status(timeout=1.0).get(replica)) is None or status["role"] not in ("leader", "follower"):
+        while (status := client.status(timeout=1.0).get(replica)) is None or status["role"] not in (
+            "leader",
+            "follower",
+        ):
             if time.monotonic() > deadline:
                 raise Error(f"replica {replica} has no vote within {timeout:g} s: {status and status['role']}")
             time.sleep(_POLL)
