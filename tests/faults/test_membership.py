@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
@@ -15,14 +16,15 @@ from pssmr.cluster_rewrite import rewrite
 from pssmr.config import ClusterConfig, FaultModel
 from pssmr.settings import Settings
 from pssmr.testing import LocalCluster
-from tests.cluster.ledger import Ledger, check_exactly_once, check_same_state, under_load
+from tests.cluster.ledger import Ledger, Load, check_exactly_once, check_same_state, under_load
 from tests.faults.conftest import DEADLINE, MakeReplicas, eventually, votes
 
 SETTINGS = Settings(durability="sync", workers=2)
 
 
-GENTLY = {"in_flight": 2, "pause": 0.03}
-"""A load that leaves the machine to the replicas that start."""
+def gently(client: pssmr.AsyncClient) -> AbstractAsyncContextManager[Load]:
+    """A load that leaves the machine to the replicas that start."""
+    return under_load(client, in_flight=2, pause=0.03)
 
 
 @pytest.mark.parametrize(("replicas", "fault_model"), [(3, "cft"), (4, "bft")])
@@ -32,7 +34,7 @@ async def test_all_replicas_can_be_exchanged_under_load_and_nothing_is_lost(
     exchanged = LocalCluster(Ledger, replicas=replicas, fault_model=fault_model, settings=SETTINGS)
     async with exchanged as cluster, cluster.async_client(timeout=2 * DEADLINE) as client:
         first = cluster.config
-        async with under_load(client, **GENTLY) as load:
+        async with gently(client) as load:
             await load.wait_for(20)
             await asyncio.to_thread(cluster.add_replica)
             await load.wait_for(20)
@@ -63,7 +65,7 @@ async def test_all_replicas_can_be_exchanged_under_load_and_nothing_is_lost(
 async def test_one_that_was_down_during_two_changes_comes_back_and_follows() -> None:
     five = LocalCluster(Ledger, replicas=5, fault_model="cft", settings=SETTINGS, in_process=True)
     async with five as cluster, cluster.async_client(timeout=2 * DEADLINE) as client:
-        async with under_load(client, **GENTLY) as load:
+        async with gently(client) as load:
             await load.wait_for(20)
             await asyncio.to_thread(cluster.stop, 0)
             await asyncio.to_thread(cluster.replace_replica, 1)
@@ -92,7 +94,7 @@ async def test_replicas_that_are_killed_in_the_middle_of_a_change_make_it(
     cluster = replicas(count, fault_model)
     await cluster.start()
     async with cluster.client() as client:
-        async with under_load(client, **GENTLY) as load:
+        async with gently(client) as load:
             goes = draw.choice(cluster.ids)
             await load.wait_for(20)
             member = with_newcomer(cluster.config)
