@@ -59,7 +59,7 @@ def test_init_makes_an_administrator_unless_told_otherwise(pssmr: Pssmr, tmp_pat
         == pssmr("keygen", "--public", "prod/keys/administrator.pem").stdout.strip()
     )
     fixed = pssmr("init", "fixed", "--no-administrator")
-    assert "nobody can ever" in fixed.stderr
+    assert "nobody can add" in fixed.stderr
     assert not (tmp_path / "fixed/keys/administrator.pem").exists()
     assert json.loads(pssmr("init", "other", "--no-administrator", "--json").stdout)["administrator"] is None
 

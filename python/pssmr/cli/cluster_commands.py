@@ -30,7 +30,7 @@ def init(
         bool,
         typer.Option(
             help="Make keys/administrator.pem, too: who has it can add, remove and replace replicas; without it,"
-            " nobody ever can."
+            " nobody can."
         ),
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -70,7 +70,7 @@ def init_cluster(
 
 def _word_on_administrator(config: ClusterConfig, directory: Path) -> str:
     if not config.administrator:
-        return "No administrator: nobody can ever add, remove or replace a replica of this cluster."
+        return "No administrator: nobody can add, remove or replace a replica of this cluster."
     return (
         f"{directory}/keys/{ADMINISTRATOR}.pem is who may add, remove and replace replicas: it belongs on no replica,"
         " and in a safe place of its own."
