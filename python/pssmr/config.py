@@ -323,8 +323,7 @@ class ClusterConfig:
             raise ConfigError(
                 "there is none in this configuration, so the membership of this cluster can't change",
                 field="administrator",
-                remedy="make one with `pssmr keygen`, and write its public key into the file of every replica while all are"
-                " stopped",
+                remedy="`pssmr keygen` makes one; write it into the file of every replica while all are stopped",
             )
         file = Path(path) if path is not None else self._key_file(ADMINISTRATOR)
         return cluster_keys.read_key(file, expected={self.administrator: "the administrator"})

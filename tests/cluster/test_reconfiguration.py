@@ -49,6 +49,7 @@ def test_replicas_come_and_go_and_the_file_says_so() -> None:
             cluster.remove_replica(1)
         # Whoever knows the first membership only learns the others from the one replica that is left of it.
         with pssmr.Client(before, timeout=60) as late:
+            assert list(late.status()) == [2, 3, 4]
             assert late.call(Ledger.add, 1) == 3
             assert late.membership() == cluster.config.membership
 
