@@ -16,7 +16,7 @@ from pssmr.client import Client
 from pssmr.cluster_newcomers import free_id, key_file
 from pssmr.cluster_rewrite import rewrite, rewritten
 from pssmr.config import ClusterConfig, ReplicaConfig
-from pssmr.errors import ConfigError, OutcomeUnknown, ReconfigurationRefused
+from pssmr.errors import ConfigError, ReconfigurationRefused
 from pssmr.membership import AddReplica, Change, Member, Membership, RemoveReplica, ReplaceReplica
 from pssmr.reconfiguration import STATUS_TIMEOUT
 
@@ -42,7 +42,7 @@ class Newcomer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Wanted:
     """What is to change."""
 
     goes: int | None
@@ -51,7 +51,7 @@ class Plan:
 
 def reconfigure(
     cluster: Path,
-    plan: Plan,
+    wanted: Wanted,
     *,
     administrator_key: Path | None,
     client_key: str | None,
@@ -66,31 +66,29 @@ def reconfigure(
     known.administrator_key(administrator_key)
     with Client(known, key=client_key, timeout=timeout) as client:
         before, statuses = client._look(STATUS_TIMEOUT)
-        if before.epoch > known.epoch and _is_made(plan, known, before):
+        if before.epoch > known.epoch and _is_made(wanted, known, before):
             messages.print("the change is made already")
-            _write(file, known, before, plan, cluster, as_json=as_json)
+            _write(file, known, before, wanted, cluster, as_json=as_json)
             return
-        change = _change(known, before, plan)
+        change = _change(known, before, wanted)
         after = before.changed(change)
         if file.suffix == ".toml":
             # What can't be written is better known before anything has changed.
-            rewritten(file, _described(known, after, plan))
-        if not as_json:
-            messages.print(f"now:  {_in_words(before)}\nthen: {_in_words(after)}", markup=False)
+            rewritten(file, _described(known, after, wanted))
+        messages.print(f"now:  {_in_words(before)}\nthen: {_in_words(after)}", markup=False)
         if ask and sys.stdin.isatty():
             if not typer.confirm("Change it?", err=True):
                 raise ReconfigurationRefused("nothing was changed")
             before, statuses = client._look(STATUS_TIMEOUT)
-        change, made = _with_key(known, change, plan)
+        change, made = _with_key(known, change, wanted)
         try:
             newest = client._change(before, statuses, change, administrator_key, force=force)
-        except OutcomeUnknown:
-            raise
-        except Exception:
+        except ReconfigurationRefused:
+            # Only then it is certain that nobody will ever have this key.
             if made is not None:
                 made.unlink(missing_ok=True)
             raise
-    _write(file, known, newest, plan, cluster, as_json=as_json)
+    _write(file, known, newest, wanted, cluster, as_json=as_json)
 
 
 def synchronise(cluster: Path, *, client_key: str | None, timeout: float, as_json: bool) -> None:
@@ -103,35 +101,35 @@ def synchronise(cluster: Path, *, client_key: str | None, timeout: float, as_jso
     _write(file, known, newest, None, cluster, as_json=as_json)
 
 
-def _is_made(plan: Plan, known: ClusterConfig, newest: Membership) -> bool:
+def _is_made(wanted: Wanted, known: ClusterConfig, newest: Membership) -> bool:
     """Whether this change was made already: since the file was written, the one has gone and the other has come."""
     old = {(each.id, each.key) for each in known.replicas}
     now = {(each.id, each.key) for each in newest.members}
     coming = [each for each in newest.members if (each.id, each.key) not in old]
-    has_gone = plan.goes is None or any(each[0] == plan.goes for each in old - now)
-    has_come = plan.comes is None or any(
-        (each.peers, each.clients) == (plan.comes.peers, plan.comes.clients)
-        and plan.comes.id in (None, each.id)
-        and plan.comes.key in (None, each.key)
+    has_gone = wanted.goes is None or any(each[0] == wanted.goes for each in old - now)
+    has_come = wanted.comes is None or any(
+        (each.peers, each.clients) == (wanted.comes.peers, wanted.comes.clients)
+        and wanted.comes.id in (None, each.id)
+        and wanted.comes.key in (None, each.key)
         for each in coming
     )
     return has_gone and has_come
 
 
-def _change(known: ClusterConfig, before: Membership, plan: Plan) -> Change:
+def _change(known: ClusterConfig, before: Membership, wanted: Wanted) -> Change:
     """The change, with a stand-in for the key of whoever comes if none is given."""
-    if plan.comes is None:
-        assert plan.goes is not None
-        return RemoveReplica(plan.goes)
-    comes = plan.comes
+    if wanted.comes is None:
+        assert wanted.goes is not None
+        return RemoveReplica(wanted.goes)
+    comes = wanted.comes
     number = comes.id if comes.id is not None else free_id(known, before)
     member = Member(id=number, key=comes.key or _STAND_IN, peers=comes.peers, clients=comes.clients)
-    return AddReplica(member) if plan.goes is None else ReplaceReplica(plan.goes, member)
+    return AddReplica(member) if wanted.goes is None else ReplaceReplica(wanted.goes, member)
 
 
-def _with_key(known: ClusterConfig, change: Change, plan: Plan) -> tuple[Change, Path | None]:
+def _with_key(known: ClusterConfig, change: Change, wanted: Wanted) -> tuple[Change, Path | None]:
     """The change with the key of whoever comes, and the key's file if it was made now."""
-    if isinstance(change, RemoveReplica) or (plan.comes is not None and plan.comes.key):
+    if isinstance(change, RemoveReplica) or (wanted.comes is not None and wanted.comes.key):
         return change, None
 
     def having(key: str) -> Change:
@@ -151,12 +149,12 @@ def _with_key(known: ClusterConfig, change: Change, plan: Plan) -> tuple[Change,
     return having(key), None
 
 
-def _described(known: ClusterConfig, newest: Membership, plan: Plan | None) -> ClusterConfig:
+def _described(known: ClusterConfig, newest: Membership, wanted: Wanted | None) -> ClusterConfig:
     """The configuration of a membership, with what only the command line says of whoever comes."""
     config = known.with_membership(newest)
-    if plan is None or plan.comes is None:
+    if wanted is None or wanted.comes is None:
         return config
-    comes = plan.comes
+    comes = wanted.comes
     own = {name: getattr(comes, name) for name in ("listen_peers", "listen_clients", "admin")}
     replicas = tuple(
         dataclasses.replace(each, **own) if (each.peers, each.clients) == (comes.peers, comes.clients) else each
@@ -166,10 +164,10 @@ def _described(known: ClusterConfig, newest: Membership, plan: Plan | None) -> C
 
 
 def _write(
-    file: Path, known: ClusterConfig, newest: Membership, plan: Plan | None, cluster: Path, *, as_json: bool
+    file: Path, known: ClusterConfig, newest: Membership, wanted: Wanted | None, cluster: Path, *, as_json: bool
 ) -> None:
     """Writes the file, unless only people can, and says what has changed and what to do."""
-    config = _described(known, newest, plan)
+    config = _described(known, newest, wanted)
     is_old = config.epoch != known.epoch
     is_written = is_old and file.suffix == ".toml"
     if is_written:

@@ -91,7 +91,7 @@ def add(
 
     Example: [bold]pssmr reconfigure add prod --peers node-4.example:7100 --clients node-4.example:7101[/bold]
     """
-    from pssmr.cli.reconfigure import Newcomer, Plan, reconfigure
+    from pssmr.cli.reconfigure import Newcomer, Wanted, reconfigure
 
     options: Options = context.obj
     options.as_json = as_json
@@ -106,7 +106,7 @@ def add(
     )
     reconfigure(
         cluster,
-        Plan(goes=None, comes=newcomer),
+        Wanted(goes=None, comes=newcomer),
         administrator_key=administrator_key,
         client_key=client_key,
         timeout=timeout,
@@ -132,13 +132,13 @@ def remove(
 
     Example: [bold]pssmr reconfigure remove prod 4[/bold]
     """
-    from pssmr.cli.reconfigure import Plan, reconfigure
+    from pssmr.cli.reconfigure import Wanted, reconfigure
 
     options: Options = context.obj
     options.as_json = as_json
     reconfigure(
         cluster,
-        Plan(goes=old_id, comes=None),
+        Wanted(goes=old_id, comes=None),
         administrator_key=administrator_key,
         client_key=client_key,
         timeout=timeout,
@@ -171,7 +171,7 @@ def replace(
 
     Example: [bold]pssmr reconfigure replace prod 2 --peers node-4.example:7100 --clients node-4.example:7101[/bold]
     """
-    from pssmr.cli.reconfigure import Newcomer, Plan, reconfigure
+    from pssmr.cli.reconfigure import Newcomer, Wanted, reconfigure
 
     options: Options = context.obj
     options.as_json = as_json
@@ -186,7 +186,7 @@ def replace(
     )
     reconfigure(
         cluster,
-        Plan(goes=old_id, comes=newcomer),
+        Wanted(goes=old_id, comes=newcomer),
         administrator_key=administrator_key,
         client_key=client_key,
         timeout=timeout,
