@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from contextlib import AbstractAsyncContextManager
 
@@ -18,6 +19,8 @@ from pssmr.settings import Settings
 from pssmr.testing import LocalCluster
 from tests.cluster.ledger import Ledger, Load, check_exactly_once, check_same_state, under_load
 from tests.faults.conftest import DEADLINE, MakeReplicas, eventually, votes
+
+SEED = os.environ.get("STORM_SEED", "0")
 
 SETTINGS = Settings(durability="sync", workers=2)
 
@@ -90,7 +93,7 @@ def with_newcomer(config: ClusterConfig) -> pssmr.Member:
 async def test_replicas_that_are_killed_in_the_middle_of_a_change_make_it(
     replicas: MakeReplicas, count: int, fault_model: FaultModel
 ) -> None:
-    draw = random.Random(f"{count} {fault_model}")
+    draw = random.Random(f"{SEED} {count} {fault_model}")
     cluster = replicas(count, fault_model)
     await cluster.start()
     async with cluster.client() as client:
