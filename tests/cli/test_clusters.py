@@ -132,8 +132,9 @@ def test_keygen_of_what_is_no_key_says_so(pssmr: Pssmr, tmp_path: Path) -> None:
 
 def test_help_teaches_and_version_is_told(pssmr: Pssmr) -> None:
     assert "pssmr up bank.py:Bank" in pssmr("--help").stdout
-    for command in ("init", "keygen", "replica", "up", "call", "status", "top", "events", "doctor", "bench"):
-        shown = pssmr(command, "--help")
+    commands = ["init", "keygen", "replica", "up", "call", "status", "top", "events", "doctor", "bench"]
+    for command in [*commands, *(f"reconfigure {each}" for each in ("add", "remove", "replace", "sync"))]:
+        shown = pssmr(*command.split(), "--help")
         assert shown.returncode == 0
         assert f"Example: pssmr {command}" in shown.stdout
     assert pssmr("--version").stdout.startswith("pssmr ")

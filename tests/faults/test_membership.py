@@ -103,7 +103,7 @@ async def test_replicas_that_are_killed_in_the_middle_of_a_change_make_it(
             member = with_newcomer(cluster.config)
             changing = asyncio.create_task(client.reconfigure(pssmr.ReplaceReplica(goes, member), force=True))
             # At any moment from the look at them until the end of the epoch: whoever leads, who stays, who goes.
-            await asyncio.sleep(draw.uniform(0, 0.05))
+            await asyncio.sleep(draw.uniform(0, 0.02))
             victims = draw.sample(cluster.ids, 2)
             await cluster.kill(*victims)
             await cluster.start(*victims)

@@ -28,6 +28,7 @@ _EPILOG = (
     "pssmr init prod --replicas 4 --fault-model bft          [dim]keys, cluster.toml[/dim]",
     "pssmr replica bank.py:Bank --cluster prod --id 0        [dim]and 1, 2, 3[/dim]",
     "pssmr status --cluster prod",
+    "pssmr reconfigure --help                                [dim]add, remove, replace replicas[/dim]",
     "",
     "[bold]Exit codes[/bold]",
     "0 done; 1 failed, or refused by the application; 2 wrong command line;",
