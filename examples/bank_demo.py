@@ -243,7 +243,7 @@ async def demonstrate(options: argparse.Namespace) -> bool:
         leader, killed_at, took = await run_load(cluster, outcome, options.clients, options.in_flight)
         checks = await check(cluster, outcome)
         async with cluster.async_client() as client:
-            views = [status["view"] for status in await client.status() if status is not None]
+            views = [status["view"] for status in (await client.status()).values() if status is not None]
     p50, p99 = np.percentile(outcome.latencies, (50, 99)) * 1000
     console.print(
         f"{options.operations / took:,.0f} operations/s for {took:.1f} s; latency p50 {p50:.1f} ms, p99 {p99:.1f} ms\n"

@@ -23,6 +23,7 @@ from pssmr.errors import (
     HandlerFailed,
     NoQuorum,
     OutcomeUnknown,
+    ReconfigurationRefused,
     Refused,
     ReplicaStopped,
     RequestTooLarge,
@@ -33,6 +34,7 @@ from pssmr.errors import (
     UnknownCommand,
     WrongKey,
 )
+from pssmr.membership import AddReplica, Member, Membership, RemoveReplica, ReplaceReplica
 from pssmr.service import Call, Command, Query, Service, command, query
 from pssmr.settings import Settings
 from pssmr.state import Counter, Map, Queue, Resource, Set
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from pssmr.replica import Replica
 
 __all__ = [
+    "AddReplica",
     "ApplicationError",
     "ArgumentError",
     "AsyncClient",
@@ -60,11 +63,16 @@ __all__ = [
     "Error",
     "HandlerFailed",
     "Map",
+    "Member",
+    "Membership",
     "NoQuorum",
     "OutcomeUnknown",
     "Query",
     "Queue",
+    "ReconfigurationRefused",
     "Refused",
+    "RemoveReplica",
+    "ReplaceReplica",
     "Replica",
     "ReplicaStopped",
     "RequestTooLarge",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import time
 from collections.abc import Callable, Iterable
 from os import PathLike
 from types import TracebackType
@@ -14,6 +15,8 @@ from pssmr._core import ClientCore
 from pssmr.client_options import ClientOptions, ClusterSource, check_timeout, status_of
 from pssmr.closing import close_at_exit
 from pssmr.errors import Busy, Closed, Error, OutcomeUnknown
+from pssmr.membership import Change, Membership
+from pssmr.reconfiguration import NOT_TOLD, STATUS_TIMEOUT, TOLD_POLL, check_made
 from pssmr.service import Call, Command
 
 P = ParamSpec("P")
@@ -243,24 +246,28 @@ class AsyncClient:
                     raise result
         return results
 
-    async def status(self, *, timeout: float = 3.0) -> list[dict[str, Any] | None]:
-        """How each replica says it is, by id; `None` for one that does not answer.
+    async def status(self, *, timeout: float = 3.0) -> dict[int, dict[str, Any] | None]:
+        """How each replica of the newest membership says it is, by id; `None` for one that does not answer.
 
         Args:
             timeout: Seconds to wait for each.
         """
+        return (await self._look(timeout))[1]
+
+    async def _look(self, timeout: float) -> tuple[Membership, dict[int, dict[str, Any] | None]]:
+        """The newest membership, and how each of its replicas is."""
         connection = self._open_connection()
-        asked = [
-            connection.ask(connection.core.submit_status(replica.id, timeout), status_of)
-            for replica in self._options.cluster.replicas
-        ]
-        statuses: list[dict[str, Any] | None] = []
-        for future in asked:
-            status = None
-            with contextlib.suppress(Error):
-                status = await future
-            statuses.append(status)
-        return statuses
+        while True:
+            membership = self.membership()
+            asked = {
+                each: connection.ask(connection.core.submit_status(each, timeout), status_of) for each in membership.ids
+            }
+            statuses: dict[int, dict[str, Any] | None] = dict.fromkeys(membership.ids)
+            for replica, future in asked.items():
+                with contextlib.suppress(Error):
+                    statuses[replica] = await future
+            if self.membership().epoch == membership.epoch:
+                return membership, statuses
 
     async def state_digests(self) -> dict[int, bytes]:
         """The digest of each replica's state at one position of the total order: of those that answer in time.
@@ -291,6 +298,55 @@ class AsyncClient:
         token = connection.core.submit_checkpoint(self._timeout)
         digests: dict[int, bytes] = await connection.ask(token, dict)
         return digests
+
+    def membership(self) -> Membership:
+        """The newest membership that the client knows: that of its configuration, until the replicas tell it more."""
+        return self._options.membership(self._open_connection().core)
+
+    async def reconfigure(
+        self,
+        change: Change,
+        administrator_key: str | PathLike[str] | None = None,
+        *,
+        force: bool = False,
+    ) -> Membership:
+        """Changes the membership: adds a replica, removes one, or puts one in the place of another.
+
+        ```python
+        await client.reconfigure(pssmr.AddReplica(pssmr.Member(id=4, key=..., peers=..., clients=...)))
+        ```
+
+        One change at a time. It is ordered like a command, and takes effect where it is ordered; commands go on
+        meanwhile. A replica that comes is to be started with a configuration of the new membership
+        (`ClusterConfig.with_membership`), and gets the state from the others.
+
+        Before the change is sent, enough replicas have to have the state: see `Client.reconfigure`.
+
+        Args:
+            change: `AddReplica`, `RemoveReplica` or `ReplaceReplica`.
+            administrator_key: The path of the administrator's key; `keys/administrator.pem` by default.
+            force: Send it whatever the replicas say of themselves.
+
+        Returns:
+            The newest membership, which has the change.
+
+        Raises:
+            ReconfigurationRefused: If the change can't be made, or the cluster might stand still; not made.
+            ConfigError: If the configuration has no administrator, or the key is another one; not made.
+            Unavailable: If the cluster can't take it now; not made.
+            OutcomeUnknown: If no answer came in time.
+        """
+        connection = self._open_connection()
+        membership, statuses = await self._look(STATUS_TIMEOUT)
+        payload = self._options.signed(membership, change, statuses, administrator_key, force=force)
+        token = connection.core.submit_reconfiguration(payload, self._timeout)
+        check_made(await connection.ask(token, bytes))
+        deadline = time.monotonic() + self._timeout
+        while (newest := self.membership()).epoch == membership.epoch:
+            if time.monotonic() > deadline:
+                raise OutcomeUnknown(NOT_TOLD)
+            await asyncio.sleep(TOLD_POLL)
+        return newest
 
     async def _send(self, command: Command[Any, Any], payload: bytes) -> asyncio.Future[Any]:
         """Sends a command as soon as there is room for it."""

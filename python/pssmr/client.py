@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections import deque
 from collections.abc import Iterable
 from os import PathLike
@@ -13,7 +14,9 @@ from pssmr._core import ClientCore
 from pssmr.async_client import AsyncClient
 from pssmr.client_options import ClientOptions, ClusterSource, check_timeout, status_of
 from pssmr.closing import close_at_exit
-from pssmr.errors import Closed, Error
+from pssmr.errors import Closed, Error, OutcomeUnknown
+from pssmr.membership import Change, Membership
+from pssmr.reconfiguration import NOT_TOLD, STATUS_TIMEOUT, TOLD_POLL, Statuses, check_made
 from pssmr.service import Call, Command
 
 __all__ = ["AsyncClient", "Client"]
@@ -169,21 +172,28 @@ class Client:
                     raise result
         return results
 
-    def status(self, *, timeout: float = 3.0) -> list[dict[str, Any] | None]:
-        """How each replica says it is, by id; `None` for one that does not answer.
+    def status(self, *, timeout: float = 3.0) -> dict[int, dict[str, Any] | None]:
+        """How each replica of the newest membership says it is, by id; `None` for one that does not answer.
 
         Args:
             timeout: Seconds to wait for each.
         """
+        return self._look(timeout)[1]
+
+    def _look(self, timeout: float) -> tuple[Membership, dict[int, dict[str, Any] | None]]:
+        """The newest membership, and how each of its replicas is."""
         core = self._open_core()
-        tokens = [core.submit_status(replica.id, timeout) for replica in self._options.cluster.replicas]
-        statuses: list[dict[str, Any] | None] = []
-        for token in tokens:
-            try:
-                statuses.append(status_of(core.wait(token)))
-            except Error:
-                statuses.append(None)
-        return statuses
+        while True:
+            membership = self.membership()
+            tokens = {each: core.submit_status(each, timeout) for each in membership.ids}
+            statuses: dict[int, dict[str, Any] | None] = {}
+            for replica, token in tokens.items():
+                try:
+                    statuses[replica] = status_of(core.wait(token))
+                except Error:
+                    statuses[replica] = None
+            if self.membership().epoch == membership.epoch:
+                return membership, statuses
 
     def state_digests(self) -> dict[int, bytes]:
         """The digest of each replica's state at one position of the total order: of those that answer in time.
@@ -212,6 +222,69 @@ class Client:
         core = self._open_core()
         digests: dict[int, bytes] = core.wait(core.submit_checkpoint(self._timeout))
         return digests
+
+    def membership(self) -> Membership:
+        """The newest membership that the client knows: that of its configuration, until the replicas tell it more."""
+        return self._options.membership(self._open_core())
+
+    def reconfigure(
+        self,
+        change: Change,
+        administrator_key: str | PathLike[str] | None = None,
+        *,
+        force: bool = False,
+    ) -> Membership:
+        """Changes the membership: adds a replica, removes one, or puts one in the place of another.
+
+        ```python
+        client.reconfigure(pssmr.ReplaceReplica(2, pssmr.Member(id=4, key=..., peers=..., clients=...)))
+        ```
+
+        One change at a time. It is ordered like a command, and takes effect where it is ordered; commands go on
+        meanwhile. A replica that comes is to be started with a configuration of the new membership
+        (`ClusterConfig.with_membership`), and gets the state from the others.
+
+        Before the change is sent, the replicas that are in both memberships have to be a quorum of the next one by
+        themselves. Such a replica counts if it answers, is in the newest epoch, has a vote, can write its log, and is
+        at most `unexecuted_slots_max` slots behind. So the next change waits until whoever came has the state, if that
+        is what a quorum lacks.
+
+        Args:
+            change: `AddReplica`, `RemoveReplica` or `ReplaceReplica`.
+            administrator_key: The path of the administrator's key; `keys/administrator.pem` by default.
+            force: Send it whatever the replicas say of themselves. Commands may wait until the new one has the state,
+                or for ever.
+
+        Returns:
+            The newest membership, which has the change.
+
+        Raises:
+            ReconfigurationRefused: If the change can't be made, or the cluster might stand still; not made.
+            ConfigError: If the configuration has no administrator, or the key is another one; not made.
+            Unavailable: If the cluster can't take it now; not made.
+            OutcomeUnknown: If no answer came in time.
+        """
+        return self._change(*self._look(STATUS_TIMEOUT), change, administrator_key, force=force)
+
+    def _change(
+        self,
+        membership: Membership,
+        statuses: Statuses,
+        change: Change,
+        administrator_key: str | PathLike[str] | None,
+        *,
+        force: bool,
+    ) -> Membership:
+        """Changes this membership, whose replicas have just said this of themselves."""
+        core = self._open_core()
+        payload = self._options.signed(membership, change, statuses, administrator_key, force=force)
+        check_made(core.wait(core.submit_reconfiguration(payload, self._timeout)))
+        deadline = time.monotonic() + self._timeout
+        while (newest := self.membership()).epoch == membership.epoch:
+            if time.monotonic() > deadline:
+                raise OutcomeUnknown(NOT_TOLD)
+            time.sleep(TOLD_POLL)
+        return newest
 
     def _open_core(self) -> ClientCore:
         if self._core is None:

@@ -12,6 +12,8 @@ from pssmr._core import ClientCore
 from pssmr.config import ClusterConfig
 from pssmr.errors import ConfigError, RequestTooLarge
 from pssmr.logs import start_forwarding
+from pssmr.membership import Change, Member, Membership
+from pssmr.reconfiguration import Statuses, check_safe, for_core, sign
 
 ClusterSource = ClusterConfig | Mapping[str, Any] | str | PathLike[str]
 """A cluster in any form that `ClusterConfig.load` takes."""
@@ -50,8 +52,8 @@ class ClientOptions:
         return ClientCore(
             cluster=self.cluster.id,
             fault_model=self.cluster.fault_model,
-            epoch=0,
-            members=[(each.id, each.key, each.peers, each.clients) for each in self.cluster.replicas],
+            epoch=self.cluster.epoch,
+            members=[for_core(member) for member in self.cluster.membership.members],
             key=self.key,
             for_loop=for_loop,
             timeout=self.timeout,
@@ -59,6 +61,38 @@ class ClientOptions:
             request_bytes_max=self.cluster.settings.request_bytes_max,
             result_bytes_max=self.cluster.settings.result_bytes_max,
         )
+
+    def membership(self, core: ClientCore) -> Membership:
+        """The newest membership that a client knows."""
+        epoch, members = core.membership()
+        return Membership(
+            epoch=epoch,
+            fault_model=self.cluster.fault_model,
+            members=tuple(
+                Member(id=number, key=key, peers=peers, clients=clients) for number, key, peers, clients in members
+            ),
+        )
+
+    def signed(
+        self,
+        membership: Membership,
+        change: Change,
+        statuses: Statuses,
+        administrator_key: str | PathLike[str] | None,
+        *,
+        force: bool,
+    ) -> bytes:
+        """A change as the replicas take it.
+
+        Raises:
+            ConfigError: If there is no administrator, or not this key.
+            ReconfigurationRefused: If it can't be made or, without `force`, if the cluster might stand still.
+        """
+        key = self.cluster.administrator_key(administrator_key)
+        membership.changed(change)
+        if not force:
+            check_safe(membership, change, statuses, self.cluster.settings.unexecuted_slots_max)
+        return sign(self.cluster, membership, change, key)
 
     def check_size(self, name: str, payload: bytes) -> None:
         """Refuses an encoded command that replicas would not take.

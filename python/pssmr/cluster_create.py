@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pssmr import cluster_fields, cluster_files, cluster_keys
-from pssmr.config import ClientConfig, ClusterConfig, FaultModel, ReplicaConfig
+from pssmr.config import ADMINISTRATOR, ClientConfig, ClusterConfig, FaultModel, ReplicaConfig
 from pssmr.errors import ConfigError
+from pssmr.quorums import REPLICAS_MAX
 from pssmr.settings import Settings
 
 CLIENT_NAME = "client"
@@ -24,10 +25,11 @@ def create_cluster(
     address: Callable[[int], tuple[str, str]],
     settings: Settings | None = None,
     admin: Callable[[int], str] | None = None,
+    administrator: bool = True,
 ) -> ClusterConfig:
-    """Makes a cluster in `directory`: `cluster.toml`, `keys/replica-N.pem` and `keys/client.pem`.
+    """Makes a cluster in `directory`: its `cluster.toml`, and private keys in `keys`.
 
-    Replicas that serve HTTP have a `keys/admin-N.token`, too.
+    These are `replica-N.pem`, `client.pem`, `administrator.pem`; replicas that serve HTTP have an `admin-N.token`.
 
     Args:
         directory: Where to; made if it is not there.
@@ -37,12 +39,13 @@ def create_cluster(
         address: Gives, for each id, where the replica is reached by other replicas and by clients.
         settings: How the cluster runs.
         admin: Gives, for each id, where the replica serves HTTP; by default none does.
+        administrator: Whether somebody may change the membership.
 
     Raises:
         ConfigError: If there is a cluster already, the directory can't be written, or such a cluster can't be. Then
             nothing was written.
     """
-    cluster_fields.check_integer(replicas, "replicas", 1, 64)
+    cluster_fields.check_integer(replicas, "replicas", 1, REPLICAS_MAX)
     existing = [directory / file for file in (cluster_files.TOML_NAME, cluster_files.PYTHON_NAME, "keys")]
     for path in existing:
         if path.exists():
@@ -51,7 +54,7 @@ def create_cluster(
             )
 
     def described(keys: list[str]) -> ClusterConfig:
-        *replica_keys, client_key = keys
+        replica_keys, client_key = keys[:replicas], keys[replicas]
         members = []
         for i, key in enumerate(replica_keys):
             peers, clients = address(i)
@@ -64,13 +67,14 @@ def create_cluster(
             replicas=tuple(members),
             clients=(ClientConfig(name=CLIENT_NAME, key=client_key),),
             settings=settings or Settings(),
+            administrator=keys[replicas + 1] if administrator else "",
             keys=directory / "keys",
             data=directory / "data",
         )
 
     # All is checked, with stand-ins for the keys, before anything is written.
-    described([f"{i + 1:064x}" for i in range(replicas + 1)])
-    stems = [*(f"replica-{i}" for i in range(replicas)), CLIENT_NAME]
+    stems = [*(f"replica-{i}" for i in range(replicas)), CLIENT_NAME, *([ADMINISTRATOR] if administrator else [])]
+    described([f"{i + 1:064x}" for i in range(len(stems))])
     config = described([cluster_keys.generate_key(directory / "keys" / f"{stem}.pem") for stem in stems])
     for replica in config.replicas:
         if replica.admin:

@@ -25,6 +25,14 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f", did you mean {close[0]!r}?" if close else ""
 
 
+def ids_in_words(ids: Sequence[int]) -> str:
+    """Replicas' ids as an error says them: `0 to 3`, or `0, 2, 5`."""
+    ordered = sorted(ids)
+    if len(ordered) > 1 and ordered == list(range(ordered[0], ordered[-1] + 1)):
+        return f"{ordered[0]} to {ordered[-1]}"
+    return ", ".join(map(str, ordered))
+
+
 def check_type(value: object, name: str, kind: type | tuple[type, ...], expected: str) -> None:
     """Refuses a value of another type."""
     if not isinstance(value, kind):

@@ -25,7 +25,7 @@ def read(path: Path) -> ClusterConfig:
     Raises:
         ConfigError: If there is none, or one that can't be used. It names the file.
     """
-    file = _find(path)
+    file = find(path)
     try:
         config = _read_python(file) if file.suffix == ".py" else _read_toml(file)
     except ConfigError as error:
@@ -34,7 +34,12 @@ def read(path: Path) -> ClusterConfig:
     return dataclasses.replace(config, keys=folder / (config.keys or "keys"), data=folder / (config.data or "data"))
 
 
-def _find(path: Path) -> Path:
+def find(path: Path) -> Path:
+    """The file of a configuration: `path` itself, or the one in this directory.
+
+    Raises:
+        ConfigError: If there is none, or more than one.
+    """
     if path.is_dir():
         found = [path / name for name in (TOML_NAME, PYTHON_NAME) if (path / name).is_file()]
         if len(found) == 2:
@@ -142,17 +147,24 @@ def render(config: ClusterConfig) -> str:
         '# What a faulty replica may do: "bft", anything at all (3f + 1 replicas survive f of them);',
         '# "cft", stop (2f + 1 replicas survive f).',
         f'fault_model = "{config.fault_model}"',
+        "# How often the membership has changed since the cluster was made: `pssmr reconfigure` writes it.",
+        f"epoch = {config.epoch}",
+    ]
+    if config.administrator:
+        lines += [
+            "# The public key of whoever may add, remove and replace replicas. Its private half,",
+            "# administrator.pem, belongs on no replica: keep it where only that person has it, and a copy elsewhere.",
+            f'administrator = "{config.administrator}"',
+        ]
+    lines += [
         "",
-        "# ids are 0 to n - 1. `peers` is where the other replicas reach it, `clients` where clients do.",
+        "# The replicas, the oldest first. Ids are 0 to 63, each once, in any order.",
+        "# `peers` is where the other replicas reach it, `clients` where clients do.",
         "# `listen_peers` and `listen_clients` are where it listens, if that is another address (containers, NAT).",
         "# `admin` is where it serves status, metrics and a dashboard over HTTP; without it, it does not.",
     ]
     for replica in config.replicas:
-        lines += ["[[replicas]]", f"id = {replica.id}", f'key = "{replica.key}"']
-        for name in ("peers", "clients", "listen_peers", "listen_clients", "admin"):
-            if getattr(replica, name):
-                lines.append(f'{name} = "{getattr(replica, name)}"')
-        lines.append("")
+        lines += [*replica_lines(replica), ""]
     lines.append("# Whoever may send commands: a name, and the public key of NAME.pem in the directory `keys`.")
     for client in config.clients:
         lines += ["[[clients]]", f'name = "{client.name}"', f'key = "{client.key}"', ""]
@@ -164,6 +176,15 @@ def render(config: ClusterConfig) -> str:
         mark = "# " if value == default else ""
         lines.append(f"{mark}{each.name} = {text}  # {_meaning(each)}")
     return "\n".join(lines) + "\n"
+
+
+def replica_lines(replica: ReplicaConfig) -> list[str]:
+    """A replica's table in a `cluster.toml`."""
+    lines = ["[[replicas]]", f"id = {replica.id}", f'key = "{replica.key}"']
+    for name in ("peers", "clients", "listen_peers", "listen_clients", "admin"):
+        if getattr(replica, name):
+            lines.append(f'{name} = "{getattr(replica, name)}"')
+    return lines
 
 
 def _meaning(setting: dataclasses.Field[Any]) -> str:

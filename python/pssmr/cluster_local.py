@@ -42,6 +42,10 @@ class LocalProcesses:
         self._verbose = verbose
         self._processes: dict[int, ReplicaProcess] = {}
 
+    def reload(self) -> None:
+        """Takes the configuration from its file, which has changed. Replicas that run go on."""
+        self.config = ClusterConfig.load(self.cluster)
+
     @property
     def processes(self) -> list[ReplicaProcess]:
         """Those that were started, by id; ended ones too."""
@@ -54,7 +58,8 @@ class LocalProcesses:
             Error: If the replica was never started.
         """
         if replica not in self._processes:
-            raise Error(f"replica {replica} was never started; the ids are 0 to {len(self.config.replicas) - 1}")
+            self.config.replica(replica)
+            raise Error(f"replica {replica} was never started")
         return self._processes[replica]
 
     def launch(self, replica: int) -> ReplicaProcess:
@@ -63,8 +68,7 @@ class LocalProcesses:
         Raises:
             Error: If it runs already, or there is no such replica.
         """
-        if not 0 <= replica < len(self.config.replicas):
-            raise Error(f"there is no replica {replica}; the ids are 0 to {len(self.config.replicas) - 1}")
+        self.config.replica(replica)
         if replica in self._processes and self._processes[replica].running:
             raise Error(f"replica {replica} runs already")
         process = ReplicaProcess(

@@ -7,15 +7,18 @@ forms: a `cluster.toml`, a `cluster.py`, or a directory with one of them.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pssmr import cluster_fields
 from pssmr.errors import ConfigError
+from pssmr.membership import EPOCH_MAX, Member, Membership
+from pssmr.quorums import REPLICAS_MAX, faults_of, quorum_of, smallest_of
 from pssmr.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 FaultModel = Literal["bft", "cft"]
 """What a faulty replica may do: `bft`, anything at all; `cft`, stop."""
 
-REPLICAS_MAX = 64
-"""The most replicas that a cluster can have."""
+ADMINISTRATOR = "administrator"
+"""How the administrator's key file is called."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _FAULT_MODELS = ("bft", "cft")
@@ -36,7 +39,8 @@ class ReplicaConfig:
     """One replica: who it is and where it is reached."""
 
     id: int
-    """Its index: 0 to n - 1."""
+    """Its number, 0 to 63: a name, which says nothing about its place. Its key file and its data directory are called
+    by it."""
     key: str
     """Its Ed25519 public key, 64 hexadecimal digits."""
     peers: str
@@ -52,7 +56,7 @@ class ReplicaConfig:
     does not."""
 
     def __post_init__(self) -> None:
-        cluster_fields.check_integer(self.id, "id", 0, 65_535)
+        cluster_fields.check_integer(self.id, "id", 0, REPLICAS_MAX - 1)
         cluster_fields.check_key(self.key, "key")
         object.__setattr__(self, "key", self.key.lower())
         for name in ("peers", "clients"):
@@ -94,9 +98,10 @@ class ClientConfig:
 
     def __post_init__(self) -> None:
         _check_name(self.name)
-        if self.name.startswith("replica-"):
+        if self.name.startswith("replica-") or self.name == ADMINISTRATOR:
+            whose = "the administrator" if self.name == ADMINISTRATOR else "a replica"
             raise ConfigError(
-                f"{self.name!r} is how a replica's key file is called", field="name", remedy="choose another name"
+                f"{self.name!r} is how {whose}'s key file is called", field="name", remedy="choose another name"
             )
         cluster_fields.check_key(self.key, "key")
         object.__setattr__(self, "key", self.key.lower())
@@ -113,9 +118,15 @@ class ClusterConfig:
     fault_model: FaultModel
     """What a faulty replica may do."""
     replicas: tuple[ReplicaConfig, ...]
-    """By id."""
+    """By seniority: whoever joined last is the last. Their ids are distinct."""
     clients: tuple[ClientConfig, ...]
     """Whoever is not in this list can't send commands."""
+    epoch: int = 0
+    """How often the membership has changed since the cluster was made. `pssmr reconfigure` writes it. Who is given an
+    older configuration learns from the replicas what has changed since."""
+    administrator: str = ""
+    """The Ed25519 public key, 64 hexadecimal digits, of who may add, remove and replace replicas. The private one is
+    looked for in `keys/administrator.pem`, and belongs on no replica. Without it the membership can't change."""
     settings: Settings = field(default_factory=Settings)
     """How it runs."""
     keys: Path | None = None
@@ -134,6 +145,11 @@ class ClusterConfig:
         cluster_fields.check_hexadecimal(self.id, "id", 32, "a cluster id")
         object.__setattr__(self, "id", self.id.lower())
         cluster_fields.check_choice(self.fault_model, "fault_model", _FAULT_MODELS)
+        cluster_fields.check_integer(self.epoch, "epoch", 0, EPOCH_MAX)
+        cluster_fields.check_type(self.administrator, "administrator", str, "text")
+        if self.administrator:
+            cluster_fields.check_key(self.administrator, "administrator")
+            object.__setattr__(self, "administrator", self.administrator.lower())
         for name, item in (("replicas", ReplicaConfig), ("clients", ClientConfig)):
             object.__setattr__(self, name, cluster_fields.check_items(getattr(self, name), name, item))
         cluster_fields.check_type(self.settings, "settings", Settings, "Settings")
@@ -145,15 +161,17 @@ class ClusterConfig:
             self._check_plan()
         self._check_replicas()
         _check_distinct("clients", "name", ((f"[{i}]", c.name, "") for i, c in enumerate(self.clients)))
-        _check_distinct(
-            "",
-            "key",
-            (
-                (f"{kind}[{i}]", each.key, " each has a key of its own: run `pssmr keygen`")
-                for kind, members in (("replicas", self.replicas), ("clients", self.clients))
-                for i, each in enumerate(cast(Iterable[ReplicaConfig | ClientConfig], members))
-            ),
-        )
+        _check_distinct("", "", self._keys())
+
+    def _keys(self) -> Iterator[tuple[str, str, str]]:
+        """All public keys, each with its path and what to do about a second one."""
+        remedy = " each has a key of its own: run `pssmr keygen`"
+        for i, replica in enumerate(self.replicas):
+            yield f"replicas[{i}].key", replica.key, remedy
+        for i, client in enumerate(self.clients):
+            yield f"clients[{i}].key", client.key, remedy
+        if self.administrator:
+            yield "administrator", self.administrator, remedy
 
     def _check_plan(self) -> None:
         from pssmr.early_plan import EarlyPlan
@@ -167,15 +185,15 @@ class ClusterConfig:
             )
 
     def _check_replicas(self) -> None:
-        n = len(self.replicas)
-        least = 4 if self.fault_model == "bft" else 3
+        n, least = len(self.replicas), smallest_of(self.fault_model)
         if not 1 <= n <= REPLICAS_MAX:
             raise ConfigError(
                 f"{n} replicas: a cluster has 1 to {REPLICAS_MAX}",
                 field="replicas",
                 remedy="`pssmr init DIR` writes a configuration to start from",
             )
-        if 1 < n < least:
+        # A cluster that changes passes through all sizes; none is made with one that is of no use.
+        if self.epoch == 0 and 1 < n < least:
             raise ConfigError(
                 f'{n} replicas survive no faulty one with fault model "{self.fault_model}", which needs {least}',
                 field="replicas",
@@ -183,13 +201,7 @@ class ClusterConfig:
                 + (', or fault_model = "cft"' if n == 3 else "")
                 + ", or a single one to try things out",
             )
-        for i, replica in enumerate(self.replicas):
-            if replica.id != i:
-                raise ConfigError(
-                    f"is {replica.id}, but the replica at this place has to have id {i}",
-                    field=f"replicas[{i}].id",
-                    remedy=f"number the replicas 0 to {n - 1}, in order",
-                )
+        _check_distinct("replicas", "id", ((f"[{i}]", str(r.id), "") for i, r in enumerate(self.replicas)))
         _check_distinct(
             "replicas",
             "",
@@ -203,13 +215,48 @@ class ClusterConfig:
     @property
     def faults(self) -> int:
         """f: how many replicas may be faulty."""
-        return (len(self.replicas) - 1) // (3 if self.fault_model == "bft" else 2)
+        return faults_of(self.fault_model, len(self.replicas))
 
     @property
     def quorum(self) -> int:
         """Q: how many replicas have to vote for something to be decided."""
-        n = len(self.replicas)
-        return (n + self.faults) // 2 + 1 if self.fault_model == "bft" else n // 2 + 1
+        return quorum_of(self.fault_model, len(self.replicas))
+
+    @property
+    def membership(self) -> Membership:
+        """The replicas as all parties agree on them."""
+        members = tuple(Member(id=r.id, key=r.key, peers=r.peers, clients=r.clients) for r in self.replicas)
+        return Membership(epoch=self.epoch, fault_model=self.fault_model, members=members)
+
+    def with_membership(self, membership: Membership) -> ClusterConfig:
+        """The same cluster in another epoch.
+
+        Replicas that stay keep what only this configuration says of them: where they listen, and `admin`.
+
+        Raises:
+            ConfigError: If there can be no such configuration.
+        """
+        known = {(each.id, each.key): each for each in self.replicas}
+
+        def described(member: Member) -> ReplicaConfig:
+            if (old := known.get((member.id, member.key))) is not None:
+                return dataclasses.replace(old, peers=member.peers, clients=member.clients)
+            return ReplicaConfig(id=member.id, key=member.key, peers=member.peers, clients=member.clients)
+
+        replicas = tuple(described(each) for each in membership.members)
+        return dataclasses.replace(self, epoch=membership.epoch, replicas=replicas)
+
+    def replica(self, id: int) -> ReplicaConfig:  # noqa: A002 - what configurations and people call it
+        """The replica with this id.
+
+        Raises:
+            ConfigError: If there is none. It names those that there are.
+        """
+        for each in self.replicas:
+            if each.id == id:
+                return each
+        ids = cluster_fields.ids_in_words([each.id for each in self.replicas])
+        raise ConfigError(f"there is no replica {id}", field="replicas", remedy=f"the ids are {ids}")
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -260,14 +307,26 @@ class ClusterConfig:
         """
         from pssmr import cluster_keys
 
-        if not 0 <= replica < len(self.replicas):
-            raise ConfigError(
-                f"there is no replica {replica}",
-                field="replicas",
-                remedy=f"the ids are 0 to {len(self.replicas) - 1}",
-            )
+        me = self.replica(replica)
         file = Path(path) if path is not None else self._key_file(f"replica-{replica}")
-        return cluster_keys.read_key(file, expected={self.replicas[replica].key: f"replica {replica}"})
+        return cluster_keys.read_key(file, expected={me.key: f"replica {replica}"})
+
+    def administrator_key(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The private key of the administrator, as PEM text, from `path` or else `keys/administrator.pem`.
+
+        Raises:
+            ConfigError: As for `replica_key`, or if the configuration names no administrator.
+        """
+        from pssmr import cluster_keys
+
+        if not self.administrator:
+            raise ConfigError(
+                "there is none in this configuration, so the membership of this cluster can't change",
+                field="administrator",
+                remedy="`pssmr keygen` makes one; write it into the file of every replica while all are stopped",
+            )
+        file = Path(path) if path is not None else self._key_file(ADMINISTRATOR)
+        return cluster_keys.read_key(file, expected={self.administrator: "the administrator"})
 
     def client_key(self, client: str | os.PathLike[str] | None = None) -> str:
         """The private key of a client, as PEM text.

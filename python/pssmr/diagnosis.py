@@ -18,9 +18,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from pssmr.cluster_fields import split_address
+from pssmr.cluster_fields import ids_in_words, split_address
 from pssmr.config import ClusterConfig, ReplicaConfig
 from pssmr.errors import ConfigError, Error
+from pssmr.reconfiguration import Statuses
 
 Level = Literal["ok", "note", "warning", "error"]
 
@@ -195,18 +196,17 @@ def _time_of_sync(place: Path) -> float:
     return statistics.median(times)
 
 
-def examine_running(
-    config: ClusterConfig, statuses: list[dict[str, Any] | None], times: list[tuple[float, float]]
-) -> Iterator[Finding]:
+def examine_running(config: ClusterConfig, statuses: Statuses, asked: tuple[float, float]) -> Iterator[Finding]:
     """Looks at what the replicas say of themselves.
 
     Args:
-        config: The cluster.
+        config: The cluster, with its newest membership.
         statuses: By id; `None` for one that does not answer.
-        times: By id, when it was asked and when it had answered, by this machine's clock.
+        asked: When they were asked and when they had answered, by this machine's clock.
     """
-    votes = sum(each is not None and each["role"] in ("leader", "follower") for each in statuses)
-    for replica, status, asked in zip(config.replicas, statuses, times, strict=True):
+    votes = sum(each is not None and each["role"] in ("leader", "follower") for each in statuses.values())
+    for replica in config.replicas:
+        status = statuses.get(replica.id)
         if status is None:
             yield _unreachable(replica)
         else:
@@ -252,6 +252,10 @@ def _of_status(config: ClusterConfig, replica: int, status: Mapping[str, Any]) -
         well = False
         says = "does not remember its votes: it follows, and votes again when they no longer matter"
         yield Finding("warning", what, says)
+    if status["epoch"] != config.epoch:
+        well = False
+        says = f"is in epoch {status['epoch']}, the cluster in {config.epoch}"
+        yield Finding("warning", what, says, "look again in a minute")
     if status["lag"] > config.settings.unexecuted_slots_max:
         well = False
         yield Finding("warning", what, f"is {status['lag']:,} slots behind", "look again in a minute")
@@ -284,9 +288,9 @@ def _clock(config: ClusterConfig, replica: int, status: Mapping[str, Any], asked
     return Finding("ok", what, says)
 
 
-def _versions(statuses: list[dict[str, Any] | None]) -> Iterator[Finding]:
+def _versions(statuses: Statuses) -> Iterator[Finding]:
     found: dict[str, list[str]] = {}
-    for each in statuses:
+    for each in statuses.values():
         if each is not None:
             found.setdefault(each["version"], []).append(str(each["id"]))
     here = version("pssmr")
@@ -297,18 +301,38 @@ def _versions(statuses: list[dict[str, Any] | None]) -> Iterator[Finding]:
         yield Finding("warning", "versions", f"{says}; this machine: {here}", "let all have the same")
 
 
-def ask(config: ClusterConfig, timeout: float) -> tuple[list[dict[str, Any] | None], list[tuple[float, float]], str]:
-    """Asks all replicas how they are: their statuses, when they were asked and had answered, and why it can't be.
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the replicas answered."""
 
-    The first two are empty if this machine has no client's key to ask with.
-    """
+    newest: ClusterConfig
+    """The configuration with the newest membership."""
+    statuses: Statuses
+    """Empty if they could not be asked."""
+    asked: tuple[float, float]
+    """When they were asked and when they had answered."""
+    why_not: str = ""
+    """Why they could not be asked: this machine may have no client's key."""
+
+
+def ask(config: ClusterConfig, timeout: float) -> Answers:
+    """Asks all replicas how they are."""
     from pssmr.client import Client
 
+    before = time.time()
     try:
         with Client(config) as client:
-            before = time.time()
             statuses = client.status(timeout=timeout)
             asked = (before, time.time())
+            return Answers(config.with_membership(client.membership()), statuses, asked)
     except Error as error:
-        return [], [], str(error)
-    return statuses, [asked] * len(statuses), ""
+        return Answers(config, {}, (before, before), str(error))
+
+
+def compare_epochs(known: ClusterConfig, newest: ClusterConfig) -> Iterator[Finding]:
+    """Looks whether the configuration is that of the newest epoch."""
+    if known.epoch != newest.epoch:
+        says = f"of epoch {known.epoch}, and the cluster is in {newest.epoch}: the replicas are now "
+        says += ids_in_words([each.id for each in newest.replicas])
+        remedy = "`pssmr reconfigure sync`, or a copy from where the change was made; until then it serves"
+        yield Finding("warning", "configuration", says, remedy)

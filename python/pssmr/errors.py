@@ -135,6 +135,14 @@ class Busy(Unavailable):
     """
 
 
+class ReconfigurationRefused(Error):
+    """A change of the membership that is not made.
+
+    Either the replicas refused it, or the client did not send it, because the cluster might stand still afterwards. The
+    message says why.
+    """
+
+
 class OutcomeUnknown(Error):
     """The client gave up waiting after the command was sent.
 

@@ -16,6 +16,7 @@ from pssmr.config import ClusterConfig
 from pssmr.errors import Closed, Error, ReplicaStopped
 from pssmr.event_feed import Event, EventFeed
 from pssmr.logs import start_forwarding
+from pssmr.reconfiguration import for_core
 from pssmr.service import Service
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Replica:
         """
         if self._core is not None:
             raise Error("the replica was started before; make a new one, with a new service object")
-        config, me = self._config, self._config.replicas[self._id]
+        config, me = self._config, self._config.replica(self._id)
         data = config.replica_data(self._id)
         if data is not None:
             data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -87,9 +88,9 @@ class Replica:
                 self._service,
                 cluster=config.id,
                 fault_model=config.fault_model,
-                epoch=0,
-                members=[(replica.id, replica.key, replica.peers, replica.clients) for replica in config.replicas],
-                administrator=None,
+                epoch=config.epoch,
+                administrator=config.administrator or None,
+                members=[for_core(member) for member in config.membership.members],
                 me=self._id,
                 key=self._key,
                 listen_peers=me.peers_listener,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pssmr.cli import main
+from pssmr.cluster_ports import free_ports
 
 Pssmr = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -33,3 +36,13 @@ def pssmr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
         return subprocess.CompletedProcess(words, code or 0, printed.out, printed.err)
 
     return run
+
+
+def consecutive_ports(count: int) -> int:
+    """The first of so many free ports in a row."""
+    while True:
+        base = free_ports(1)[0]
+        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
+            for port in range(base, base + count):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+            return base

@@ -49,6 +49,21 @@ def test_init_and_keygen_speak_json(pssmr: Pssmr, tmp_path: Path) -> None:
     assert json.loads(pssmr("keygen", "--token", "my.token", "--json").stdout) == {"token_file": "my.token"}
 
 
+def test_init_makes_an_administrator_unless_told_otherwise(pssmr: Pssmr, tmp_path: Path) -> None:
+    made = pssmr("init", "prod")
+    assert "prod/keys/administrator.pem" in made.stderr
+    assert "belongs on no replica" in made.stderr
+    assert "belongs on no replica" in (tmp_path / "prod/cluster.toml").read_text()
+    assert (
+        ClusterConfig.load(tmp_path / "prod").administrator
+        == pssmr("keygen", "--public", "prod/keys/administrator.pem").stdout.strip()
+    )
+    fixed = pssmr("init", "fixed", "--no-administrator")
+    assert "nobody can add" in fixed.stderr
+    assert not (tmp_path / "fixed/keys/administrator.pem").exists()
+    assert json.loads(pssmr("init", "other", "--no-administrator", "--json").stdout)["administrator"] is None
+
+
 def test_init_overwrites_nothing(pssmr: Pssmr, tmp_path: Path) -> None:
     assert pssmr("init", "prod").returncode == 0
     before = (tmp_path / "prod/cluster.toml").read_text()
@@ -117,8 +132,9 @@ def test_keygen_of_what_is_no_key_says_so(pssmr: Pssmr, tmp_path: Path) -> None:
 
 def test_help_teaches_and_version_is_told(pssmr: Pssmr) -> None:
     assert "pssmr up bank.py:Bank" in pssmr("--help").stdout
-    for command in ("init", "keygen", "replica", "up", "call", "status", "top", "events", "doctor", "bench"):
-        shown = pssmr(command, "--help")
+    commands = ["init", "keygen", "replica", "up", "call", "status", "top", "events", "doctor", "bench"]
+    for command in [*commands, *(f"reconfigure {each}" for each in ("add", "remove", "replace", "sync"))]:
+        shown = pssmr(*command.split(), "--help")
         assert shown.returncode == 0
         assert f"Example: pssmr {command}" in shown.stdout
     assert pssmr("--version").stdout.startswith("pssmr ")

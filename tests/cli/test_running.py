@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,9 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from pssmr.cluster_ports import free_ports
 from pssmr.exit_codes import ExitCode
-from tests.cli.conftest import BANK, Pssmr
+from tests.cli.conftest import BANK, Pssmr, consecutive_ports
 
 DEADLINE = 120.0
 """Seconds until something has to happen that takes one or two."""
@@ -87,16 +85,6 @@ def is_alive(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
-
-
-def consecutive_ports(count: int) -> int:
-    """The first of so many free ports in a row."""
-    while True:
-        base = free_ports(1)[0]
-        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
-            for port in range(base, base + count):
-                held.enter_context(socket.create_server(("127.0.0.1", port)))
-            return base
 
 
 @pytest.fixture

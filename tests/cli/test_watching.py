@@ -204,6 +204,7 @@ def test_the_doctor_finds_a_disk_that_is_none_full_or_slow(directory: Path, monk
         ({"log_error": "No space left"}, "replica 0", "error"),
         ({"role": "learner"}, "replica 0", "warning"),
         ({"lag": 10_000}, "replica 0", "warning"),
+        ({"epoch": 1}, "replica 0", "warning"),
         ({"peers": [{"id": 1, "up": False, "last_error": "refused"}]}, "replica 0", "warning"),
         ({"time_ms": 3_000}, "clock of replica 0", "warning"),
         ({"time_ms": -7_000}, "clock of replica 0", "error"),
@@ -212,10 +213,10 @@ def test_the_doctor_finds_a_disk_that_is_none_full_or_slow(directory: Path, monk
 )
 def test_the_doctor_finds_what_replicas_say(running: Any, change: dict[str, Any], what: str, level: str) -> None:
     config, status, now = running.config, running.status(), time.time()
-    asked = [(now - 0.1, now)]
-    assert findings(examine_running(config, [{**status, "time_ms": now * 1000}], asked)) == {}
+    asked = (now - 0.1, now)
+    assert findings(examine_running(config, {0: {**status, "time_ms": now * 1000}}, asked)) == {}
     changed = {**status, **change, "time_ms": now * 1000 + change.get("time_ms", 0)}
-    assert findings(examine_running(config, [changed], asked))[what].level == level
+    assert findings(examine_running(config, {0: changed}, asked))[what].level == level
 
 
 def test_a_clock_is_judged_by_more_than_the_answer_took(running: Replica) -> None:
@@ -226,7 +227,7 @@ def test_a_clock_is_judged_by_more_than_the_answer_took(running: Replica) -> Non
         (now - 0.6, "0.6 s behind"),
         (now + 1.3, "0.9 s ahead"),
     ):
-        found = examine_running(config, [{**status, "time_ms": theirs * 1000}], [(now, now + 0.4)])
+        found = examine_running(config, {0: {**status, "time_ms": theirs * 1000}}, (now, now + 0.4))
         (clock,) = [each for each in found if each.what == "clock of replica 0"]
         assert says in clock.says
         assert clock.level == "ok"
@@ -234,11 +235,11 @@ def test_a_clock_is_judged_by_more_than_the_answer_took(running: Replica) -> Non
 
 def test_the_doctor_says_why_a_replica_does_not_answer(directory: Path) -> None:
     config = ClusterConfig.load(directory)
-    found = findings(examine_running(config, [None], [(0, 0)]))
+    found = findings(examine_running(config, {0: None}, (0, 0)))
     assert "nobody listens" in found["replica 0"].says
     assert found["quorum"].level == "error"
     with socket.create_server(("127.0.0.1", int(config.replicas[0].clients.rpartition(":")[2]))):
-        found = findings(examine_running(config, [None], [(0, 0)]))
+        found = findings(examine_running(config, {0: None}, (0, 0)))
     assert "is not this replica for us" in found["replica 0"].says
 
 

@@ -45,8 +45,10 @@ class Load:
 
 
 @contextlib.asynccontextmanager
-async def under_load(client: pssmr.AsyncClient, in_flight: int = 16) -> AsyncIterator[Load]:
-    """Adds entries as fast as they are acknowledged; ends when all that were sent are answered."""
+async def under_load(client: pssmr.AsyncClient, in_flight: int = 16, pause: float = 0.0) -> AsyncIterator[Load]:
+    """Adds entries as fast as they are acknowledged, or each `pause` seconds later; ends when all that were sent are
+    answered.
+    """
     load, stop = Load(), asyncio.Event()
 
     async def work() -> None:
@@ -60,6 +62,7 @@ async def under_load(client: pssmr.AsyncClient, in_flight: int = 16) -> AsyncIte
                     load.changed.notify_all()
             except pssmr.OutcomeUnknown:
                 load.unknown.add(number)
+            await asyncio.sleep(pause)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(in_flight):

@@ -96,9 +96,9 @@ BROKEN: list[tuple[str, Callable[[Document], None], str, list[str]]] = [
     ("settings that are no table", put("settings", 3), "settings", ["3 (int)", "table"]),
     ("no replica at all", put("replicas", []), "replicas", ["0 replicas", "1 to 64"]),
     ("three replicas for bft", lambda d: d["replicas"].pop(), "replicas", ['"bft", which needs 4', '"cft"']),
-    ("ids not in order", replica(1, "id", 2), "replicas[1].id", ["is 2", "has to have id 1"]),
-    ("an id twice", replica(3, "id", 0), "replicas[3].id", ["is 0", "has to have id 3"]),
-    ("a negative id", replica(0, "id", -1), "replicas[0].id", ["-1", "0 to 65535"]),
+    ("an id twice", replica(3, "id", 0), "replicas[3].id", ["'0' is also replicas[0].id"]),
+    ("an id beyond 63", replica(3, "id", 64), "replicas[3].id", ["is 64", "0 to 63"]),
+    ("a negative id", replica(0, "id", -1), "replicas[0].id", ["-1", "0 to 63"]),
     ("an id that is text", replica(0, "id", "0"), "replicas[0].id", ["'0' (str)", "whole number"]),
     ("an id that is a truth value", replica(1, "id", True), "replicas[1].id", ["True (bool)", "whole number"]),
     ("a key that is short", replica(0, "key", "12"), "replicas[0].key", ["2 characters", "64 hexadecimal"]),
@@ -107,6 +107,12 @@ BROKEN: list[tuple[str, Callable[[Document], None], str, list[str]]] = [
     ("a key of zeros", replica(0, "key", "0" * 64), "replicas[0].key", ["zeros"]),
     ("one key for two replicas", replica(2, "key", key(0)), "replicas[2].key", ["also replicas[0].key"]),
     ("a replica's key for a client", put("clients", 0, "key", key(3)), "clients[0].key", ["also replicas[3].key"]),
+    ("a negative epoch", put("epoch", -1), "epoch", ["is -1", "0 to 2147483648"]),
+    ("an epoch that is text", put("epoch", "1"), "epoch", ["'1' (str)", "whole number"]),
+    ("an administrator that is no key", put("administrator", "me"), "administrator",
+     ["2 characters", "64 hexadecimal"]),
+    ("an administrator that is a file", put("administrator", ["a.pem"]), "administrator", ["(list)"]),
+    ("a replica as administrator", put("administrator", key(2)), "administrator", ["also replicas[2].key"]),
     ("one address twice", replica(1, "peers", "127.0.0.1:7100"), "replicas[1].peers", ["also replicas[0].peers"]),
     ("localhost for the same", replica(1, "peers", "LocalHost:7100"), "replicas[1].peers", ["also replicas[0].peers"]),
     ("peers' address for clients", replica(0, "clients", "127.0.0.1:7100"), "replicas[0].clients", ["also"]),
@@ -123,6 +129,8 @@ BROKEN: list[tuple[str, Callable[[Document], None], str, list[str]]] = [
     ("a client's name twice", lambda d: d["clients"].append({"name": "client", "key": key(50)}), "clients[1].name",
      ["also clients[0].name"]),
     ("a client called like a replica's key", put("clients", 0, "name", "replica-0"), "clients[0].name", ["key file"]),
+    ("a client called like the administrator's key", put("clients", 0, "name", "administrator"), "clients[0].name",
+     ["key file"]),
     ("a client's name that is a path", put("clients", 0, "name", "../x"), "clients[0].name", ["'../x'"]),
     ("window 0", setting("window", 0), "settings.window", ["is 0", "1 to 128 slots"]),
     ("a window too wide", setting("window", 129), "settings.window", ["is 129"]),
@@ -203,10 +211,35 @@ def test_how_many_faults_a_cluster_survives(replicas: int, fault_model: str, fau
     assert note in " ".join(config.notes)
 
 
-@pytest.mark.parametrize(("replicas", "fault_model"), [(2, "bft"), (3, "bft"), (2, "cft"), (65, "bft")])
+@pytest.mark.parametrize(("replicas", "fault_model"), [(2, "bft"), (3, "bft"), (2, "cft")])
 def test_sizes_that_make_no_sense_are_refused(replicas: int, fault_model: str) -> None:
     with pytest.raises(ConfigError, match=f"{replicas} replicas"):
         ClusterConfig.load(document(replicas, fault_model))
+
+
+def test_more_replicas_than_there_are_ids_are_refused() -> None:
+    many = document(65)
+    replica(64, "id", 0)(many)
+    with pytest.raises(ConfigError, match="65 replicas: a cluster has 1 to 64"):
+        ClusterConfig.load(many)
+
+
+def test_ids_are_names_in_any_order_with_holes() -> None:
+    holes = document()
+    for place, number in enumerate((63, 5, 0, 7)):
+        replica(place, "id", number)(holes)
+    config = ClusterConfig.load(holes)
+    assert config.replica(5).key == key(1)
+    assert config.membership.ids == (63, 5, 0, 7)
+    with pytest.raises(ConfigError, match=r"there is no replica 1; the ids are 0, 5, 7, 63"):
+        config.replica(1)
+
+
+@pytest.mark.parametrize(("replicas", "fault_model"), [(2, "bft"), (3, "bft"), (2, "cft")])
+def test_a_cluster_that_changes_passes_through_sizes_that_none_is_made_with(replicas: int, fault_model: str) -> None:
+    config = ClusterConfig.load({**document(replicas, fault_model), "epoch": 1})
+    assert config.faults == 0
+    assert "as many as 1" in " ".join(config.notes)
 
 
 def test_the_python_object_checks_itself_too() -> None:
@@ -238,7 +271,12 @@ def test_a_config_error_is_a_pssmr_error_and_survives_pickling() -> None:
 def test_the_toml_that_is_written_reads_back_as_the_same(cluster_directory: Path) -> None:
     config = ClusterConfig.load(cluster_directory)
     assert ClusterConfig.load(cluster_directory / "cluster.toml") == config
-    special = dataclasses.replace(config, settings=Settings(window=5, scheduler="sequential", workers=3))
+    special = dataclasses.replace(
+        config,
+        epoch=12,
+        replicas=(config.replicas[3], dataclasses.replace(config.replicas[1], id=60), *config.replicas[:1]),
+        settings=Settings(window=5, scheduler="sequential", workers=3),
+    )
     (cluster_directory / "cluster.toml").write_text(render(special))
     assert ClusterConfig.load(cluster_directory) == special
 
@@ -327,7 +365,11 @@ def test_a_place_without_a_configuration_is_refused(tmp_path: Path, cluster_dire
 def test_a_new_cluster_has_a_key_file_for_everyone_that_nobody_else_can_read(cluster_directory: Path) -> None:
     keys = cluster_directory / "keys"
     assert stat.S_IMODE(keys.stat().st_mode) == 0o700
-    assert {f.name for f in keys.iterdir()} == {*(f"replica-{i}.pem" for i in range(4)), "client.pem"}
+    assert {f.name for f in keys.iterdir()} == {
+        *(f"replica-{i}.pem" for i in range(4)),
+        "client.pem",
+        "administrator.pem",
+    }
     assert {stat.S_IMODE(f.stat().st_mode) for f in keys.iterdir()} == {0o600}
     config = ClusterConfig.load(cluster_directory)
     assert "PRIVATE KEY" in config.replica_key(3)
@@ -398,6 +440,21 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     generate_key(file)
     with pytest.raises(ConfigError, match="never overwritten"):
         generate_key(file)
+
+
+def test_the_administrator_has_a_key_if_there_is_an_administrator(
+    cluster_config: ClusterConfig, tmp_path: Path
+) -> None:
+    assert "PRIVATE KEY" in cluster_config.administrator_key()
+    assert cluster_config.keys is not None
+    with pytest.raises(ConfigError, match="not the key of the administrator"):
+        cluster_config.administrator_key(cluster_config.keys / "client.pem")
+    create_cluster(tmp_path / "fixed", address=lambda i: (f"a:{i + 1}", f"b:{i + 1}"), administrator=False)
+    fixed = ClusterConfig.load(tmp_path / "fixed")
+    assert fixed.administrator == ""
+    assert not (tmp_path / "fixed/keys/administrator.pem").exists()
+    with pytest.raises(ConfigError, match="the membership of this cluster can't change"):
+        fixed.administrator_key()
 
 
 def test_unknown_replicas_and_clients_have_no_key(cluster_config: ClusterConfig) -> None:

@@ -114,7 +114,7 @@ async def test_garbage_on_every_port_changes_nothing() -> None:
         await check_exactly_once(client, load)
         await check_same_state(client, [0, 1, 2, 3])
         statuses = await client.status()
-        assert [status["view"] for status in statuses if status] == [0, 0, 0, 0]
+        assert [status["view"] for status in statuses.values() if status] == [0, 0, 0, 0]
 
 
 async def test_two_clusters_run_side_by_side() -> None:

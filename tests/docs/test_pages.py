@@ -143,6 +143,9 @@ def test_commands_on_a_page_exist_and_have_their_options(page: Path) -> None:
         if not words[0].startswith("-"):
             assert words[0] in group.commands, f"{page.name}: pssmr {' '.join(words)}"
             command = group.commands[words[0]]
+            if isinstance(command, typer.core.TyperGroup) and len(words) > 1:
+                assert words[1] in command.commands, f"{page.name}: pssmr {' '.join(words)}"
+                command = command.commands[words[1]]
         known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         for word in words:
             option = word.partition("=")[0]

@@ -17,7 +17,7 @@ import pytest
 import pssmr
 from pssmr.cluster_local import LocalProcesses, make_local
 from pssmr.cluster_processes import ReplicaProcess
-from pssmr.config import FaultModel
+from pssmr.config import ClusterConfig, FaultModel
 from pssmr.settings import Settings
 from pssmr.testing.local_cluster import application_of
 from tests.cluster.ledger import Ledger
@@ -40,7 +40,20 @@ class Replicas:
         self._processes = LocalProcesses(
             self._application, self.cluster, on_line=lambda replica, line: self.log.append(f"{replica} | {line}")
         )
-        self.ids = [replica.id for replica in self._processes.config.replicas]
+
+    @property
+    def config(self) -> ClusterConfig:
+        """The configuration, as it was read last."""
+        return self._processes.config
+
+    @property
+    def ids(self) -> list[int]:
+        """All replicas."""
+        return [replica.id for replica in self.config.replicas]
+
+    def reload(self) -> None:
+        """Reads the configuration again."""
+        self._processes.reload()
 
     def data(self, replica: int) -> Path:
         """Its data directory."""
@@ -164,10 +177,10 @@ Status = dict[str, Any]
 async def eventually(
     client: pssmr.AsyncClient, condition: Callable[[list[Status | None]], bool]
 ) -> list[Status | None]:
-    """The replicas' statuses, as soon as they fulfil the condition."""
+    """The replicas' statuses, by seniority, as soon as they fulfil the condition."""
     deadline = time.monotonic() + DEADLINE
     while True:
-        statuses = await client.status()
+        statuses = list((await client.status()).values())
         if condition(statuses):
             return statuses
         assert time.monotonic() < deadline, statuses

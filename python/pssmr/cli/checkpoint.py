@@ -59,4 +59,8 @@ def _wait(client: Client, before: dict[int, tuple[int, int]], replicas: list[int
 
 def _look(client: Client) -> dict[int, tuple[int, int]]:
     """By replica: the slot of its last stable checkpoint, and how many snapshots it has begun."""
-    return {status["id"]: (status["checkpoint"], status["snapshots"]["begun"]) for status in client.status() if status}
+    return {
+        replica: (status["checkpoint"], status["snapshots"]["begun"])
+        for replica, status in client.status().items()
+        if status
+    }

@@ -9,7 +9,7 @@ from pssmr.cli.output import messages, results
 from pssmr.cluster_create import create_cluster
 from pssmr.cluster_fields import check_integer
 from pssmr.cluster_keys import generate_key, generate_token, public_key
-from pssmr.config import FaultModel
+from pssmr.config import ADMINISTRATOR, ClusterConfig, FaultModel
 
 
 def init_cluster(
@@ -20,6 +20,7 @@ def init_cluster(
     name: str,
     host: str,
     base_port: int,
+    administrator: bool,
     as_json: bool,
 ) -> None:
     """Makes a cluster, and says what to do next."""
@@ -34,7 +35,13 @@ def init_cluster(
         return f"127.0.0.1:{base_port + 2 * replicas + i}"
 
     config = create_cluster(
-        directory, name=name, replicas=replicas, fault_model=fault_model, address=address, admin=admin_address
+        directory,
+        name=name,
+        replicas=replicas,
+        fault_model=fault_model,
+        address=address,
+        admin=admin_address,
+        administrator=administrator,
     )
     if as_json:
         made = {
@@ -45,6 +52,7 @@ def init_cluster(
             "replicas": [{"id": each.id, "peers": each.peers, "clients": each.clients} for each in config.replicas],
             "faults": config.faults,
             "quorum": config.quorum,
+            "administrator": config.administrator or None,
             "notes": list(config.notes),
         }
         results.print(json.dumps(made, indent=2))
@@ -54,8 +62,18 @@ def init_cluster(
         messages.print(f"note: {note}")
     messages.print(
         f"Each replica needs {directory}/cluster.toml and its own two files of {directory}/keys, and no other.\n"
+        f"{_word_on_administrator(config, directory)}\n"
         f"Next: pssmr replica APP --cluster {directory} --id 0, or all here: pssmr up APP --cluster {directory}",
         markup=False,
+    )
+
+
+def _word_on_administrator(config: ClusterConfig, directory: Path) -> str:
+    if not config.administrator:
+        return "No administrator: nobody can add, remove or replace a replica of this cluster."
+    return (
+        f"{directory}/keys/{ADMINISTRATOR}.pem is who may add, remove and replace replicas: it belongs on no replica,"
+        " and in a safe place of its own."
     )
 
 

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from pssmr.cli.output import results
 from pssmr.cli.services import new_service
-from pssmr.config import ClusterConfig, ReplicaConfig
-from pssmr.diagnosis import Finding, ask, examine_here, examine_running
+from pssmr.config import ClusterConfig
+from pssmr.diagnosis import Finding, ask, compare_epochs, examine_here, examine_running
 from pssmr.errors import ConfigError, Error
 from pssmr.exit_codes import ExitCode
 
@@ -27,19 +27,21 @@ def examine(
     cluster: Path, *, replica_id: int | None, application: str | None, as_json: bool, timeout: float
 ) -> ExitCode:
     """Looks at everything, and prints what it found."""
-    config = ClusterConfig.load(cluster)
-    here = _here(config, replica_id)
-    statuses, times, why_not = ask(config, timeout)
-    answering = {each["id"] for each in statuses if each is not None}
+    known = ClusterConfig.load(cluster)
+    answers = ask(known, timeout)
+    config = answers.newest
+    here = [config.replica(replica_id)] if replica_id is not None else list(config.replicas)
+    answering = {replica for replica, status in answers.statuses.items() if status is not None}
     findings = [Finding("ok", "configuration", f"{config.name}: {len(config.replicas)} replicas, {config.fault_model}")]
+    findings += compare_epochs(known, config)
     findings += examine_here(config, here, answering)
-    if why_not:
+    if answers.why_not:
         remedy = "a client's key is needed to ask the replicas how they are"
-        findings.append(Finding("note", "replicas", f"not asked: {why_not}", remedy))
+        findings.append(Finding("note", "replicas", f"not asked: {answers.why_not}", remedy))
     elif not answering:
         findings.append(Finding("note", "replicas", "none answers: the cluster does not run", "start them"))
     else:
-        findings += examine_running(config, statuses, times)
+        findings += examine_running(config, answers.statuses, answers.asked)
     if application is not None:
         findings.append(_service(application))
     if as_json:
@@ -47,16 +49,6 @@ def examine(
     else:
         _print(findings)
     return ExitCode.FAILED if any(each.level == "error" for each in findings) else ExitCode.OK
-
-
-def _here(config: ClusterConfig, replica_id: int | None) -> list[ReplicaConfig]:
-    if replica_id is None:
-        return list(config.replicas)
-    if not 0 <= replica_id < len(config.replicas):
-        raise ConfigError(
-            f"there is no replica {replica_id}", field="--id", remedy=f"the ids are 0 to {len(config.replicas) - 1}"
-        )
-    return [config.replicas[replica_id]]
 
 
 def _service(application: str) -> Finding:

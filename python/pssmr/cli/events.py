@@ -57,11 +57,8 @@ def show_events(cluster: Path, *, replica_id: int | None, follow: bool, as_json:
 
 
 def _asked(config: ClusterConfig, replica_id: int | None) -> list[ReplicaConfig]:
-    if replica_id is not None and not 0 <= replica_id < len(config.replicas):
-        raise ConfigError(
-            f"there is no replica {replica_id}", field="--id", remedy=f"the ids are 0 to {len(config.replicas) - 1}"
-        )
-    asked = [each for each in config.replicas if replica_id in (None, each.id) and each.admin]
+    chosen = config.replicas if replica_id is None else (config.replica(replica_id),)
+    asked = [each for each in chosen if each.admin]
     if not asked:
         raise ConfigError(
             "no such replica serves HTTP",

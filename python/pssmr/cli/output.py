@@ -53,7 +53,7 @@ def executed(error: BaseException) -> str:
     match error:
         case errors.ApplicationError() | errors.HandlerFailed():
             return "undone"
-        case errors.CommandError() | errors.Unavailable() | errors.ConfigError():
+        case errors.CommandError() | errors.Unavailable() | errors.ConfigError() | errors.ReconfigurationRefused():
             return "no"
         case _:
             return "unknown"

@@ -45,7 +45,7 @@ def run_replica(
     try:
         asyncio.run(_serve(replica))
     except OSError as error:
-        me = config.replicas[replica_id]
+        me = config.replica(replica_id)
         places = [me.peers_listener, me.clients_listener, *([me.admin] if me.admin else [])]
         where = f"{', '.join(places[:-1])} and {places[-1]}"
         messages.print(

@@ -17,10 +17,11 @@ from rich.text import Text
 
 from pssmr.cli.output import interruptible, results
 from pssmr.cli.rates import Rates, rates
-from pssmr.cli.status import Statuses, remarks, role_of, votes_of
+from pssmr.cli.status import remarks, role_of, votes_of
 from pssmr.client import Client
 from pssmr.config import ClusterConfig
 from pssmr.exit_codes import ExitCode
+from pssmr.reconfiguration import Statuses
 
 _WIDE = 150
 """The columns of a terminal that shows everything."""
@@ -31,7 +32,7 @@ def show_top(
 ) -> ExitCode:
     """Shows the replicas until Ctrl-C, or `count` times."""
     config = ClusterConfig.load(cluster)
-    before: Statuses = [None] * len(config.replicas)
+    before: Statuses = {}
     statuses = before
     live = Live(console=results, auto_refresh=False, screen=count is None) if results.is_terminal else None
     # What is piped somewhere is as wide as it needs to be.
@@ -47,7 +48,8 @@ def show_top(
             while True:
                 began = time.monotonic()
                 statuses = client.status(timeout=timeout)
-                found = [None if now is None else rates(then, now) for then, now in zip(before, statuses, strict=True)]
+                config = config.with_membership(client.membership())
+                found = {each: rates(before.get(each), now) for each, now in statuses.items() if now is not None}
                 if as_json:
                     results.print(json.dumps(_to_json(statuses, found)))
                 elif live is not None:
@@ -63,21 +65,21 @@ def show_top(
     return ExitCode.OK if votes_of(statuses) >= config.quorum else ExitCode.UNREACHABLE
 
 
-def _to_json(statuses: Statuses, found: list[Rates | None]) -> list[dict[str, object]]:
+def _to_json(statuses: Statuses, found: Mapping[int, Rates]) -> list[dict[str, object]]:
     return [
         {"id": i, "reachable": False}
-        if status is None or of is None
+        if status is None
         else {
             "id": i,
             "reachable": True,
             **{name: status[name] for name in ("time_ms", "role", "view", "decided", "executed", "lag", "pending")},
-            **of.to_json(),
+            **found[i].to_json(),
         }
-        for i, (status, of) in enumerate(zip(statuses, found, strict=True))
+        for i, status in statuses.items()
     ]
 
 
-def _screen(config: ClusterConfig, statuses: Statuses, found: list[Rates | None], width: int) -> Group:
+def _screen(config: ClusterConfig, statuses: Statuses, found: Mapping[int, Rates], width: int) -> Group:
     lines = (Text(line) for line in remarks(config, statuses))
     return Group(top_table(config, statuses, found, width), *lines)
 
@@ -107,18 +109,19 @@ _COLUMNS = (
 )
 
 
-def top_table(config: ClusterConfig, statuses: Statuses, found: list[Rates | None], width: int) -> Table:
+def top_table(config: ClusterConfig, statuses: Statuses, found: Mapping[int, Rates], width: int) -> Table:
     """All replicas, a line each, with what they did since the last look, for a screen of this width."""
     columns = [each for each in _COLUMNS if each.on_narrow_screens or width >= _WIDE]
     table = Table(title=f"{config.name}  {time.strftime('%H:%M:%S')}", title_justify="left")
     table.add_column("id", justify="right")
     for column in columns:
         table.add_column(column.name, justify="left" if column.name == "role" else "right", no_wrap=True)
-    for replica, status, of in zip(config.replicas, statuses, found, strict=True):
-        if status is None or of is None:
+    for replica in config.replicas:
+        status = statuses.get(replica.id)
+        if status is None:
             table.add_row(str(replica.id), Text("unreachable", style="red"))
         else:
-            table.add_row(str(replica.id), *(column.cell(status, of) for column in columns))
+            table.add_row(str(replica.id), *(column.cell(status, found[replica.id]) for column in columns))
     return table
 
 

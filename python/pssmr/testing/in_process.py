@@ -25,6 +25,10 @@ class InProcessReplicas:
         self._service_class = service_class
         self._replicas: dict[int, Replica] = {}
 
+    def reload(self) -> None:
+        """Takes the configuration from its file, which has changed. Replicas that run go on."""
+        self.config = ClusterConfig.load(self.cluster)
+
     def start_all(self) -> None:
         """Starts all replicas. If one fails, none is left."""
         try:
@@ -40,8 +44,7 @@ class InProcessReplicas:
         Raises:
             Error: If it runs already, or there is no such replica.
         """
-        if not 0 <= replica < len(self.config.replicas):
-            raise Error(f"there is no replica {replica}; the ids are 0 to {len(self.config.replicas) - 1}")
+        self.config.replica(replica)
         if replica in self._replicas:
             raise Error(f"replica {replica} runs already")
         self._replicas[replica] = Replica(self._service_class(), self.config, id=replica).start()

@@ -151,6 +151,27 @@ class LocalCluster:
         """Kills a replica with SIGKILL, as a power cut would."""
         self.process(replica).kill()
 
+    def add_replica(self) -> int:
+        """Adds a replica, and returns its id. It runs, has the state, and votes when this returns."""
+        from pssmr.testing import changes
+
+        return changes.add(self._running_or_raise(), self._start_timeout)
+
+    def remove_replica(self, replica: int) -> None:
+        """Removes a replica, and stops it if it runs."""
+        from pssmr.testing import changes
+
+        changes.remove(self._running_or_raise(), replica, self._start_timeout)
+
+    def replace_replica(self, replica: int) -> int:
+        """Puts a new replica in the place of another, whether that runs or not, and returns the id of the new one.
+
+        The new one runs, has the state, and votes when this returns; the old one is stopped.
+        """
+        from pssmr.testing import changes
+
+        return changes.replace(self._running_or_raise(), replica, self._start_timeout)
+
     def pause(self, replica: int) -> None:
         """Pauses a replica with SIGSTOP: its links stay up and nothing comes."""
         self.process(replica).pause()
@@ -183,7 +204,7 @@ class LocalCluster:
         from pssmr.testing.leader import wait_for_leader
 
         with self.client() as client:
-            return wait_for_leader(client, len(self.config.replicas), timeout)
+            return wait_for_leader(client, timeout)
 
     def log(self, replica: int) -> list[str]:
         """The last lines that a replica's process logged."""
