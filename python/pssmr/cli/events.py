@@ -29,6 +29,7 @@ _STYLES = {
     "leader_suspected": "yellow",
     "epoch_entered": "cyan",
     "retired": "yellow",
+    "forgotten": "yellow",
     "snapshot_failed": "yellow",
 }
 

@@ -235,6 +235,7 @@ const sentences = {
   snapshot_failed: (e) => `the snapshot at slot ${e.slot} could not be written: ${e.reason}`,
   transferring: (e) => `fetches a snapshot of slot ${e.slot} from the others`,
   installed: (e) => `goes on from a snapshot of slot ${e.slot}`,
+  forgotten: (e) => `has nothing of a cluster that has begun: votes when slot ${e.slot} is decided`,
   rejoined: (e) => `votes again, from slot ${e.slot} on`,
   misbehaviour: (e) => `replica ${e.replica} broke the protocol: ${e.what}`,
   peer_up: (e) => `link to replica ${e.replica} up`,
@@ -244,7 +245,7 @@ const sentences = {
   workers_resized: (e) => `${e.workers} workers from now on`,
   halted: (e) => `stopped for good: ${e.reason}`,
 };
-const tones = { misbehaviour: "bad", disk_full: "bad", halted: "bad", beyond_retention: "bad", peer_down: "warn", leader_suspected: "warn", retired: "warn", snapshot_failed: "warn" };
+const tones = { misbehaviour: "bad", disk_full: "bad", halted: "bad", beyond_retention: "bad", peer_down: "warn", leader_suspected: "warn", retired: "warn", forgotten: "warn", snapshot_failed: "warn" };
 
 const repeated = new Set(["catching_up", "checkpoint_stable"]);
 
