@@ -11,7 +11,7 @@
 //! Where replicas may do anything (`bft`), one that forgets how it voted is one of the f that nothing depends on: it need not
 //! ask, and what liars answer could keep it from voting for ever.
 
-use pssmr_types::{FaultModel, PeerMessage, ReplicaId, Slot, Status, View};
+use pssmr_types::{Epoch, FaultModel, PeerMessage, ReplicaId, Slot, Status, View};
 
 use crate::core::Core;
 use crate::interface::{Effect, Event, Promise};
@@ -24,9 +24,12 @@ pub(crate) struct Newborn {
 }
 
 impl Core {
-    /// The replica has no past that it knows of. With crash faults, it asks the others whether it can have one.
+    /// The replica has no past that it knows of. With crash faults, it asks the others whether it can have one; unless it
+    /// joins with the last change of the membership, when the others may need its vote to decide anything.
     pub fn set_newborn(&mut self) {
-        if self.quorums.model() == FaultModel::Byzantine {
+        let epoch = self.membership.epoch();
+        let joins = epoch > Epoch(0) && self.membership.members().last().is_some_and(|last| last.id == self.me);
+        if self.quorums.model() == FaultModel::Byzantine || joins {
             return;
         }
         self.promises.newborn = Some(Newborn { words: vec![None; self.membership.table_len()] });

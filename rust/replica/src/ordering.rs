@@ -383,7 +383,8 @@ impl OrderingThread {
         let connected =
             connected.map_err(|error| format!("cannot reach the replicas of {}: {error}", membership.epoch()))?;
         self.inputs.extend(connected.into_iter().map(Input::Connected));
-        if let Some(file) = self.membership_file.as_ref().filter(|_| membership.epoch() > self.root.epoch()) {
+        let begins_with = membership.epoch() > self.root.epoch() && !self.core.is_retired();
+        if let Some(file) = self.membership_file.as_ref().filter(|_| begins_with) {
             // Without a log to go on from, the later it begins the better: others may forget how it was before.
             file.write(membership).map_err(|error| format!("cannot keep the membership: {error}"))?;
         }

@@ -261,3 +261,16 @@ fn one_that_takes_the_place_of_another_does_not_begin_with_its_directory() {
     assert!(matches!(&refused, Some(StartError::OtherMember { me: ReplicaId(1), .. })), "{refused:?}");
     assert!(refused.expect("it was just there").to_string().contains("empty directory"));
 }
+
+#[test]
+fn a_replica_that_is_none_any_more_starts_again_and_says_so() {
+    for durability in [Durability::Memory, Durability::Async] {
+        let mut changing = Changing::start(FaultModel::Byzantine, 4, durability);
+        let client = changing.cluster.client(0);
+        changing.change(&client, Change::Remove(ReplicaId(2)));
+        eventually("it knows", || changing.cluster.status(2).role == Role::Retired);
+        changing.cluster.stop_replica(2);
+        changing.cluster.start_replica(2, Arc::new(Silent));
+        eventually("it knows again", || changing.cluster.status(2).role == Role::Retired);
+    }
+}

@@ -41,7 +41,7 @@ struct Peer {
     /// It was dialed at another address.
     has_moved: bool,
     standing: Standing,
-    /// It knows that it is no replica any more.
+    /// It knows that it is no replica any more: nobody need dial it. If it forgets, it dials others.
     knows: bool,
     /// The link that this side dials.
     dialed: Option<LinkId>,
@@ -56,7 +56,7 @@ enum Standing {
     Member,
     /// It was one, and may not know that it is none any more.
     Former,
-    /// It was one, and knows, or was it too long ago.
+    /// It was one too long ago.
     Gone,
 }
 
@@ -159,8 +159,7 @@ impl PeerLinks {
         let address = self.addresses.get(&member.key).unwrap_or(&member.peer_address);
         if let Some(known) = self.peers.iter_mut().find(|peer| peer.key == member.key) {
             known.knows &= standing == Standing::Former;
-            known.id = member.id;
-            known.standing = if known.knows { Standing::Gone } else { standing };
+            (known.id, known.standing) = (member.id, standing);
             if known.address != *address {
                 known.address.clone_from(address);
                 known.has_moved = true;
@@ -186,7 +185,7 @@ impl PeerLinks {
         peer.id < self.me
             && match peer.standing {
                 Standing::Member => true,
-                Standing::Former => self.member(peer.id).is_none(),
+                Standing::Former => !peer.knows && self.member(peer.id).is_none(),
                 Standing::Gone => false,
             }
     }
@@ -260,7 +259,7 @@ impl PeerLinks {
                 Taken::Nothing
             }),
             Standing::Former => {
-                (peer.standing, peer.knows) = (Standing::Gone, true);
+                peer.knows = true;
                 if let Some(dialed) = peer.dialed.take() {
                     transport.forget(dialed);
                 }
