@@ -25,6 +25,14 @@ def three(durability: Literal["sync", "memory"] = "memory") -> LocalCluster:
     return LocalCluster(Ledger, replicas=3, fault_model="cft", settings=settings, in_process=True)
 
 
+def all_vote(cluster: LocalCluster) -> None:
+    """Waits until the replicas have heard from each other that nothing has begun before."""
+    deadline = time.monotonic() + 60
+    with cluster.client() as client:
+        while any(each is None or each["role"] not in ("leader", "follower") for each in client.status().values()):
+            assert time.monotonic() < deadline, client.status()
+
+
 def newcomer(tmp_path: Path, number: int) -> pssmr.Member:
     """A replica that nobody has started, and nobody will."""
     peers, clients = (f"127.0.0.1:{port}" for port in free_ports(2))
@@ -56,6 +64,7 @@ def test_replicas_come_and_go_and_the_file_says_so() -> None:
 
 def test_a_change_after_which_the_cluster_might_stand_still_is_not_sent(tmp_path: Path) -> None:
     with three() as cluster, cluster.client(timeout=60) as client:
+        all_vote(cluster)
         assert client.call(Ledger.add, 1) == 1
         cluster.stop(1)
         with pytest.raises(pssmr.ReconfigurationRefused, match="replica 1 does not answer"):
@@ -69,6 +78,7 @@ def test_a_change_after_which_the_cluster_might_stand_still_is_not_sent(tmp_path
 
 def test_what_can_not_be_is_refused_by_the_client_and_by_the_replicas(tmp_path: Path) -> None:
     with three() as cluster, cluster.client(timeout=60) as client:
+        all_vote(cluster)
         with pytest.raises(pssmr.ReconfigurationRefused, match="there is no replica 9; the ids are 0 to 2"):
             client.reconfigure(pssmr.RemoveReplica(9))
         with pytest.raises(ConfigError, match="not the key of the administrator"):
@@ -95,6 +105,7 @@ def test_a_cluster_without_an_administrator_stays_as_it_is() -> None:
 
 async def test_the_client_for_asyncio_does_the_same(tmp_path: Path) -> None:
     async with three() as cluster, cluster.async_client(timeout=60) as client:
+        await asyncio.to_thread(all_vote, cluster)
         assert client.membership() == cluster.config.membership
         with pytest.raises(pssmr.ReconfigurationRefused, match="there is no replica 9"):
             await client.reconfigure(pssmr.RemoveReplica(9))

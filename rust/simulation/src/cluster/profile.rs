@@ -212,7 +212,9 @@ impl Draw {
         // What replicas forget counts as a fault, and a change of the membership changes how many there may be.
         let forgets = config.durability == Durability::Memory && changes.is_some();
         faults.retain(|(kind, _)| *kind != FaultKind::Kill || !forgets);
-        faults.retain(|(kind, _)| *kind != FaultKind::DiskLoss || changes.is_none());
+        // Where replicas may do anything, one that forgets without knowing it is one of the f for a time that nobody knows.
+        let may_lose_disks = changes.is_none() && profile.model == FaultModel::Crash;
+        faults.retain(|(kind, _)| *kind != FaultKind::DiskLoss || may_lose_disks);
         let strikes = if forgets { 0 } else { strikes };
         Self {
             config,
