@@ -10,7 +10,7 @@ fn seeds(profile: Profile) -> u64 {
     match profile.name {
         "bft4" | "cft3" => 1000,
         "bft7" => 300,
-        "cft5" | "changing4" | "changing3" => 500,
+        "cft5" => 500,
         _ => 200,
     }
 }
