@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use pssmr_client::Work;
 use pssmr_execution::footprint::FootprintBuilder;
 use pssmr_execution::services::KeyValue;
 use pssmr_execution::{Extraction, Refusal, Task};
 use pssmr_replica::{Replica, ReplicaEvent, Role, Service, Silent};
 use pssmr_transport::{Event, LinkId, Transport, TransportConfig};
 use pssmr_types::{
-    ClientId, ClientMessage, Digest, Epoch, FaultModel, Hello, Operation, Outcome, Principal, PublicKey, ReplicaId,
-    ReplicaMessage, Request, SecretKey,
+    Change, ClientId, ClientMessage, Digest, Epoch, FaultModel, Hello, Operation, Outcome, Principal, PublicKey,
+    Reconfiguration, ReplicaId, ReplicaMessage, Request, SecretKey,
 };
 
 use support::{CLUSTER, Cluster, add, client_secret, eventually, get, number_of, put, replica_secret};
@@ -45,9 +46,13 @@ impl RawLink {
     }
 
     fn greet(&mut self, agreed_settings: Digest) {
-        let mut frame = Vec::new();
         // Of the membership of another epoch, nothing is compared.
-        Hello::new(CLUSTER, agreed_settings, Epoch(7), Digest::default()).encode(&mut frame);
+        self.greet_as_of(Epoch(7), agreed_settings);
+    }
+
+    fn greet_as_of(&mut self, epoch: Epoch, agreed_settings: Digest) {
+        let mut frame = Vec::new();
+        Hello::new(CLUSTER, agreed_settings, epoch, Digest::default()).encode(&mut frame);
         self.send(&frame);
     }
 
@@ -144,6 +149,28 @@ fn a_client_that_sends_no_message_loses_its_link_and_others_keep_theirs() {
     assert!(replica.status().clients.last_error.unwrap().contains("settings"));
     assert!(client.call(get("a")).is_ok());
     assert!(client.client.status().links[&ReplicaId(0)].last_error.is_none(), "its link was never lost");
+}
+
+#[test]
+fn a_client_may_claim_to_know_any_epoch() {
+    let administrator = SecretKey::from_seed([77; 32]);
+    let key = administrator.public();
+    let cluster = Cluster::start_with(FaultModel::Crash, 3, KeyValue::new, move |config| {
+        config.ordering.administrator = Some(key);
+    });
+    let client = cluster.client(0);
+    let removal = Reconfiguration::sign(CLUSTER, Epoch(0), Change::Remove(ReplicaId(2)), &administrator);
+    client.do_all(vec![Work::Reconfigure(removal.encode().into())]).remove(0).unwrap();
+    eventually("there is a handover to tell of", || cluster.status(0).epoch == 1);
+    let replica = cluster.replica(0);
+    for epoch in [Epoch(u64::MAX), Epoch(u64::MAX - 1), Epoch(2), Epoch(0)] {
+        let secret = replica_secret(0).public();
+        let mut raw = RawLink::dial(client_secret(1), b"pssmr-client/1", secret, replica.client_address());
+        raw.greet_as_of(epoch, replica.agreed_settings());
+        raw.wait(|event| matches!(event, Event::Frame { .. }));
+    }
+    assert!(client.call_all(vec![add("sum", 1); 100]).iter().all(Result::is_ok));
+    assert_eq!(replica.halted(), None);
 }
 
 /// A greeted link of client 1.
