@@ -162,15 +162,12 @@ impl Chain {
         link
     }
 
-    /// Forgets the oldest decided slots beyond the bounds, but never the last one; those above the last stable checkpoint,
-    /// if there is one, only beyond [`ABOVE_STABLE`] times the bounds.
+    /// Forgets the oldest decided slots beyond the bounds, but never the last one; those above the last stable checkpoint
+    /// (0 if none is known, as while a log is replayed) only beyond [`ABOVE_STABLE`] times the bounds.
     pub(crate) fn forget(&mut self, slots_max: usize, bytes_max: usize, stable: Slot) {
         let is_beyond = |chain: &Self| {
-            if chain.root.0 < stable || stable == Slot(0) {
-                return chain.kept.len() > slots_max || chain.kept_bytes > bytes_max;
-            }
-            chain.kept_bytes > bytes_max.saturating_mul(ABOVE_STABLE)
-                || chain.kept.len() > slots_max.saturating_mul(ABOVE_STABLE)
+            let times = if chain.root.0 < stable { 1 } else { ABOVE_STABLE };
+            chain.kept_bytes > bytes_max.saturating_mul(times) || chain.kept.len() > slots_max.saturating_mul(times)
         };
         while self.kept.len() > 1 && is_beyond(self) {
             let oldest = self.kept.pop_front().expect("more than one is kept");
@@ -221,6 +218,20 @@ mod tests {
         assert_eq!(chain.oldest(), Slot(21));
         chain.forget(2, usize::MAX, Slot(20));
         assert_eq!(chain.oldest(), Slot(25), "not without bounds");
+    }
+
+    /// Simulator, cft5 seed 20280: two replicas that came back forgot, while they read their logs and knew of no stable
+    /// checkpoint yet, what a third one needed after the one that then was.
+    #[test]
+    fn nothing_is_forgotten_early_while_no_stable_checkpoint_is_known() {
+        let mut chain = Chain::on_top_of(Slot(20), Digest([0; 32]), 0);
+        for letter in 1..=40 {
+            chain.push(link(letter));
+            chain.decide_next();
+            chain.forget(5, usize::MAX, Slot(0));
+        }
+        chain.forget(5, usize::MAX, Slot(30));
+        assert_eq!(chain.oldest(), Slot(31), "all since the stable one");
     }
 
     #[test]

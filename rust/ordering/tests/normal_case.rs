@@ -179,7 +179,7 @@ fn a_replica_that_was_cut_off_catches_up() {
 #[test]
 fn a_replica_behind_what_others_keep_says_so_and_does_not_invent() {
     // Nobody has taken a checkpoint yet.
-    let config = Config { retained_bytes_max: 2000, checkpoint_bytes: 1000, ..Config::default() };
+    let config = Config { retained_bytes_max: 250, checkpoint_bytes: 125, ..Config::default() };
     let mut cluster = Cluster::new(FaultModel::Byzantine, 4, &config);
     cluster.takes_no_snapshots = true;
     let session = cluster.open_session();
