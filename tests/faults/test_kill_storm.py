@@ -23,9 +23,7 @@ ROUNDS = int(os.environ.get("STORM_ROUNDS", "4"))
 SEED = os.environ.get("STORM_SEED", "0")
 
 OFTEN = {"checkpoint_slots": 25, "retained_slots_max": 60}
-"""Checkpoints several times a second, and little kept beside them: whoever is away for a moment needs a snapshot.
-
-Not so little that replicas whose snapshots take their time have cut off what comes after the last one that all have."""
+"""Checkpoints several times a second, and little kept beside them: whoever is away for a moment needs a snapshot."""
 
 log = logging.getLogger(__name__)
 
