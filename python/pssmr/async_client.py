@@ -250,7 +250,7 @@ class AsyncClient:
         """How each replica of the newest membership says it is, by id; `None` for one that does not answer.
 
         Args:
-            timeout: Seconds to wait for each.
+            timeout: Seconds to wait for each at most; one that refuses the connection is not waited for.
         """
         return (await self._look(timeout))[1]
 

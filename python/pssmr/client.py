@@ -176,7 +176,7 @@ class Client:
         """How each replica of the newest membership says it is, by id; `None` for one that does not answer.
 
         Args:
-            timeout: Seconds to wait for each.
+            timeout: Seconds to wait for each at most; one that refuses the connection is not waited for.
         """
         return self._look(timeout)[1]
 

@@ -118,6 +118,7 @@ impl Driver {
             }
             Event::DialFailed { link, reason } => {
                 let Some((replica, link)) = self.links.find(link) else { return };
+                self.requester.dial_failed(replica);
                 let reason = reason.to_string();
                 if link.last_error.as_ref() != Some(&reason) {
                     tracing::info!(%replica, reason, "cannot reach a replica");

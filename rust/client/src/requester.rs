@@ -229,6 +229,14 @@ impl Requester {
         }
     }
 
+    /// The replica cannot be reached: nobody waits for its status.
+    pub(crate) fn dial_failed(&mut self, replica: ReplicaId) {
+        let unreachable = self.no_quorum();
+        for query in std::mem::take(&mut self.status_queries[replica.index()]) {
+            self.completions.push(Completion { token: query.token, result: Err(unreachable) });
+        }
+    }
+
     /// A replica says who leads. A hint: a wrong one costs a retry.
     /// The view is its epoch, and its number there.
     pub(crate) fn leader_hint(&mut self, view: (Epoch, u64), leader: ReplicaId) {

@@ -8,6 +8,10 @@ use pssmr_types::{Batch, BatchLimits, Digest, Slot};
 /// A replica that is given the last stable snapshot needs all that was decided since, also if it is long ago.
 const ABOVE_STABLE: usize = 8;
 
+/// As many slots since then are kept in any case, if their bytes allow it. How far a stable checkpoint lags is up to the
+/// slowest disk that it needs, not to how much is kept.
+const SLOTS_ABOVE_STABLE: usize = 1 << 16;
+
 /// One undecided slot of the chain.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
@@ -163,11 +167,15 @@ impl Chain {
     }
 
     /// Forgets the oldest decided slots beyond the bounds, but never the last one; those above the last stable checkpoint
-    /// (0 if none is known, as while a log is replayed) only beyond [`ABOVE_STABLE`] times the bounds.
+    /// (0 if none is known, as while a log is replayed) only beyond [`ABOVE_STABLE`] times the bounds, and beyond
+    /// [`SLOTS_ABOVE_STABLE`].
     pub(crate) fn forget(&mut self, slots_max: usize, bytes_max: usize, stable: Slot) {
+        let bytes_above = bytes_max.saturating_mul(ABOVE_STABLE);
+        let slots_above = slots_max.saturating_mul(ABOVE_STABLE).max(SLOTS_ABOVE_STABLE);
         let is_beyond = |chain: &Self| {
-            let times = if chain.root.0 < stable { 1 } else { ABOVE_STABLE };
-            chain.kept_bytes > bytes_max.saturating_mul(times) || chain.kept.len() > slots_max.saturating_mul(times)
+            let is_before = chain.root.0 < stable;
+            let (slots, bytes) = if is_before { (slots_max, bytes_max) } else { (slots_above, bytes_above) };
+            chain.kept.len() > slots || chain.kept_bytes > bytes
         };
         while self.kept.len() > 1 && is_beyond(self) {
             let oldest = self.kept.pop_front().expect("more than one is kept");
@@ -216,7 +224,8 @@ mod tests {
         }
         chain.forget(4, usize::MAX, Slot(20));
         assert_eq!(chain.oldest(), Slot(21));
-        chain.forget(2, usize::MAX, Slot(20));
+        let bytes = chain.batch_bytes(Slot(40)).unwrap().len();
+        chain.forget(4, 2 * bytes, Slot(20));
         assert_eq!(chain.oldest(), Slot(25), "not without bounds");
     }
 

@@ -18,8 +18,9 @@ use crate::snapshot::CoreSnapshot;
 /// client that asks all the time keeps nobody busy.
 const ASKED_INTERVAL: u64 = 10_000_000_000;
 
-/// How many checkpoints of each replica are remembered until one is stable.
-const VOTES_MAX: usize = 4;
+/// How many checkpoints of each replica are remembered until one is stable: a replica that executes far behind another one
+/// says what that one said long ago.
+const VOTES_MAX: usize = 256;
 
 /// What the replica knows of checkpoints.
 #[derive(Clone, Debug)]

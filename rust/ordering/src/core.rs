@@ -323,7 +323,7 @@ impl Core {
             digest: self.chain.decided_digest(),
             head: self.chain.head(),
             awaited: self.awaited(),
-            is_newborn: self.promises.is_newborn(),
+            is_newborn: self.promises.is_newborn() || self.promises.is_unsettled(),
         }
     }
 

@@ -5,8 +5,8 @@
 //! the cluster has begun, what they say bounds what the replica may have voted for, as its own promise does otherwise
 //! (`promise.rs`). So nothing that was decided is lost with a disk, as long as there are not more than f replicas that are
 //! gone or have forgotten. (The questions of Viewstamped Replication's recovery, Liskov and Cowling 2012, section 4.3, but
-//! only where a replica has no word of its own.) A cluster's first slot waits until a quorum is settled, so that those that
-//! decide it are enough for whoever is late.
+//! only where a replica has no word of its own.) A cluster's first slot waits until a quorum is settled, by promises that
+//! are durable: so those that decide it are enough for whoever is late, also if all lose power at once.
 //!
 //! Where replicas may do anything (`bft`), one that forgets how it voted is one of the f that nothing depends on: it need not
 //! ask, and what liars answer could keep it from voting for ever.
@@ -73,7 +73,7 @@ impl Core {
         effects.push(Effect::Broadcast(PeerMessage::Status(self.own_status())));
     }
 
-    /// Whether a cluster that is about to begin waits for a quorum to be settled.
+    /// Whether a cluster that is about to begin waits for a quorum to be settled: nothing is proposed, and nobody suspected.
     pub(crate) fn waits_for_newborn(&self) -> bool {
         let settled = || self.peers.iter().flatten().filter(|peer| !peer.is_newborn).count();
         self.promises.was_newborn && self.chain.head() == Slot(0) && settled() + 1 < self.quorums.quorum()

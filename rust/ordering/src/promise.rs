@@ -7,7 +7,7 @@
 //! forgotten locks could say. (The idea of Viewstamped Replication's recovery, Liskov and Cowling 2012, section 4.3, without
 //! its questions to others: the bound is the replica's own word.)
 
-use pssmr_types::{Lock, Slot, View};
+use pssmr_types::{Lock, PeerMessage, Slot, View};
 
 use crate::core::{Core, nanos};
 use crate::interface::{Effect, Event, Promise};
@@ -85,6 +85,12 @@ impl Promises {
         self.newborn.is_some()
     }
 
+    /// Whether it would not know again if it came back: it has settled that there is nothing to remember, but has promised
+    /// nothing yet that is durable.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.was_newborn && self.durable.is_some_and(|durable| durable.slot_limit == Slot(0))
+    }
+
     /// Whether something may be said in this view that binds.
     pub(crate) fn allows(&self, view: View) -> bool {
         self.durable.is_none_or(|durable| durable.view >= view)
@@ -106,7 +112,12 @@ impl Core {
 
     /// A promise is durable.
     pub(crate) fn on_promised(&mut self, promise: Promise, effects: &mut Vec<Effect>) {
+        let was_unsettled = self.promises.is_unsettled();
         self.promises.durable = Some(promise);
+        if was_unsettled && !self.promises.is_unsettled() {
+            // Those that wait for this replica need not any more.
+            effects.push(Effect::Broadcast(PeerMessage::Status(self.own_status())));
+        }
         self.release_held(effects);
     }
 

@@ -102,7 +102,7 @@ impl Core {
     pub(crate) fn watch_leader(&mut self, effects: &mut Vec<Effect>) {
         self.change.look_at = None;
         // What a replica lacks that has to be given a snapshot is not the leader's fault.
-        if self.is_learner() || self.checkpoints.is_transferring() {
+        if self.is_learner() || self.checkpoints.is_transferring() || self.waits_for_newborn() {
             return;
         }
         if self.leader() == self.me && !self.may_lead() {

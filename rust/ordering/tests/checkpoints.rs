@@ -2,6 +2,8 @@
 
 mod cluster;
 
+use std::cell::RefCell;
+
 use cluster::{Cluster, command, secret};
 use pssmr_ordering::{Config, Durability, Input, Record};
 use pssmr_types::{
@@ -42,6 +44,31 @@ fn at_agreed_slots_all_find_the_same_and_prove_it() {
         }
         cluster.assert_agreement();
     }
+}
+
+/// Simulator, cft3 seed 3007561: what a replica said that executed far behind the other one was compared with nothing.
+#[test]
+fn the_word_of_one_that_is_far_behind_still_makes_a_checkpoint_stable() {
+    let mut cluster = with(FaultModel::Crash, 3, Durability::Sync);
+    let session = cluster.open_session();
+    let late = RefCell::new(Vec::new());
+    for sequence in 1..=60 {
+        cluster.send(&command(session, sequence));
+        cluster.settle_without(|from, to, message| match message {
+            PeerMessage::Checkpoint(vote) => {
+                if (from, to) == (ReplicaId(1), ReplicaId(0)) {
+                    late.borrow_mut().push(*vote);
+                }
+                true
+            }
+            _ => false,
+        });
+    }
+    assert_eq!(stable(&cluster, 0), Slot(0));
+    let first = late.borrow()[0];
+    let message = PeerMessage::Checkpoint(first);
+    cluster.step(0, Input::Message { from: ReplicaId(1), epoch: cluster::EPOCH, message });
+    assert_eq!(stable(&cluster, 0), Slot(5));
 }
 
 #[test]

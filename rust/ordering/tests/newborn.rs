@@ -2,9 +2,9 @@
 
 mod cluster;
 
-use cluster::{Cluster, command};
-use pssmr_ordering::{Config, Durability};
-use pssmr_types::{FaultModel, ReplicaId};
+use cluster::{Cluster, command, opening};
+use pssmr_ordering::{Config, Durability, Input, Promise};
+use pssmr_types::{FaultModel, ReplicaId, Slot, View};
 
 fn cft(n: usize) -> Cluster {
     Cluster::new(FaultModel::Crash, n, &Config { durability: Durability::Sync, ..Config::default() })
@@ -25,6 +25,30 @@ fn a_cluster_begins_when_its_replicas_have_heard_that_nothing_has_begun() {
     cluster.restart(2);
     cluster.settle();
     assert_eq!(learners(&cluster), [false; 3]);
+    let session = cluster.open_session();
+    cluster.send(&command(session, 1));
+    cluster.settle();
+    assert!((0..3).all(|replica| cluster.executed(replica) == [1]));
+}
+
+/// Simulator, cft3 seed 3007967: it had taken the others at their word, and led a slot that they did not remember of.
+#[test]
+fn a_cluster_begins_only_when_a_quorum_will_remember_that_it_has() {
+    let mut cluster = cft(3);
+    cluster.quick_promises = false;
+    cluster.begin();
+    assert_eq!(learners(&cluster), [false; 3]);
+    // Only the leader's promise gets to its disk before the others lose power.
+    cluster.promises[0] = Promise { view: View(0), slot_limit: Slot(128) };
+    cluster.step(0, Input::Promised(cluster.promises[0]));
+    cluster.send(&opening(7));
+    cluster.settle();
+    assert_eq!(cluster.cores[0].head(), Slot(0));
+    cluster.quick_promises = true;
+    cluster.lose_disk(1);
+    cluster.lose_disk(2);
+    cluster.settle();
+    assert_eq!(learners(&cluster), [false; 3], "there is nothing that they could have forgotten");
     let session = cluster.open_session();
     cluster.send(&command(session, 1));
     cluster.settle();

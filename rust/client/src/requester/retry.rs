@@ -130,9 +130,14 @@ impl Requester {
         self.send_requests(up, again, true);
     }
 
+    /// The error of what could not be sent.
+    pub(super) fn no_quorum(&self) -> RequestError {
+        RequestError::NoQuorum { reachable: self.up.len(), needed: self.membership.quorums().weak() }
+    }
+
     fn end_overdue(&mut self, now: Instant) {
         let overdue = |deadline: Instant| deadline <= now;
-        let unreachable = RequestError::NoQuorum { reachable: self.up.len(), needed: self.membership.quorums().weak() };
+        let unreachable = self.no_quorum();
         let (completions, completed_bytes) = (&mut self.completions, &mut self.completed_bytes);
         self.waiting.retain(|waiting| {
             if overdue(waiting.deadline) {
