@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pssmr_types::Slot;
 
+use crate::compound;
 use crate::dispatch::Dispatch;
 use crate::extract::Refusal;
 use crate::footprint::{Footprint, FootprintBuilder};
@@ -189,7 +190,12 @@ impl Executor {
         let Intake { builder, batch } = &mut *intake;
         let service = &*self.shared.service;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            batch.extend(commands.into_iter().map(|command| Some(task_of(service, command, builder))));
+            for command in commands {
+                match command.kind {
+                    CommandKind::Application => compound::add_tasks(service, command, builder, batch),
+                    _ => batch.push(Some(task_of(service, command, builder))),
+                }
+            }
         }));
         if let Err(panic) = outcome {
             batch.clear();
@@ -200,7 +206,7 @@ impl Executor {
         let mut progress = lock(&self.shared.progress);
         for task in batch.iter_mut().flatten() {
             let Command { kind, position, slot, .. } = task.command;
-            task.ordinal = progress.submitted(kind, position, slot);
+            task.ordinal = progress.submitted(kind, position, slot, task.is_last_of_request());
         }
         let moved = progress.submitted_through(through);
         drop(progress);
@@ -287,7 +293,7 @@ impl Drop for Executor {
     }
 }
 
-fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuilder) -> Task {
+pub(crate) fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuilder) -> Task {
     builder.clear();
     let extraction = match command.kind {
         CommandKind::Application => service.footprint(&command.payload, builder),
@@ -304,13 +310,33 @@ fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuild
             (Extraction::default(), Some(refusal))
         }
     };
-    Task { command, footprint: builder.build(), handler, reply: Bytes::new(), refused, deferred, ordinal: 0 }
+    Task { footprint: builder.build(), handler, refused, deferred, ..Task::of(command) }
 }
 
 impl Task {
     /// A task that is not executed yet.
     pub fn new(command: Command, footprint: Footprint, handler: u32) -> Self {
-        Self { command, footprint, handler, reply: Bytes::new(), refused: None, deferred: false, ordinal: 0 }
+        Self { footprint, handler, ..Self::of(command) }
+    }
+
+    /// A task that touches nothing.
+    pub(crate) fn of(command: Command) -> Self {
+        Self {
+            command,
+            footprint: Footprint::nothing(),
+            handler: 0,
+            operation: 0,
+            reply: Bytes::new(),
+            refused: None,
+            deferred: false,
+            ordinal: 0,
+            part: None,
+        }
+    }
+
+    /// A task that is not executed.
+    pub(crate) fn refused(command: Command, refusal: Refusal) -> Self {
+        Self { refused: Some(refusal), ..Self::of(command) }
     }
 
     /// The command will not be executed; it touches nothing.

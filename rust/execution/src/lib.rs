@@ -9,6 +9,8 @@
 //! Threads, no sockets.
 
 pub mod access;
+pub mod alone;
+pub mod compound;
 pub mod declaration;
 mod dispatch;
 pub mod executor;
@@ -33,6 +35,7 @@ pub mod virtual_time;
 pub mod worker;
 
 pub use access::{Access, AccessError};
+pub use compound::Compound;
 pub use declaration::{ArgumentSpec, CommandSpec, DeclarationError, KeyDeclaration, ScopeDeclaration, Step};
 pub use executor::{Executor, ExecutorConfig, ExecutorStats, Pending};
 pub use extract::{CommandTable, Refusal, arguments_of, payload};
