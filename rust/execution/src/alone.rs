@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::compound::add_tasks;
+use crate::compound::unfold;
+use crate::executor::task_of;
 use crate::footprint::{Footprint, FootprintBuilder};
 use crate::service::{Command, CommandKind, Service, Task};
 use crate::worker::{completion, execute_run};
@@ -32,11 +33,9 @@ pub fn footprint(service: &dyn Service, request: Command) -> Footprint {
 
 fn tasks_of(service: &dyn Service, request: Command) -> Vec<Task> {
     let mut builder = FootprintBuilder::new();
-    let mut batch = Vec::new();
-    add_tasks(service, request, &mut builder, &mut batch);
-    let mut tasks: Vec<_> = batch.into_iter().flatten().collect();
-    for task in tasks.iter_mut().filter(|task| task.deferred) {
-        task.compute_footprint(service, &mut builder);
+    let mut tasks = vec![task_of(service, request, &mut builder)];
+    if tasks[0].deferred {
+        unfold(service, &mut tasks, &mut builder);
     }
     tasks
 }

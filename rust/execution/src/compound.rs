@@ -8,6 +8,9 @@
 //! | is for the scheduler | as many tasks as it has operations, one after the other | one task, which touches all that they touch |
 //! | operations that conflict | keep their order; other commands may come between them | keep their order, and nothing comes between them |
 //! | an operation that fails | is its own affair | ends the transaction, and what it has changed is undone |
+//!
+//! A task takes far more memory than the bytes that ask for it. So a request of several operations stays as it was sent
+//! until everything before it is scheduled; then a worker unfolds it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,7 +20,6 @@ use bytes::Bytes;
 use crate::executor::task_of;
 use crate::extract::{ELEMENT_KEYS_MAX, Refusal};
 use crate::footprint::FootprintBuilder;
-use crate::inbox::Batch;
 use crate::messagepack::{self, Reader, Token};
 use crate::reply;
 use crate::service::{Command, Service, Task, WorkerId};
@@ -54,18 +56,19 @@ impl Compound {
         Bytes::from(out)
     }
 
-    /// What a payload asks for; `None` if it is not one of several operations.
-    ///
-    /// # Errors
-    /// It is one, but malformed or too large.
-    fn decode(payload: &Bytes) -> Option<Result<(Self, Vec<Bytes>), Refusal>> {
-        let (0, array) = payload.split_first()? else { return None };
-        let mut reader = Reader::new(array);
-        let Ok(Token::Array(length)) = reader.token() else { return None };
-        Some(Self::read(payload, length, reader))
+    /// Whether a payload is one of several operations.
+    pub(crate) fn is_in(payload: &[u8]) -> bool {
+        let Some((0, array)) = payload.split_first() else { return false };
+        matches!(Reader::new(array).token(), Ok(Token::Array(_)))
     }
 
-    fn read(payload: &Bytes, length: u32, mut reader: Reader<'_>) -> Result<(Self, Vec<Bytes>), Refusal> {
+    /// What a payload of several operations asks for.
+    ///
+    /// # Errors
+    /// It is malformed or too large.
+    fn decode(payload: &Bytes) -> Result<(Self, Vec<Bytes>), Refusal> {
+        let mut reader = Reader::new(&payload[1..]);
+        let Token::Array(length) = reader.token()? else { unreachable!("it is one of several operations") };
         let Some(count @ 1..) = length.checked_sub(1) else {
             return Err(Refusal::Malformed("a request of no operations"));
         };
@@ -121,42 +124,59 @@ impl Gathering {
     }
 }
 
-/// Adds the tasks that a delivered application's command becomes.
-pub(crate) fn add_tasks(service: &dyn Service, command: Command, builder: &mut FootprintBuilder, out: &mut Batch) {
-    match Compound::decode(&command.payload) {
-        None => out.push(Some(task_of(service, command, builder))),
-        Some(Err(refusal)) => out.push(Some(Task::refused(command, refusal))),
-        Some(Ok((Compound::Transaction, operations))) => {
-            out.push(Some(transaction(service, command, &operations, builder)));
+/// Completes the footprints of deferred tasks. One of a batch becomes the tasks of its operations, in its place.
+pub(crate) fn unfold(service: &dyn Service, tasks: &mut Vec<Task>, builder: &mut FootprintBuilder) {
+    let folded = std::mem::replace(tasks, Vec::with_capacity(tasks.len()));
+    for mut task in folded {
+        if !Compound::is_in(&task.command.payload) {
+            task.compute_footprint(service, builder);
+            tasks.push(task);
+            continue;
         }
-        Some(Ok((Compound::Batch, operations))) => {
-            let gathering = Arc::new(Gathering::new(operations.len()));
-            for task in tasks_of(service, &command, &operations, builder) {
-                out.push(Some(Task { part: Some(Box::new(Part::OfBatch(gathering.clone()))), ..task }));
+        task.deferred = false;
+        match Compound::decode(&task.command.payload) {
+            Err(refusal) => {
+                task.refuse(refusal);
+                tasks.push(task);
+            }
+            Ok((Compound::Batch, operations)) => {
+                let gathering = Arc::new(Gathering::new(operations.len()));
+                for operation in operations_of(service, &task, &operations, builder) {
+                    let part = Some(Box::new(Part::OfBatch(gathering.clone())));
+                    tasks.push(Task { part, ..operation });
+                }
+            }
+            Ok((Compound::Transaction, operations)) => {
+                let operations = operations_of(service, &task, &operations, builder).collect();
+                task.part = Some(Box::new(Part::Transaction(operations)));
+                task.unite(builder);
+                tasks.push(task);
             }
         }
     }
 }
 
-/// The tasks of these operations, each by itself.
-fn tasks_of<'a>(
+/// The operations of a request, with their footprints, each by itself.
+fn operations_of<'a>(
     service: &'a dyn Service,
-    request: &'a Command,
-    operations: &'a [Bytes],
+    request: &'a Task,
+    payloads: &'a [Bytes],
     builder: &'a mut FootprintBuilder,
 ) -> impl Iterator<Item = Task> + 'a {
-    (0..).zip(operations).map(|(operation, payload)| {
-        let command = Command { payload: payload.clone(), ..request.clone() };
-        Task { operation, ..task_of(service, command, builder) }
+    let Task { command, ordinal, .. } = request;
+    (0..).zip(payloads).map(move |(operation, payload)| {
+        let command = Command { payload: payload.clone(), ..command.clone() };
+        // A request is no operation of another one, whatever the service says of its payload.
+        let mut task = if Compound::is_in(payload) {
+            Task { refused: Some(Refusal::UnknownCommand), ..Task::of(command) }
+        } else {
+            task_of(service, command, builder)
+        };
+        if task.deferred {
+            task.compute_footprint(service, builder);
+        }
+        Task { operation, ordinal: *ordinal, ..task }
     })
-}
-
-fn transaction(service: &dyn Service, command: Command, operations: &[Bytes], builder: &mut FootprintBuilder) -> Task {
-    let operations: Vec<_> = tasks_of(service, &command, operations, builder).collect();
-    let deferred = operations.iter().any(|operation| operation.deferred);
-    let mut task = Task { deferred, part: Some(Box::new(Part::Transaction(operations))), ..Task::of(command) };
-    task.unite(builder);
-    task
 }
 
 impl Task {
@@ -165,16 +185,17 @@ impl Task {
         self.part.as_ref().is_some_and(|part| matches!(**part, Part::Transaction(_)))
     }
 
-    /// Whether the request that it is of is submitted whole with it.
-    pub(crate) fn is_last_of_request(&self) -> bool {
+    /// How many operations of requests that were unfolded it is.
+    pub(crate) fn operations(&self) -> usize {
         match self.part.as_deref() {
-            Some(Part::OfBatch(gathering)) => self.operation as usize + 1 == gathering.replies.len(),
-            _ => true,
+            None => 0,
+            Some(Part::OfBatch(_)) => 1,
+            Some(Part::Transaction(operations)) => operations.len(),
         }
     }
 
     /// Makes a transaction touch what its operations touch, or refuses it if it can't be executed.
-    pub(crate) fn unite(&mut self, builder: &mut FootprintBuilder) {
+    fn unite(&mut self, builder: &mut FootprintBuilder) {
         let Some(Part::Transaction(operations)) = self.part.as_deref_mut() else { return };
         builder.clear();
         for operation in operations {
@@ -190,17 +211,10 @@ impl Task {
         }
     }
 
-    /// Completes the footprint of a deferred command.
-    pub(crate) fn compute_footprint(&mut self, service: &dyn Service, builder: &mut FootprintBuilder) {
-        self.deferred = false;
-        if let Some(Part::Transaction(operations)) = self.part.as_deref_mut() {
-            for operation in operations.iter_mut().filter(|operation| operation.deferred) {
-                operation.compute_footprint(service, builder);
-            }
-            return self.unite(builder);
-        }
+    fn compute_footprint(&mut self, service: &dyn Service, builder: &mut FootprintBuilder) {
         builder.clear();
         builder.include(&self.footprint);
+        self.deferred = false;
         match service.compute_footprint(&self.command.payload, builder) {
             Ok(()) => self.footprint = builder.build(),
             Err(refusal) => self.refuse(refusal),

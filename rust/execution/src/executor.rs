@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pssmr_types::Slot;
 
-use crate::compound;
+use crate::compound::Compound;
 use crate::dispatch::Dispatch;
 use crate::extract::Refusal;
 use crate::footprint::{Footprint, FootprintBuilder};
@@ -190,12 +190,7 @@ impl Executor {
         let Intake { builder, batch } = &mut *intake;
         let service = &*self.shared.service;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            for command in commands {
-                match command.kind {
-                    CommandKind::Application => compound::add_tasks(service, command, builder, batch),
-                    _ => batch.push(Some(task_of(service, command, builder))),
-                }
-            }
+            batch.extend(commands.into_iter().map(|command| Some(task_of(service, command, builder))));
         }));
         if let Err(panic) = outcome {
             batch.clear();
@@ -206,7 +201,7 @@ impl Executor {
         let mut progress = lock(&self.shared.progress);
         for task in batch.iter_mut().flatten() {
             let Command { kind, position, slot, .. } = task.command;
-            task.ordinal = progress.submitted(kind, position, slot, task.is_last_of_request());
+            task.ordinal = progress.submitted(kind, position, slot);
         }
         let moved = progress.submitted_through(through);
         drop(progress);
@@ -293,8 +288,12 @@ impl Drop for Executor {
     }
 }
 
+/// The task that a command becomes. One of several operations is unfolded later, by a worker.
 pub(crate) fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuilder) -> Task {
     builder.clear();
+    if command.kind == CommandKind::Application && Compound::is_in(&command.payload) {
+        return Task { deferred: true, ..Task::of(command) };
+    }
     let extraction = match command.kind {
         CommandKind::Application => service.footprint(&command.payload, builder),
         CommandKind::StateDigest | CommandKind::Snapshot => {
@@ -332,11 +331,6 @@ impl Task {
             ordinal: 0,
             part: None,
         }
-    }
-
-    /// A task that is not executed.
-    pub(crate) fn refused(command: Command, refusal: Refusal) -> Self {
-        Self { refused: Some(refusal), ..Self::of(command) }
     }
 
     /// The command will not be executed; it touches nothing.

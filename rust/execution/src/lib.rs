@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod alone;
+pub mod autoscaling;
 pub mod compound;
 pub mod declaration;
 mod dispatch;
@@ -35,6 +36,7 @@ pub mod virtual_time;
 pub mod worker;
 
 pub use access::{Access, AccessError};
+pub use autoscaling::{Autoscaler, LoadMeter, LoadSample, WorkerBounds};
 pub use compound::Compound;
 pub use declaration::{ArgumentSpec, CommandSpec, DeclarationError, KeyDeclaration, ScopeDeclaration, Step};
 pub use executor::{Executor, ExecutorConfig, ExecutorStats, Pending};

@@ -34,9 +34,8 @@ impl Progress {
         Self { watermark: start, ..Self::default() }
     }
 
-    /// Takes note of the next command, which is of `slot`; returns its ordinal. A position can have several commands, the
-    /// operations of a batch: it is `complete` with the last one.
-    pub(crate) fn submitted(&mut self, kind: CommandKind, position: u64, slot: Slot, complete: bool) -> u64 {
+    /// Takes note of the next command, which is of `slot`; returns its ordinal.
+    pub(crate) fn submitted(&mut self, kind: CommandKind, position: u64, slot: Slot) -> u64 {
         let last = self.commands.back().map_or(self.watermark.position, |(position, _)| *position);
         let is_snapshot = kind == CommandKind::Snapshot;
         assert!(position > last || (is_snapshot && position == last), "positions ascend");
@@ -44,7 +43,7 @@ impl Progress {
         assert!(slot > self.last_slot() || (is_snapshot && slot == self.last_slot()), "slots ascend");
         // All slots before this one are complete.
         self.end_slot(Slot(slot.0 - 1));
-        self.commands.push_back((if complete { position } else { last }, false));
+        self.commands.push_back((position, false));
         self.next_ordinal() - 1
     }
 
@@ -139,7 +138,7 @@ mod tests {
     #[test]
     fn the_watermark_waits_for_the_oldest_command() {
         let mut progress = Progress::default();
-        assert_eq!([3, 4, 8].map(|position| progress.submitted(Application, position, Slot(1), true)), [0, 1, 2]);
+        assert_eq!([3, 4, 8].map(|position| progress.submitted(Application, position, Slot(1))), [0, 1, 2]);
         assert_eq!(progress.submitted_through(Slot(1)), None);
         assert_eq!(progress.executed(&[1]), None);
         assert_eq!(progress.executed(&[0]), Some(at(4, 0)));
@@ -151,7 +150,7 @@ mod tests {
     fn an_empty_slot_is_executed_with_the_one_before() {
         let mut progress = Progress::default();
         assert_eq!(progress.submitted_through(Slot(1)), Some(at(0, 1)));
-        progress.submitted(Application, 1, Slot(2), true);
+        progress.submitted(Application, 1, Slot(2));
         assert_eq!(progress.submitted_through(Slot(2)), None);
         assert_eq!(progress.submitted_through(Slot(4)), None);
         assert_eq!(progress.executed(&[0]), Some(at(1, 4)));
@@ -161,16 +160,16 @@ mod tests {
     fn progress_goes_on_from_where_the_state_is() {
         let mut progress = Progress::new(at(10, 5));
         assert_eq!(progress.watermark(), at(10, 5));
-        progress.submitted(Application, 11, Slot(6), true);
+        progress.submitted(Application, 11, Slot(6));
         assert_eq!(progress.executed(&[0]), Some(at(11, 5)));
     }
 
     #[test]
     fn a_snapshot_needs_no_position_of_its_own_and_waits_for_all_before_it() {
         let mut progress = Progress::default();
-        progress.submitted(Application, 1, Slot(1), true);
-        let ordinal = progress.submitted(Snapshot, 1, Slot(1), true);
-        progress.submitted(Application, 2, Slot(1), true);
+        progress.submitted(Application, 1, Slot(1));
+        let ordinal = progress.submitted(Snapshot, 1, Slot(1));
+        progress.submitted(Application, 2, Slot(1));
         let source = Err(SnapshotError::Unsupported);
         progress.snapshot_taken(SnapshotOutcome { ordinal, slot: Slot(1), position: 1, source });
         assert_eq!(progress.executed(&[ordinal]), None);
@@ -182,10 +181,10 @@ mod tests {
     #[test]
     fn a_snapshot_can_be_asked_for_when_its_slot_is_complete() {
         let mut progress = Progress::default();
-        progress.submitted(Application, 1, Slot(1), true);
+        progress.submitted(Application, 1, Slot(1));
         progress.submitted_through(Slot(1));
-        let ordinal = progress.submitted(Snapshot, 2, Slot(1), true);
-        progress.submitted(Application, 3, Slot(2), true);
+        let ordinal = progress.submitted(Snapshot, 2, Slot(1));
+        progress.submitted(Application, 3, Slot(2));
         progress.submitted_through(Slot(2));
         let source = Err(SnapshotError::Unsupported);
         progress.snapshot_taken(SnapshotOutcome { ordinal, slot: Slot(1), position: 2, source });
@@ -199,7 +198,7 @@ mod tests {
         let mut progress = Progress::new(at(3, 1));
         progress.restored(at(10, 5));
         assert_eq!((progress.watermark(), progress.pending()), (at(10, 5), 0));
-        progress.submitted(Application, 11, Slot(6), true);
+        progress.submitted(Application, 11, Slot(6));
         assert_eq!(progress.executed(&[0]), Some(at(11, 5)));
     }
 
@@ -212,8 +211,8 @@ mod tests {
     #[test]
     fn the_first_command_of_a_slot_ends_the_slots_before() {
         let mut progress = Progress::default();
-        progress.submitted(Application, 1, Slot(1), true);
-        progress.submitted(Application, 2, Slot(3), true);
+        progress.submitted(Application, 1, Slot(1));
+        progress.submitted(Application, 2, Slot(3));
         assert_eq!(progress.executed(&[0]), Some(at(1, 2)));
         assert_eq!(progress.executed(&[1]), Some(at(2, 2)));
         assert_eq!(progress.submitted_through(Slot(3)), Some(at(2, 3)));
@@ -224,15 +223,15 @@ mod tests {
     fn a_slot_does_not_go_on_after_its_end() {
         let mut progress = Progress::default();
         progress.submitted_through(Slot(1));
-        progress.submitted(Application, 1, Slot(1), true);
+        progress.submitted(Application, 1, Slot(1));
     }
 
     #[test]
     #[should_panic(expected = "a command is executed once")]
     fn a_command_is_not_executed_twice() {
         let mut progress = Progress::default();
-        progress.submitted(Application, 1, Slot(1), true);
-        progress.submitted(Application, 2, Slot(1), true);
+        progress.submitted(Application, 1, Slot(1));
+        progress.submitted(Application, 2, Slot(1));
         progress.executed(&[1]);
         progress.executed(&[1]);
     }

@@ -93,8 +93,8 @@ pub type WorkerId = usize;
 /// Everything here must be deterministic: the same commands in the same order of conflicting ones give the same
 /// replies and the same state on every replica.
 pub trait Service: Send + Sync + 'static {
-    /// Says what the command with this payload touches. Called by the thread that submits, in delivery order: it must
-    /// not block, and not need an interpreter. A function of the payload alone.
+    /// Says what the command with this payload touches. Called by the thread that submits, and by workers for operations
+    /// of a request: it must not block, and not need an interpreter. A function of the payload alone.
     ///
     /// # Errors
     /// The command is not executed; the refusal is its reply.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::compound::Part;
+use crate::compound::{Part, unfold};
 use crate::dispatch::{Applicant, Dispatch, Job};
 use crate::executor::{Pending, Shared};
 use crate::footprint::FootprintBuilder;
@@ -33,6 +33,8 @@ pub struct Worker {
     freed: Vec<Handle>,
     run: Vec<Task>,
     ordinals: Vec<u64>,
+    /// How many operations of unfolded requests the last run had.
+    operations: usize,
     completions: Vec<Completion>,
     snapshots: Vec<SnapshotOutcome>,
     builder: FootprintBuilder,
@@ -54,6 +56,7 @@ impl Worker {
             freed: Vec::new(),
             run: Vec::new(),
             ordinals: Vec::new(),
+            operations: 0,
             completions: Vec::new(),
             snapshots: Vec::new(),
             builder: FootprintBuilder::new(),
@@ -92,6 +95,7 @@ impl Worker {
             self.handles.iter().for_each(|handle| graph.remove(*handle, &mut self.freed));
         }
         let mut dispatch = lock(&shared.dispatch);
+        dispatch.operations_completed(std::mem::take(&mut self.operations));
         match self.job {
             Job::Run if shared.graph.is_some() => dispatch.removed(&mut self.handles, &mut self.freed),
             Job::Run => dispatch.complete(self.id, &mut self.handles),
@@ -159,11 +163,11 @@ impl Worker {
         let Some(position) = self.run.first().map(|first| first.command.position) else { return };
         let stopwatch = Stopwatch::start();
         let service = &*self.shared.service;
-        let (id, run) = (self.id, &mut self.run[..]);
+        let (id, run) = (self.id, &mut self.run);
         let (builder, snapshots) = (&mut self.builder, &mut self.snapshots);
         let outcome = catch_unwind(AssertUnwindSafe(|| match self.job {
             Job::Run => execute_run(service, id, run, snapshots),
-            Job::Footprints => compute_footprints(service, run, builder),
+            Job::Footprints => unfold(service, run, builder),
             Job::Park | Job::Exit => unreachable!("there is a run"),
         }));
         if let Err(panic) = outcome {
@@ -175,9 +179,12 @@ impl Worker {
             self.busy.fetch_add(elapsed.as_nanos() as u64, Relaxed);
             self.adapt(elapsed);
             for task in &mut self.run {
-                self.ordinals.push(task.ordinal);
-                if task.command.kind != CommandKind::Snapshot {
-                    self.completions.extend(completion(task));
+                self.operations += task.operations();
+                if task.command.kind == CommandKind::Snapshot {
+                    self.ordinals.push(task.ordinal);
+                } else if let Some(completion) = completion(task) {
+                    self.ordinals.push(task.ordinal);
+                    self.completions.push(completion);
                 }
             }
             self.run.clear();
@@ -222,12 +229,6 @@ pub(crate) fn execute_run(
                 snapshots.push(SnapshotOutcome { ordinal: task.ordinal, slot, position, source: service.snapshot() });
             }
         }
-    }
-}
-
-fn compute_footprints(service: &dyn Service, run: &mut [Task], builder: &mut FootprintBuilder) {
-    for task in run {
-        task.compute_footprint(service, builder);
     }
 }
 

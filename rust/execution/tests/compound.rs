@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use bytes::Bytes;
 use proptest::prelude::*;
 use pssmr_execution::compound::{OPERATIONS_MAX, TRANSACTION_CLAIMS_MAX};
-use pssmr_execution::messagepack::{write_array, write_bool, write_signed, write_str};
+use pssmr_execution::messagepack::{write_array, write_bool, write_signed, write_str, write_unsigned};
 use pssmr_execution::scheduler::{Conflicts, GraphVariant};
 use pssmr_execution::services::{Counter, KeyValue, Null};
 use pssmr_execution::{
@@ -306,6 +306,20 @@ fn a_request_says_how_many_operations_it_has_and_too_many_take_no_memory() {
     assert!(matches!(alone_on(&KeyValue::new(), liar.into()), Reply::Refused { code: 2 | 7, .. }));
 }
 
+/// More operations than are unfolded at a time, behind each other.
+#[test]
+fn many_large_requests_are_executed_though_not_all_are_unfolded_at_once() {
+    let batch = Compound::Batch.payload(&vec![&payload("increment", &[&number(1)])[..]; OPERATIONS_MAX as usize]);
+    let requests = vec![batch; 80];
+    for workers in [1, 3] {
+        let counter = Arc::new(Counter::new());
+        let config = ExecutorConfig { workers, ..ExecutorConfig::default() };
+        let last = replies(counter.clone(), &config, &requests).pop();
+        let Some(Reply::Several(replies)) = last else { panic!("{last:?}") };
+        assert_eq!(replies.last(), Some(&reply::result(&number(80 * i64::from(OPERATIONS_MAX)))));
+    }
+}
+
 #[test]
 fn a_request_is_no_operation_of_another_one() {
     let store = KeyValue::new();
@@ -357,7 +371,7 @@ impl Service for Keys {
 
     fn execute(&self, _: WorkerId, run: &mut [Task]) {
         for task in run {
-            task.reply = reply::result(&number(task.footprint.claims().len() as i64));
+            task.reply = reply::result(&count(task.footprint.claims().len()));
         }
     }
 
@@ -367,7 +381,7 @@ impl Service for Keys {
         for task in run {
             let within = task.footprint.claims().iter().all(|claim| footprint.claims().contains(claim));
             assert!(within, "an operation touches no more than the transaction");
-            task.reply = reply::result(&number(footprint.claims().len() as i64));
+            task.reply = reply::result(&count(footprint.claims().len()));
         }
         Ok(())
     }
@@ -377,8 +391,14 @@ impl Service for Keys {
     }
 }
 
-fn counts(counts: &[i64]) -> Reply {
-    Reply::Several(counts.iter().map(|count| reply::result(&number(*count))).collect())
+fn count(count: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_unsigned(&mut out, count as u64);
+    out
+}
+
+fn counts(counts: &[usize]) -> Reply {
+    Reply::Several(counts.iter().map(|each| reply::result(&count(*each))).collect())
 }
 
 #[test]
@@ -405,7 +425,7 @@ fn a_transaction_of_too_many_keys_is_refused() {
     let half = TRANSACTION_CLAIMS_MAX / 2;
     let transaction =
         |more: usize| Compound::Transaction.payload(&[&operation(0, half), &operation(half, half + more)]);
-    assert_eq!(alone_on(&Keys, transaction(0)), counts(&[TRANSACTION_CLAIMS_MAX as i64; 2]));
+    assert_eq!(alone_on(&Keys, transaction(0)), counts(&[TRANSACTION_CLAIMS_MAX; 2]));
     assert_eq!(alone_on(&Keys, transaction(1)), refusal(7, "a transaction touches at most 4096 keys"));
 }
 
