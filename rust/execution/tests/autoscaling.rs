@@ -19,7 +19,7 @@ impl Service for Sleeper {
     }
 
     fn execute(&self, _: WorkerId, run: &mut [Task]) {
-        run.iter().for_each(|_| std::thread::sleep(Duration::from_millis(1)));
+        std::thread::sleep(Duration::from_millis(1) * run.len() as u32);
     }
 
     fn state_digest(&self) -> Digest {

@@ -45,11 +45,11 @@ pub(crate) fn error_of(py: Python<'_>, name: &str, reply: Reply) -> PyErr {
 ///
 /// Raises pssmr.RequestTooLarge if there are too many, and ValueError if there is none.
 #[pyfunction]
-pub(crate) fn encode_several<'py>(
-    py: Python<'py>,
+pub(crate) fn encode_several(
+    py: Python<'_>,
     payloads: Vec<PyBackedBytes>,
     transaction: bool,
-) -> PyResult<Bound<'py, PyBytes>> {
+) -> PyResult<Bound<'_, PyBytes>> {
     if payloads.is_empty() {
         return Err(PyValueError::new_err("a request of no commands"));
     }

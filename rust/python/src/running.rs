@@ -37,6 +37,7 @@ impl Scope {
     }
 
     /// Begins an operation of the transaction that the command is.
+    #[expect(clippy::unused_self, reason = "it is within this scope")]
     pub(crate) fn begin_operation(&self, footprint: &Footprint, command: Arc<str>, facts: Facts) {
         let ended = RUNNING.with_borrow_mut(|running| {
             let running = running.as_mut().expect("the command that was begun is running");

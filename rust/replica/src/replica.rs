@@ -206,6 +206,7 @@ impl Replica {
         }
         if let Some(bounds) = config.worker_bounds {
             let (executor, end) = (Arc::clone(&replica.executor), Arc::clone(&replica.autoscaling));
+            let state = Arc::clone(&replica.state);
             let run = move || autoscaling::run(bounds, &executor, &state, &end);
             let thread = started().name("pssmr-scale".to_owned()).spawn(run);
             threads.autoscaling = Some(thread.map_err(StartError::Thread)?);
