@@ -32,6 +32,8 @@ __all__ = [
     "Stepper",
     "Table",
     "TableIterator",
+    "decode_several",
+    "encode_several",
     "end_logs",
     "forward_logs",
     "generate_key",

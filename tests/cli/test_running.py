@@ -275,7 +275,7 @@ def test_a_replica_with_wrong_input_says_what_is_wrong(
         (("deposit", "ann", "much", "1"), ExitCode.CONFIG, "amount: 'much' is not an int"),
         (("balance", "ann", "--key", "nobody"), ExitCode.CONFIG, "there is no client 'nobody'"),
         (("balance", "ann", "--timeout", "0"), ExitCode.USAGE, "--timeout"),
-        (("balance", "ann", "--batch", "commands"), ExitCode.CONFIG, "not one of COMMAND, --batch and --transaction"),
+        (("balance", "ann", "--batch", "commands"), ExitCode.USAGE, "one of COMMAND, --batch"),
         (("balance", "ann", "--timeout", "0.3"), ExitCode.UNREACHABLE, "reach"),
     ],
 )

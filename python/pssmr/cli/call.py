@@ -32,8 +32,18 @@ def call_commands(
 ) -> None:
     """Sends a command of a service with its arguments, or those of a file, and prints the result.
 
+    Args:
+        application: The service, as `module:Class` or `path/file.py:Class`.
+        command: The command and its arguments; or `None`, and one of the following.
+        batch: The file of a batch.
+        transaction: The file of a transaction.
+        cluster: The cluster's directory or file.
+        key: The client's name or key file.
+        timeout: Seconds to wait.
+        as_json: Whether to print JSON.
+
     Raises:
-        ConfigError: If it is not said which, or not understood.
+        ConfigError: If a command can't be read.
     """
     request = _request(load_service_class(application), command, batch, transaction)
     config = ClusterConfig.load(cluster)
@@ -47,12 +57,6 @@ def call_commands(
 def _request(
     service: type[Service], command: Sequence[str] | None, batch: Path | None, transaction: Path | None
 ) -> Request[Any]:
-    if sum(each is not None for each in (command, batch, transaction)) != 1:
-        raise ConfigError(
-            "not one of COMMAND, --batch and --transaction",
-            field="COMMAND",
-            remedy="say in one of these ways what to do",
-        )
     if command is not None:
         return _one(service, *command)
     file = batch or transaction

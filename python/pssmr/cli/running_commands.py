@@ -113,6 +113,8 @@ def call(
     from pssmr.cli.call import call_commands
 
     context.obj.as_json = as_json
+    if [command, batch, transaction].count(None) != 2:
+        raise typer.BadParameter("give one of COMMAND, --batch and --transaction")
     call_commands(
         application,
         None if command is None else [command, *(arguments or [])],
