@@ -35,6 +35,7 @@ from pssmr.errors import (
     WrongKey,
 )
 from pssmr.membership import AddReplica, Member, Membership, RemoveReplica, ReplaceReplica
+from pssmr.request import Batch, Request, Transaction
 from pssmr.service import Call, Command, Query, Service, command, query
 from pssmr.settings import Settings
 from pssmr.state import Counter, Map, Queue, Resource, Set
@@ -49,6 +50,7 @@ __all__ = [
     "ApplicationError",
     "ArgumentError",
     "AsyncClient",
+    "Batch",
     "Busy",
     "Call",
     "Client",
@@ -75,6 +77,7 @@ __all__ = [
     "ReplaceReplica",
     "Replica",
     "ReplicaStopped",
+    "Request",
     "RequestTooLarge",
     "Resource",
     "Service",
@@ -82,6 +85,7 @@ __all__ = [
     "Set",
     "Settings",
     "SnapshotError",
+    "Transaction",
     "Unavailable",
     "UndeclaredAccess",
     "UnknownCommand",

@@ -32,6 +32,8 @@ __all__ = [
     "Stepper",
     "Table",
     "TableIterator",
+    "decode_several",
+    "encode_several",
     "end_logs",
     "forward_logs",
     "generate_key",
@@ -296,7 +298,12 @@ class Context:
         """The slot that the command was decided in."""
     @property
     def position(self) -> int:
-        """The command's position in the total order: unique, ascending, possibly with gaps."""
+        """The request's position in the total order: unique, ascending, possibly with gaps. Commands that were sent
+        together, as a batch or a transaction, have the same.
+        """
+    @property
+    def operation(self) -> int:
+        """The command's place among those that were sent together, from 0 on; 0 for one that was sent alone."""
     @property
     def time_ns(self) -> int:
         """The agreed time, in nanoseconds since 1970."""
@@ -314,7 +321,7 @@ class Context:
         """The client's session."""
     @property
     def sequence(self) -> int:
-        """The client's number for the command, in its session."""
+        """The client's number for the request, in its session."""
 
 @final
 class Executor:
@@ -502,6 +509,20 @@ def set_log_level(level: int) -> None:
 
 def status_schema() -> str:
     """The JSON schema of what `ReplicaCore.status` returns."""
+
+def encode_several(payloads: Sequence[bytes], transaction: bool) -> bytes:
+    """The payload of a request that has these commands executed, which are encoded: each by itself, or as one
+    transaction.
+
+    Raises pssmr.RequestTooLarge if there are too many, and ValueError if there is none.
+    """
+
+def decode_several(data: bytes, name: str) -> tuple[int | None, list[bytes]]:
+    """The replies to commands that were sent together. If they are a transaction and one has failed, its place and the
+    reply to it alone.
+
+    Raises why the whole request was refused or failed.
+    """
 
 def simulate(
     schedulers: Sequence[str],

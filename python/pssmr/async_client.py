@@ -17,6 +17,7 @@ from pssmr.closing import close_at_exit
 from pssmr.errors import Busy, Closed, Error, OutcomeUnknown
 from pssmr.membership import Change, Membership
 from pssmr.reconfiguration import NOT_TOLD, STATUS_TIMEOUT, TOLD_POLL, check_made
+from pssmr.request import Batch, Request, Transaction, results_of
 from pssmr.service import Call, Command
 
 P = ParamSpec("P")
@@ -201,30 +202,35 @@ class AsyncClient:
         """
         return await self.execute(command.bind(*args, **kwargs))
 
-    async def execute(self, call: Call[R]) -> R:
+    async def execute(self, call: Request[R]) -> R:
         """Has a command executed that has its arguments already: `await client.execute(Bank.deposit.bind("ann", 5))`.
+
+        Also a `pssmr.Batch` or a `pssmr.Transaction`.
 
         Raises:
             Exception: What `call` raises.
         """
-        result: R = await (await self._send(call.command, call.payload))
+        result: R = await (await self._send(call))
         return result
 
     @overload
-    async def call_many(self, calls: Iterable[Call[R]], *, return_exceptions: Literal[False] = False) -> list[R]: ...
+    async def call_many(self, calls: Iterable[Request[R]], *, return_exceptions: Literal[False] = False) -> list[R]: ...
     @overload
-    async def call_many(self, calls: Iterable[Call[R]], *, return_exceptions: Literal[True]) -> list[R | Exception]: ...
-    async def call_many(self, calls: Iterable[Call[Any]], *, return_exceptions: bool = False) -> list[Any]:
+    async def call_many(
+        self, calls: Iterable[Request[R]], *, return_exceptions: Literal[True]
+    ) -> list[R | Exception]: ...
+    async def call_many(self, calls: Iterable[Request[Any]], *, return_exceptions: bool = False) -> list[Any]:
         """Has many commands executed, without waiting for one before sending the next, and returns their results.
 
         ```python
         await client.call_many(Bank.deposit.bind(name, 10) for name in names)
         ```
 
-        They may be executed in any order.
+        They may be executed in any order. `batch` sends them as one request.
 
         Args:
-            calls: Commands with their arguments, made by `bind`. Taken as far as there is room in flight.
+            calls: Commands with their arguments, made by `bind`, or other requests. Taken as far as there is room in
+                flight.
             return_exceptions: Whether errors take the place of results. If not, the first one is raised when all are
                 done.
 
@@ -234,17 +240,55 @@ class AsyncClient:
         futures: list[asyncio.Future[Any]] = []
         try:
             for call in calls:
-                futures.append(await self._send(call.command, call.payload))
+                futures.append(await self._send(call))
             results: list[Any] = await asyncio.gather(*futures, return_exceptions=True)
         except BaseException:
             for future in futures:
                 future.cancel()
             raise
-        if not return_exceptions:
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
-        return results
+        return results_of(results, return_exceptions=return_exceptions)
+
+    @overload
+    async def batch(self, calls: Iterable[Call[R]], *, return_exceptions: Literal[False] = False) -> list[R]: ...
+    @overload
+    async def batch(self, calls: Iterable[Call[R]], *, return_exceptions: Literal[True]) -> list[R | Exception]: ...
+    async def batch(self, calls: Iterable[Call[Any]], *, return_exceptions: bool = False) -> list[Any]:
+        """Has commands executed that are sent and answered together, and returns their results.
+
+        ```python
+        await client.batch([Bank.deposit.bind("ann", 5), Bank.deposit.bind("bob", 5)])
+        ```
+
+        Those that are independent run at once, those that conflict in their order; commands of others may come between
+        them. Each has its own result, or its own error. See `pssmr.Batch`.
+
+        Args:
+            calls: Commands with their arguments, made by `bind`: 1 to 1024, in one request's bytes.
+            return_exceptions: Whether errors take the place of results. If not, the first one is raised; the others are
+                executed nevertheless.
+
+        Raises:
+            Exception: What `call` raises; `RequestTooLarge` if there are too many.
+        """
+        return results_of(await self.execute(Batch(calls)), return_exceptions=return_exceptions)
+
+    async def transaction(self, calls: Iterable[Call[R]]) -> list[R]:
+        """Has commands executed as one, and returns their results.
+
+        ```python
+        await client.transaction([Bank.withdraw.bind("ann", 5), Bank.deposit.bind("bob", 5)])
+        ```
+
+        No other command comes between them. The first that raises ends it: what it and those before it have written to
+        maps is undone, those after it are not executed, and its exception is raised. See `pssmr.Transaction`.
+
+        Args:
+            calls: Commands with their arguments, made by `bind`: 1 to 1024, in one request's bytes.
+
+        Raises:
+            Exception: What `call` raises; `RequestTooLarge` if there are too many.
+        """
+        return await self.execute(Transaction(calls))
 
     async def status(self, *, timeout: float = 3.0) -> dict[int, dict[str, Any] | None]:
         """How each replica of the newest membership says it is, by id; `None` for one that does not answer.
@@ -348,16 +392,16 @@ class AsyncClient:
             await asyncio.sleep(TOLD_POLL)
         return newest
 
-    async def _send(self, command: Command[Any, Any], payload: bytes) -> asyncio.Future[Any]:
-        """Sends a command as soon as there is room for it."""
-        self._options.check_size(command.name, payload)
+    async def _send(self, call: Request[Any]) -> asyncio.Future[Any]:
+        """Sends a request as soon as there is room for it."""
+        self._options.check_size(call.name, call.payload)
         connection = self._open_connection()
         await connection.room.acquire()
         if connection.closed:
             connection.room.release()
             raise Closed("the client was closed before the command was sent")
         future = connection.loop.create_future()
-        connection.send(_Request(future, command.declared.method.decode_reply, payload, self._timeout))
+        connection.send(_Request(future, call.decode, call.payload, self._timeout))
         return future
 
     def _open_connection(self) -> _Connection:

@@ -17,6 +17,7 @@ from pssmr.closing import close_at_exit
 from pssmr.errors import Closed, Error, OutcomeUnknown
 from pssmr.membership import Change, Membership
 from pssmr.reconfiguration import NOT_TOLD, STATUS_TIMEOUT, TOLD_POLL, Statuses, check_made
+from pssmr.request import Batch, Request, Transaction, results_of
 from pssmr.service import Call, Command
 
 __all__ = ["AsyncClient", "Client"]
@@ -111,33 +112,35 @@ class Client:
         """
         return self.execute(command.bind(*args, **kwargs))
 
-    def execute(self, call: Call[R]) -> R:
+    def execute(self, call: Request[R]) -> R:
         """Has a command executed that has its arguments already: `client.execute(Bank.deposit.bind("ann", 5))`.
+
+        Also a `pssmr.Batch` or a `pssmr.Transaction`.
 
         Raises:
             Exception: What `call` raises.
         """
-        self._options.check_size(call.command.name, call.payload)
+        self._options.check_size(call.name, call.payload)
         core = self._open_core()
         (token,) = core.submit([call.payload], self._timeout)
-        result: R = call.command.declared.method.decode_reply(core.wait(token))
-        return result
+        return call.decode(core.wait(token))
 
     @overload
-    def call_many(self, calls: Iterable[Call[R]], *, return_exceptions: Literal[False] = False) -> list[R]: ...
+    def call_many(self, calls: Iterable[Request[R]], *, return_exceptions: Literal[False] = False) -> list[R]: ...
     @overload
-    def call_many(self, calls: Iterable[Call[R]], *, return_exceptions: Literal[True]) -> list[R | Exception]: ...
-    def call_many(self, calls: Iterable[Call[Any]], *, return_exceptions: bool = False) -> list[Any]:
+    def call_many(self, calls: Iterable[Request[R]], *, return_exceptions: Literal[True]) -> list[R | Exception]: ...
+    def call_many(self, calls: Iterable[Request[Any]], *, return_exceptions: bool = False) -> list[Any]:
         """Has many commands executed, without waiting for one before sending the next, and returns their results.
 
         ```python
         client.call_many(Bank.deposit.bind(name, 10) for name in names)
         ```
 
-        They may be executed in any order.
+        They may be executed in any order. `batch` sends them as one request.
 
         Args:
-            calls: Commands with their arguments, made by `bind`. Taken as far as there is room in flight.
+            calls: Commands with their arguments, made by `bind`, or other requests. Taken as far as there is room in
+                flight.
             return_exceptions: Whether errors take the place of results. If not, the first one is raised when all are
                 done.
 
@@ -146,18 +149,18 @@ class Client:
         """
         core = self._open_core()
         results: list[Any] = []
-        waiting: deque[tuple[Call[Any], int]] = deque()
+        waiting: deque[tuple[Request[Any], int]] = deque()
 
         def take_oldest() -> None:
             call, token = waiting.popleft()
             try:
-                results.append(call.command.declared.method.decode_reply(core.wait(token)))
+                results.append(call.decode(core.wait(token)))
             except Exception as error:
                 results.append(error)
 
         try:
             for call in calls:
-                self._options.check_size(call.command.name, call.payload)
+                self._options.check_size(call.name, call.payload)
                 if len(waiting) == self._options.in_flight_max:
                     take_oldest()
                 (token,) = core.submit([call.payload], self._timeout)
@@ -166,11 +169,49 @@ class Client:
                 take_oldest()
         finally:
             core.forget([token for _, token in waiting])
-        if not return_exceptions:
-            for result in results:
-                if isinstance(result, Exception):
-                    raise result
-        return results
+        return results_of(results, return_exceptions=return_exceptions)
+
+    @overload
+    def batch(self, calls: Iterable[Call[R]], *, return_exceptions: Literal[False] = False) -> list[R]: ...
+    @overload
+    def batch(self, calls: Iterable[Call[R]], *, return_exceptions: Literal[True]) -> list[R | Exception]: ...
+    def batch(self, calls: Iterable[Call[Any]], *, return_exceptions: bool = False) -> list[Any]:
+        """Has commands executed that are sent and answered together, and returns their results.
+
+        ```python
+        client.batch([Bank.deposit.bind("ann", 5), Bank.deposit.bind("bob", 5)])
+        ```
+
+        Those that are independent run at once, those that conflict in their order; commands of others may come between
+        them. Each has its own result, or its own error. See `pssmr.Batch`.
+
+        Args:
+            calls: Commands with their arguments, made by `bind`: 1 to 1024, in one request's bytes.
+            return_exceptions: Whether errors take the place of results. If not, the first one is raised; the others are
+                executed nevertheless.
+
+        Raises:
+            Exception: What `call` raises; `RequestTooLarge` if there are too many.
+        """
+        return results_of(self.execute(Batch(calls)), return_exceptions=return_exceptions)
+
+    def transaction(self, calls: Iterable[Call[R]]) -> list[R]:
+        """Has commands executed as one, and returns their results.
+
+        ```python
+        client.transaction([Bank.withdraw.bind("ann", 5), Bank.deposit.bind("bob", 5)])
+        ```
+
+        No other command comes between them. The first that raises ends it: what it and those before it have written to
+        maps is undone, those after it are not executed, and its exception is raised. See `pssmr.Transaction`.
+
+        Args:
+            calls: Commands with their arguments, made by `bind`: 1 to 1024, in one request's bytes.
+
+        Raises:
+            Exception: What `call` raises; `RequestTooLarge` if there are too many.
+        """
+        return self.execute(Transaction(calls))
 
     def status(self, *, timeout: float = 3.0) -> dict[int, dict[str, Any] | None]:
         """How each replica of the newest membership says it is, by id; `None` for one that does not answer.

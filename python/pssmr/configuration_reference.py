@@ -41,6 +41,8 @@ WHEN_TO_CHANGE = {
     "scheduler": "`early` if there are few classes of commands, see `pssmr plan`; `sequential` to rule out that"
     " declarations are wrong",
     "workers": "more if handlers release the interpreter (numpy, files), or it has no lock; else it gains little",
+    "workers_min": "what is busy again at once after a pause",
+    "workers_max": "set it if handlers wait for something, files or other services, and the load comes and goes",
 }
 """When to change each setting. Ends in no full stop."""
 

@@ -67,7 +67,8 @@ class ArgumentError(CommandError, TypeError):
 class RequestTooLarge(CommandError):
     """The encoded arguments are larger than a request may be.
 
-    Not executed, not sent. Send less at once, or raise the limit in the cluster's settings.
+    Also a batch or a transaction of too many commands, or a transaction that touches too many keys. Not executed. Send
+    less at once, or raise the limit in the cluster's settings.
     """
 
 

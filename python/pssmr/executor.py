@@ -9,7 +9,8 @@ from typing import Any, Self
 from pssmr import _core
 from pssmr.closing import close_at_exit
 from pssmr.early_plan import EarlyPlan
-from pssmr.service import Call, Service
+from pssmr.request import Request
+from pssmr.service import Service
 from pssmr.settings import Scheduler
 
 
@@ -41,11 +42,11 @@ class Executor:
         self._core = _core.Executor(service, workers, scheduler, core_plan)
         close_at_exit(self)
 
-    def run(self, calls: Iterable[Call[Any]], *, time_ns: int = 0, seed: bytes = bytes(32)) -> list[Any]:
-        """Executes commands of one slot, and returns the result of each, or the exception in its place.
+    def run(self, calls: Iterable[Request[Any]], *, time_ns: int = 0, seed: bytes = bytes(32)) -> list[Any]:
+        """Executes requests of one slot, and returns the result of each, or the exception in its place.
 
         Args:
-            calls: Commands with their arguments, made by `bind`, in the agreed order.
+            calls: Commands with their arguments, made by `bind`, batches and transactions, in the agreed order.
             time_ns: The agreed time, in nanoseconds since 1970.
             seed: The agreed seed: 32 bytes.
 
@@ -57,7 +58,7 @@ class Executor:
         replies = self.execute([call.payload for call in calls], time_ns=time_ns, seed=seed)
         for call, reply in zip(calls, replies, strict=True):
             try:
-                outcomes.append(call.command.declared.method.decode_reply(reply))
+                outcomes.append(call.decode(reply))
             except Exception as error:
                 outcomes.append(error)
         return outcomes

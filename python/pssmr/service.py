@@ -11,6 +11,7 @@ from pssmr._core import Context, Instance, Interface, Schema
 from pssmr.declare import Conflicts, Declared, Options, declare
 from pssmr.declare_service import Tables, claims_of, commands_of, compile_interface, tables_of
 from pssmr.errors import DeclarationError
+from pssmr.request import Request
 from pssmr.snapshots import assignment_refusal, declares_snapshots
 from pssmr.state import Access, Claim, Declarable, Stored
 
@@ -62,7 +63,7 @@ class Command(Generic[P, R]):
         return functools.partial(self._call, instance)
 
     def bind(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
-        """The command with its arguments, for `call_many`.
+        """The command with its arguments, for `call_many`, `batch` and `transaction`.
 
         Raises:
             ArgumentError: If the arguments don't fit.
@@ -86,12 +87,22 @@ class Query(Command[P, R]):
     """A command that changes nothing. Made by `@pssmr.query`."""
 
 
-class Call(Generic[R]):
+class Call(Request[R]):
     """A command with its arguments, encoded. Made by `Command.bind`."""
 
     def __init__(self, command: Command[Any, R], payload: bytes) -> None:
         self.command = command
+        self.name = command.name
         self.payload = payload
+
+    def decode(self, reply: bytes) -> R:
+        """The command's result.
+
+        Raises:
+            Exception: What the command raised, or why it was refused.
+        """
+        result: R = self.command.declared.method.decode_reply(reply)
+        return result
 
     def __repr__(self) -> str:
         return f"<call of {self.command.__qualname__}>"

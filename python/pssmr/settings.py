@@ -105,6 +105,10 @@ class Settings:
         default_factory=default_workers,
         metadata={"bounds": Bounds(1, 256, "threads", "threads that execute commands; by default one a core", False)},
     )
+    workers_min: int = _number(1, 1, 256, "threads", "the fewest that there are, if `workers_max` is set")
+    workers_max: int = _number(
+        0, 0, 256, "threads", "if above 0, the number of threads follows the load, from `workers` on, up to this many"
+    )
 
     def __post_init__(self) -> None:
         for each in dataclasses.fields(self):
@@ -121,6 +125,9 @@ class Settings:
         self._not_below("retained_slots_max", "checkpoint_slots", times=2)
         self._not_below("retained_bytes_max", "checkpoint_bytes", times=2)
         self._not_below("batch_bytes_max", "request_bytes_max", plus=512)
+        if self.workers_max:
+            self._not_below("workers_max", "workers")
+            self._not_below("workers", "workers_min")
 
     def _not_below(self, name: str, other: str, *, times: int = 1, plus: int = 0) -> None:
         value, least = getattr(self, name), getattr(self, other) * times + plus

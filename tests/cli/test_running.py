@@ -128,6 +128,11 @@ def test_up_runs_a_cluster_that_call_and_status_reach_and_leaves_nothing(
     assert json.loads(call("balance", "bob", "--json").stdout) == {"result": 30}
     error = json.loads(call("transfer", "ann", "bob", 1000, 3, "--json").stdout)["error"]
     assert (error["kind"], error["executed"]) == ("Overdrawn", "undone")
+    together = tmp_path / "together"
+    together.write_text("balance ann\ndeposit eve 5 4\ntransfer ann bob 1000 5\n")
+    assert "Overdrawn" in call("--transaction", together).stderr
+    together.write_text("balance ann\nbalance eve\n")
+    assert call("--batch", together).stdout == "[70, 0]\n"
 
     shown = pssmr("status", "--cluster", directory)
     assert shown.returncode == 0, shown.stderr
@@ -270,6 +275,7 @@ def test_a_replica_with_wrong_input_says_what_is_wrong(
         (("deposit", "ann", "much", "1"), ExitCode.CONFIG, "amount: 'much' is not an int"),
         (("balance", "ann", "--key", "nobody"), ExitCode.CONFIG, "there is no client 'nobody'"),
         (("balance", "ann", "--timeout", "0"), ExitCode.USAGE, "--timeout"),
+        (("balance", "ann", "--batch", "commands"), ExitCode.USAGE, "one of COMMAND, --batch"),
         (("balance", "ann", "--timeout", "0.3"), ExitCode.UNREACHABLE, "reach"),
     ],
 )

@@ -74,8 +74,10 @@ def up(
 def call(
     context: typer.Context,
     application: Application,
-    command: Annotated[str, typer.Argument(metavar="COMMAND", help="A command or query.", show_default=False)],
     cluster: Cluster,
+    command: Annotated[
+        str | None, typer.Argument(metavar="COMMAND", help="A command or query.", show_default=False)
+    ] = None,
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
@@ -83,6 +85,18 @@ def call(
             help="Text as it is, numbers, JSON for the rest, bytes as hex:00ff.",
             show_default=False,
         ),
+    ] = None,
+    batch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Send the commands of a file, a line `transfer ann bob 5` each, in one request.",
+            show_default=False,
+        ),
+    ] = None,
+    transaction: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The same as one transaction: all of them or none.", show_default=False),
     ] = None,
     key: Annotated[
         str | None, typer.Option(help="A client's name or key file; the first whose key is there by default.")
@@ -92,14 +106,25 @@ def call(
         bool, typer.Option("--json", help="Print the result, or the error and whether it was executed, as JSON.")
     ] = False,
 ) -> None:
-    """Sends one command and prints its result.
+    """Sends one command, or several at once, and prints the result.
 
     Example: [bold]pssmr call bank.py:Bank transfer ann bob 5 --cluster prod[/bold]
     """
-    from pssmr.cli.call import call_command
+    from pssmr.cli.call import call_commands
 
     context.obj.as_json = as_json
-    call_command(application, command, arguments or [], cluster=cluster, key=key, timeout=timeout, as_json=as_json)
+    if [command, batch, transaction].count(None) != 2:
+        raise typer.BadParameter("give one of COMMAND, --batch and --transaction")
+    call_commands(
+        application,
+        None if command is None else [command, *(arguments or [])],
+        batch=batch,
+        transaction=transaction,
+        cluster=cluster,
+        key=key,
+        timeout=timeout,
+        as_json=as_json,
+    )
 
 
 def bench(

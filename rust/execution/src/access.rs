@@ -55,21 +55,29 @@ pub struct Access {
     tables: Arc<Tables>,
     /// `None`: not guarded.
     footprint: Option<Footprint>,
+    /// What the whole transaction touches, if the command is an operation of one.
+    transaction: Option<Footprint>,
     undo: Vec<Undo>,
-    /// Commuting additions are put off until the command commits: others may be adding to the same key, so an
-    /// addition could not be undone by writing back the previous value.
+    /// Commuting additions are put off until the command commits, if others may be adding to the same key: such an
+    /// addition could not be undone by writing back the previous value. Nothing in the command looks at the key then.
     additions: Vec<Addition>,
 }
 
 impl Access {
     /// Access that declares nothing yet.
     pub fn new(tables: Arc<Tables>) -> Self {
-        Self { tables, footprint: Some(Footprint::nothing()), undo: Vec::new(), additions: Vec::new() }
+        Self {
+            tables,
+            footprint: Some(Footprint::nothing()),
+            transaction: None,
+            undo: Vec::new(),
+            additions: Vec::new(),
+        }
     }
 
     /// Access that is not guarded, for use outside of a replica.
     pub fn unguarded(tables: Arc<Tables>) -> Self {
-        Self { tables, footprint: None, undo: Vec::new(), additions: Vec::new() }
+        Self { tables, footprint: None, transaction: None, undo: Vec::new(), additions: Vec::new() }
     }
 
     /// The tables themselves.
@@ -83,6 +91,20 @@ impl Access {
     /// If the command before has neither committed nor rolled back.
     pub fn begin(&mut self, footprint: &Footprint) {
         assert!(self.undo.is_empty() && self.additions.is_empty(), "the command before has not ended");
+        self.transaction = None;
+        self.guard(footprint);
+    }
+
+    /// Begins the next operation of the transaction whose footprint [`Access::begin`] was given. It may touch what its
+    /// own footprint says, which is a part of that one, and sees what those before it have written.
+    pub fn begin_operation(&mut self, footprint: &Footprint) {
+        if self.transaction.is_none() {
+            self.transaction = self.footprint.take();
+        }
+        self.guard(footprint);
+    }
+
+    fn guard(&mut self, footprint: &Footprint) {
         match &mut self.footprint {
             Some(held) => held.clone_from(footprint),
             none => *none = Some(footprint.clone()),
@@ -168,7 +190,8 @@ impl Access {
         let hash = self.key(table, key, Mode::Commute)?;
         let value = self.tables.get(table, hash, key);
         let sum = integer(value.as_ref())?.wrapping_add(amount);
-        if self.key(table, key, Mode::Write).is_ok() {
+        let whole = self.transaction.as_ref().or(self.footprint.as_ref());
+        if whole.is_none_or(|whole| whole.excludes_additions(table, hash)) {
             let previous = self.tables.put(table, hash, key, encode_integer(sum));
             self.remember(table, hash, key, previous);
         } else {

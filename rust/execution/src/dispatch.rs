@@ -11,6 +11,10 @@ use crate::sync::{Mutex, lock};
 /// The most commands whose footprints one worker computes at once.
 const FOOTPRINTS_AT_ONCE: usize = 64;
 
+/// Requests of several operations stay folded while there are so many operations that are not complete: it bounds the
+/// memory that they take.
+const OPERATIONS_MAX: usize = 1 << 14;
+
 /// What a worker is to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Job {
@@ -41,11 +45,14 @@ pub(crate) struct Dispatch {
     free: Vec<Handle>,
     batches: Batches,
     ready: VecDeque<Handle>,
-    /// Tasks from the first one on whose footprint is not known, or for which the scheduler has no room.
-    held_up: VecDeque<Place>,
-    /// Whether a worker is computing the footprints of the tasks that were before all of `held_up`.
+    /// Tasks that are not scheduled: there is enough to do without them, the footprint of the first one is not known, or
+    /// the scheduler has no room.
+    unscheduled: VecDeque<Place>,
+    /// Whether a worker is computing the footprints of the tasks that were before all of `unscheduled`.
     computing: bool,
     workers: usize,
+    /// Operations of unfolded requests that are not complete.
+    operations: usize,
     runs: u64,
     // Memory that is used again.
     fresh: Ready,
@@ -121,41 +128,43 @@ impl Dispatch {
             free: Vec::new(),
             batches: Batches::default(),
             ready: VecDeque::new(),
-            held_up: VecDeque::new(),
+            unscheduled: VecDeque::new(),
             computing: false,
             workers: 0,
+            operations: 0,
             runs: 0,
             fresh: Vec::new(),
             own: VecDeque::new(),
         }
     }
 
-    /// Takes the oldest batch of the inbox to the scheduler; whether there was one.
+    /// Takes the oldest batch of the inbox; whether there was one.
     fn fetch(&mut self, inbox: &Mutex<Inbox>) -> bool {
         let Some(batch) = lock(inbox).take() else { return false };
         self.scheduler.expect_submissions(&mut batch.iter().flatten().map(|task| &task.footprint));
-        for place in self.batches.add(batch) {
-            if self.held_up.is_empty() && self.may_schedule(place) {
-                self.schedule(place);
-            } else {
-                self.held_up.push_back(place);
-            }
-        }
+        let places = self.batches.add(batch);
+        self.unscheduled.extend(places);
         true
     }
 
-    /// Whether the oldest task that is not scheduled can be.
-    fn may_schedule(&self, place: Place) -> bool {
-        !self.computing && !self.batches.task(place).deferred && self.scheduler.room() > 0
+    /// Schedules tasks, in their order, until so many are ready. No more than workers have a use for: one that others will
+    /// wait for begins the later, the more are ready before it.
+    fn schedule_until_ready(&mut self, enough: usize, inbox: &Mutex<Inbox>) {
+        while self.own.len() + self.ready.len() < enough {
+            if self.may_schedule() {
+                let place = self.unscheduled.pop_front().expect("there is a front");
+                self.schedule(place);
+            } else if !self.may_fetch() || !self.fetch(inbox) {
+                return;
+            }
+        }
     }
 
-    fn schedule_held_up(&mut self) {
-        while let Some(&place) = self.held_up.front()
-            && self.may_schedule(place)
-        {
-            self.held_up.pop_front();
-            self.schedule(place);
-        }
+    /// Whether there is an oldest task that is not scheduled, and can be.
+    fn may_schedule(&self) -> bool {
+        !self.computing
+            && self.has_room()
+            && self.unscheduled.front().is_some_and(|place| !self.batches.task(*place).deferred)
     }
 
     fn schedule(&mut self, place: Place) {
@@ -172,10 +181,10 @@ impl Dispatch {
     pub(crate) fn footprints_computed(&mut self, run: &mut Vec<Task>) {
         assert!(self.computing);
         self.computing = false;
+        self.operations += run.iter().map(Task::operations).sum::<usize>();
         for place in self.batches.add(run.drain(..).map(Some).collect()).rev() {
-            self.held_up.push_front(place);
+            self.unscheduled.push_front(place);
         }
-        self.schedule_held_up();
     }
 
     /// `worker` has executed these commands, in this order.
@@ -186,7 +195,11 @@ impl Dispatch {
             self.free.push(handle);
         }
         self.own_first(worker);
-        self.schedule_held_up();
+    }
+
+    /// So many operations of unfolded requests are executed.
+    pub(crate) fn operations_completed(&mut self, count: usize) {
+        self.operations -= count;
     }
 
     /// Commands were executed and removed from the scheduler's graph; those of `ready` are ready because of that.
@@ -194,7 +207,6 @@ impl Dispatch {
         self.scheduler.completed(run.len());
         self.free.append(run);
         self.ready.extend(ready.drain(..));
-        self.schedule_held_up();
     }
 
     fn own_first(&mut self, worker: WorkerId) {
@@ -213,8 +225,8 @@ impl Dispatch {
     ) -> (Job, Wake) {
         let Applicant { worker, limit, mut was_woken } = applicant;
         loop {
-            // Enough for every worker. Only ready commands count, so what waits behind others is fetched too.
-            while self.own.len() + self.ready.len() < limit * self.workers && self.has_room() && self.fetch(inbox) {}
+            // Enough for every worker. Only ready commands count, so what waits behind others is scheduled too.
+            self.schedule_until_ready(limit * self.workers, inbox);
             let mut inbox = lock(inbox);
             inbox.recycle(&mut self.batches.empty);
             if std::mem::take(&mut was_woken) {
@@ -234,7 +246,7 @@ impl Dispatch {
             if let Some(job) = job {
                 return (job, self.pass_on(&mut inbox));
             }
-            if inbox.is_empty() || !self.has_room() {
+            if inbox.is_empty() || !self.may_fetch() {
                 if inbox.phase() == Phase::Finishing && inbox.is_empty() && self.pending() == 0 {
                     return (Job::Exit, inbox.wake_all());
                 }
@@ -246,7 +258,7 @@ impl Dispatch {
 
     /// Wakes another worker if something is left to do.
     fn pass_on(&self, inbox: &mut Inbox) -> Wake {
-        let more = self.has_room() && !inbox.is_empty();
+        let more = self.may_schedule() || (self.may_fetch() && !inbox.is_empty());
         if more || !self.ready.is_empty() || self.footprints_wanted() { inbox.wake_one() } else { Wake::Nobody }
     }
 
@@ -254,7 +266,7 @@ impl Dispatch {
         if self.footprints_wanted() {
             self.computing = true;
             while run.len() < FOOTPRINTS_AT_ONCE && self.next_is_deferred() {
-                let place = self.held_up.pop_front().expect("there is a front");
+                let place = self.unscheduled.pop_front().expect("there is a front");
                 run.push(self.batches.take(place));
             }
             return Some(Job::Footprints);
@@ -281,12 +293,17 @@ impl Dispatch {
         self.scheduler.room() > 0
     }
 
+    /// Whether all that was fetched is scheduled, and the scheduler takes more.
+    fn may_fetch(&self) -> bool {
+        self.unscheduled.is_empty() && !self.computing && self.has_room()
+    }
+
     fn footprints_wanted(&self) -> bool {
-        !self.computing && self.next_is_deferred()
+        !self.computing && self.operations < OPERATIONS_MAX && self.next_is_deferred()
     }
 
     fn next_is_deferred(&self) -> bool {
-        self.held_up.front().is_some_and(|place| self.batches.task(*place).deferred)
+        self.unscheduled.front().is_some_and(|place| self.batches.task(*place).deferred)
     }
 
     /// There are `workers` workers from now on. Those above end when they look for a job.
@@ -302,13 +319,13 @@ impl Dispatch {
     /// Drops what no worker has.
     pub(crate) fn drop_pending(&mut self) {
         self.ready.clear();
-        self.held_up.clear();
+        self.unscheduled.clear();
         self.batches = Batches::default();
     }
 
     /// The number of commands that were fetched and are not complete.
     fn pending(&self) -> u64 {
-        self.scheduler.stats().pending() + self.held_up.len() as u64 + u64::from(self.computing)
+        self.scheduler.stats().pending() + self.unscheduled.len() as u64 + u64::from(self.computing)
     }
 
     /// See [`Scheduler::graph`].

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pssmr_types::Slot;
 
+use crate::compound::Compound;
 use crate::dispatch::Dispatch;
 use crate::extract::Refusal;
 use crate::footprint::{Footprint, FootprintBuilder};
@@ -287,8 +288,12 @@ impl Drop for Executor {
     }
 }
 
-fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuilder) -> Task {
+/// The task that a command becomes. One of several operations is unfolded later, by a worker.
+pub(crate) fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuilder) -> Task {
     builder.clear();
+    if command.kind == CommandKind::Application && Compound::is_in(&command.payload) {
+        return Task { deferred: true, ..Task::of(command) };
+    }
     let extraction = match command.kind {
         CommandKind::Application => service.footprint(&command.payload, builder),
         CommandKind::StateDigest | CommandKind::Snapshot => {
@@ -304,13 +309,28 @@ fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuild
             (Extraction::default(), Some(refusal))
         }
     };
-    Task { command, footprint: builder.build(), handler, reply: Bytes::new(), refused, deferred, ordinal: 0 }
+    Task { footprint: builder.build(), handler, refused, deferred, ..Task::of(command) }
 }
 
 impl Task {
     /// A task that is not executed yet.
     pub fn new(command: Command, footprint: Footprint, handler: u32) -> Self {
-        Self { command, footprint, handler, reply: Bytes::new(), refused: None, deferred: false, ordinal: 0 }
+        Self { footprint, handler, ..Self::of(command) }
+    }
+
+    /// A task that touches nothing.
+    pub(crate) fn of(command: Command) -> Self {
+        Self {
+            command,
+            footprint: Footprint::nothing(),
+            handler: 0,
+            operation: 0,
+            reply: Bytes::new(),
+            refused: None,
+            deferred: false,
+            ordinal: 0,
+            part: None,
+        }
     }
 
     /// The command will not be executed; it touches nothing.

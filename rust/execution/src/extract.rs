@@ -47,6 +47,20 @@ pub enum Refusal {
     /// The service could not compute the footprint.
     #[error("the footprint could not be computed: {0}")]
     Footprint(String),
+    /// A request of too many operations, or a transaction that touches too much.
+    #[error("{0}")]
+    TooLarge(&'static str),
+    /// The service can't undo what an operation of a transaction has changed.
+    #[error("the service has no transactions")]
+    NoTransactions,
+    /// An operation of a transaction is refused.
+    #[error("operation {place}: {refusal}")]
+    Operation {
+        /// Which one, from 0.
+        place: u32,
+        /// Why.
+        refusal: Box<Refusal>,
+    },
 }
 
 impl Refusal {
@@ -59,6 +73,9 @@ impl Refusal {
             Self::Key { .. } => 4,
             Self::Footprint(_) => 5,
             Self::Argument(_) => 6,
+            Self::TooLarge(_) => 7,
+            Self::NoTransactions => 8,
+            Self::Operation { refusal, .. } => refusal.code(),
         }
     }
 }

@@ -219,6 +219,17 @@ impl Footprint {
         self.allows(mode, |claim| claim.table == table && !claim.is_key)
     }
 
+    /// Whether no other command adds to this key while one with this footprint runs.
+    pub fn excludes_additions(&self, table: TableId, hash: KeyHash) -> bool {
+        let ordered = |target: Claim| {
+            let found = self.claims.binary_search_by(|claim| claim.place().cmp(&target.place()));
+            found.is_ok_and(|at| self.claims[at].mode != Mode::Commute)
+        };
+        self.scope != Scope::Claims
+            || ordered(Claim::key(table, hash, Mode::Commute))
+            || ordered(Claim::table(table, Mode::Commute))
+    }
+
     fn allows(&self, mode: Mode, covers: impl Fn(&Claim) -> bool) -> bool {
         match self.scope {
             Scope::Exclusive => true,
@@ -407,6 +418,31 @@ mod tests {
         assert!(Footprint::read_all().allows_table(ORDERS, Mode::Read));
         assert!(!Footprint::read_all().allows_key(ORDERS, hash, Mode::Write));
         assert!(Footprint::exclusive().allows_table(ORDERS, Mode::Write));
+    }
+
+    #[test]
+    fn nobody_else_adds_to_what_a_command_looks_at_or_writes() {
+        let hash = KeyHash::of(ACCOUNTS, b"k");
+        let adds = key(ACCOUNTS, b"k", Mode::Commute);
+        let whole = |mode| footprint(|f| f.table(ACCOUNTS, mode));
+        for other in [
+            key(ACCOUNTS, b"k", Mode::Read),
+            key(ACCOUNTS, b"k", Mode::Write),
+            key(ACCOUNTS, b"l", Mode::Write),
+            key(ORDERS, b"k", Mode::Write),
+            whole(Mode::Read),
+            whole(Mode::Commute),
+            Footprint::read_all(),
+            Footprint::exclusive(),
+            Footprint::nothing(),
+            footprint(|f| {
+                f.include(&adds);
+                f.include(&whole(Mode::Read));
+            }),
+            adds.clone(),
+        ] {
+            assert_eq!(other.excludes_additions(ACCOUNTS, hash), other.conflicts(&adds), "{other:?}");
+        }
     }
 
     #[test]

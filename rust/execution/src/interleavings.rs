@@ -350,6 +350,25 @@ fn a_snapshot_is_that_of_its_position_and_comes_after_the_replies_before_it() {
     });
 }
 
+/// A batch whose operations write the keys 0, 1 and 0 again.
+const BATCH: &[u8] = &[0, 0x94, 1, 0xc4, 2, PLAIN, 0, 0xc4, 2, DEFERRED, 1, 0xc4, 2, PLAIN, 0];
+
+#[test]
+fn a_batch_has_one_reply_when_its_last_operation_has_ended() {
+    for scheduler in [KEYED, graph(GraphVariant::LockFree, 2)] {
+        explore(move || {
+            let rig = rig_with(3, scheduler.clone(), 1);
+            submit(&rig, 1, &[&[PLAIN, 1], BATCH, &[PLAIN, 0]]);
+            rig.executor.shutdown(Pending::Execute);
+            assert_eq!(lock(&rig.service.written)[..2], [vec![2, 2, 3], vec![1, 2]]);
+            let completions = lock(&rig.sink.completions);
+            let replies: Vec<_> = completions.iter().filter(|completion| completion.position == 2).collect();
+            let expected = Reply::Several(vec![result(&[0x01]); 3]);
+            assert_eq!(replies.iter().map(|it| Reply::decode(&it.reply)).collect::<Vec<_>>(), [Ok(expected)]);
+        });
+    }
+}
+
 #[test]
 fn a_refused_command_gets_its_reply_and_is_not_executed() {
     explore(|| {

@@ -9,6 +9,9 @@
 //! Threads, no sockets.
 
 pub mod access;
+pub mod alone;
+pub mod autoscaling;
+pub mod compound;
 pub mod declaration;
 mod dispatch;
 pub mod executor;
@@ -33,6 +36,8 @@ pub mod virtual_time;
 pub mod worker;
 
 pub use access::{Access, AccessError};
+pub use autoscaling::{Autoscaler, LoadMeter, LoadSample, WorkerBounds};
+pub use compound::Compound;
 pub use declaration::{ArgumentSpec, CommandSpec, DeclarationError, KeyDeclaration, ScopeDeclaration, Step};
 pub use executor::{Executor, ExecutorConfig, ExecutorStats, Pending};
 pub use extract::{CommandTable, Refusal, arguments_of, payload};

@@ -6,6 +6,8 @@
 //! | 1 | application error | `MessagePack` string: its name; `MessagePack` array: its arguments |
 //! | 2 | the handler failed | `MessagePack` string: the name of the exception's type |
 //! | 3 | refused, not executed | one byte: the code of the [`Refusal`]; `MessagePack` string: what is wrong |
+//! | 4 | to several operations | `MessagePack` array of byte strings: a reply to each |
+//! | 5 | a transaction is undone | `MessagePack` integer: which operation has failed, from 0; byte string: the reply to it |
 
 use bytes::Bytes;
 
@@ -16,6 +18,11 @@ const RESULT: u8 = 0;
 const APPLICATION_ERROR: u8 = 1;
 const HANDLER_FAILED: u8 = 2;
 const REFUSED: u8 = 3;
+const SEVERAL: u8 = 4;
+const OPERATION_FAILED: u8 = 5;
+
+/// The reply with the result `nil`.
+pub(crate) const NIL: &[u8] = &[RESULT, 0xc0];
 
 /// A reply, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +47,15 @@ pub enum Reply {
         code: u8,
         /// What is wrong with the command.
         message: String,
+    },
+    /// The operations of a batch, or of a transaction that has ended well, have these replies.
+    Several(Vec<Bytes>),
+    /// An operation of a transaction has failed. What it and those before it had written was rolled back.
+    OperationFailed {
+        /// Which one, from 0.
+        place: u64,
+        /// The reply to it.
+        reply: Bytes,
     },
 }
 
@@ -90,6 +106,22 @@ pub fn refused(refusal: &Refusal) -> Bytes {
     Bytes::from(out)
 }
 
+/// The reply to a request of several operations.
+pub(crate) fn several<'a>(replies: impl ExactSizeIterator<Item = &'a [u8]>) -> Bytes {
+    let mut out = vec![SEVERAL];
+    messagepack::write_array(&mut out, replies.len() as u32);
+    replies.for_each(|reply| messagepack::write_bin(&mut out, reply));
+    Bytes::from(out)
+}
+
+/// The reply to a transaction whose operation at `place` has failed with `reply`.
+pub(crate) fn operation_failed(place: usize, reply: &[u8]) -> Bytes {
+    let mut out = vec![OPERATION_FAILED];
+    messagepack::write_unsigned(&mut out, place as u64);
+    messagepack::write_bin(&mut out, reply);
+    Bytes::from(out)
+}
+
 impl Reply {
     /// Takes a reply apart. What it holds are slices of `bytes` where that is possible.
     ///
@@ -110,6 +142,11 @@ impl Reply {
             }
             HANDLER_FAILED => Self::HandlerFailed { exception: string(&mut reader)? },
             REFUSED => Self::Refused { code: reader.take(1)?[0], message: string(&mut reader)? },
+            SEVERAL => Self::Several(replies(bytes, &mut reader)?),
+            OPERATION_FAILED => {
+                let Token::Unsigned(place) = reader.token()? else { return Err(MalformedReply::Part) };
+                Self::OperationFailed { place, reply: byte_string(bytes, &mut reader)? }
+            }
             _ => return Err(MalformedReply::Kind),
         };
         reader.finish()?;
@@ -120,6 +157,19 @@ impl Reply {
 fn string(reader: &mut Reader<'_>) -> Result<String, MalformedReply> {
     match reader.token()? {
         Token::Str(text) => Ok(text.to_owned()),
+        _ => Err(MalformedReply::Part),
+    }
+}
+
+fn replies(bytes: &Bytes, reader: &mut Reader<'_>) -> Result<Vec<Bytes>, MalformedReply> {
+    let Token::Array(count) = reader.token()? else { return Err(MalformedReply::Part) };
+    // Each takes a byte at least, so there is no more room taken than bytes were sent.
+    (0..count).map(|_| byte_string(bytes, reader)).collect()
+}
+
+fn byte_string(bytes: &Bytes, reader: &mut Reader<'_>) -> Result<Bytes, MalformedReply> {
+    match reader.token()? {
+        Token::Bin(reply) => Ok(bytes.slice_ref(reply)),
         _ => Err(MalformedReply::Part),
     }
 }
@@ -143,6 +193,14 @@ mod tests {
             Reply::decode(&refused(&Refusal::UnknownCommand)),
             Ok(Reply::Refused { code: 2, message: "unknown command".into() })
         );
+        assert_eq!(
+            Reply::decode(&several([b"\x00\xc0", &b""[..]].into_iter())),
+            Ok(Reply::Several(vec![Bytes::from_static(b"\x00\xc0"), Bytes::new()]))
+        );
+        assert_eq!(
+            Reply::decode(&operation_failed(3, b"\x02\xa1x")),
+            Ok(Reply::OperationFailed { place: 3, reply: Bytes::from_static(b"\x02\xa1x") })
+        );
     }
 
     #[test]
@@ -155,6 +213,11 @@ mod tests {
             (b"\x01\xa1x\x01", MalformedReply::Part),
             (b"\x02\x01", MalformedReply::Part),
             (b"\x03", MalformedReply::Part),
+            (b"\x04\xc4\x00", MalformedReply::Part),
+            (b"\x04\x91\x01", MalformedReply::Part),
+            (b"\x04\x92\xc4\x00", MalformedReply::Part),
+            (b"\x05\xc4\x00", MalformedReply::Part),
+            (b"\x05\x01\x01", MalformedReply::Part),
         ] {
             assert_eq!(Reply::decode(&Bytes::from_static(bytes)), Err(error), "{bytes:?}");
         }

@@ -7,9 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use pssmr_types::{ClientId, Digest, Slot};
 
+use crate::compound::Part;
 use crate::extract::Refusal;
 use crate::footprint::{Footprint, FootprintBuilder};
 use crate::histogram::HistogramReading;
+use crate::reply;
 use crate::snapshot::{RestoreError, SnapshotError, SnapshotSource};
 use crate::worker::Worker;
 
@@ -32,7 +34,8 @@ pub struct Command {
     pub seed: [u8; 32],
     /// What to do.
     pub kind: CommandKind,
-    /// For an application's command: its name and arguments, as in [`crate::extract`]. Otherwise empty.
+    /// For an application's command: its name and arguments, as in [`crate::extract`], or several of them, as in
+    /// [`crate::compound`]. Otherwise empty.
     pub payload: Bytes,
 }
 
@@ -60,6 +63,8 @@ pub struct Task {
     pub footprint: Footprint,
     /// What [`Extraction::handler`] said.
     pub handler: u32,
+    /// Its place among the operations of the request, from 0 on; 0 if the request has no other.
+    pub operation: u32,
     /// The reply, in the form of [`crate::reply`]. `execute` sets it; an empty one becomes an empty result.
     pub reply: Bytes,
     pub(crate) refused: Option<Refusal>,
@@ -67,6 +72,7 @@ pub struct Task {
     pub(crate) deferred: bool,
     /// Counts the submitted commands, without gaps.
     pub(crate) ordinal: u64,
+    pub(crate) part: Option<Box<Part>>,
 }
 
 /// What a service says about a payload, beside its footprint.
@@ -87,8 +93,8 @@ pub type WorkerId = usize;
 /// Everything here must be deterministic: the same commands in the same order of conflicting ones give the same
 /// replies and the same state on every replica.
 pub trait Service: Send + Sync + 'static {
-    /// Says what the command with this payload touches. Called by the thread that submits, in delivery order: it must
-    /// not block, and not need an interpreter. A function of the payload alone.
+    /// Says what the command with this payload touches. Called by the thread that submits, and by workers for operations
+    /// of a request: it must not block, and not need an interpreter. A function of the payload alone.
     ///
     /// # Errors
     /// The command is not executed; the refusal is its reply.
@@ -110,6 +116,25 @@ pub trait Service: Send + Sync + 'static {
     ///
     /// A panic is not deterministic, so it stops the replica.
     fn execute(&self, worker: WorkerId, run: &mut [Task]);
+
+    /// Executes the operations of one transaction, in their order, and sets their replies. The first one that fails, so
+    /// that its reply is no result, ends the transaction: what it and those before it have changed is undone, as far as
+    /// the service undoes what a failing command has changed. `footprint` is what all of them touch; each has its own, too.
+    ///
+    /// By default it refuses: a service that can't undo anything has no transactions.
+    ///
+    /// # Errors
+    /// The place of the operation that has failed.
+    fn execute_transaction(
+        &self,
+        worker: WorkerId,
+        footprint: &Footprint,
+        operations: &mut [Task],
+    ) -> Result<(), usize> {
+        let _ = (worker, footprint);
+        operations[0].reply = reply::refused(&Refusal::NoTransactions);
+        Err(0)
+    }
 
     /// The digest of the whole state. No command runs meanwhile.
     fn state_digest(&self) -> Digest;
@@ -255,6 +280,15 @@ impl<S: Service + ?Sized> Service for Arc<S> {
 
     fn execute(&self, worker: WorkerId, run: &mut [Task]) {
         (**self).execute(worker, run);
+    }
+
+    fn execute_transaction(
+        &self,
+        worker: WorkerId,
+        footprint: &Footprint,
+        operations: &mut [Task],
+    ) -> Result<(), usize> {
+        (**self).execute_transaction(worker, footprint, operations)
     }
 
     fn state_digest(&self) -> Digest {

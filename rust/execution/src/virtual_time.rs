@@ -106,8 +106,9 @@ impl Trace {
         Self { footprints, durations }
     }
 
-    /// Lets `workers` workers execute the commands, of which at most `window` are submitted and not complete. An idle
-    /// worker takes what its last command has made ready, if it is wished to, or else what is ready for longest.
+    /// Lets `workers` workers execute the commands, of which at most `window` are submitted and not complete, and none is
+    /// submitted while there is a ready one for each worker. An idle worker takes what its last command has made ready, if
+    /// it is wished to, or else what is ready for longest.
     ///
     /// # Panics
     /// If there are no workers, no window, or no commands; or the scheduler loses one.
@@ -119,7 +120,7 @@ impl Trace {
         let mut running: BinaryHeap<Reverse<(u64, WorkerId, Handle)>> = BinaryHeap::new();
         let mut now = 0;
         loop {
-            run.submit(scheduler, window);
+            run.submit(scheduler, window, workers);
             while let (Some(handle), false) = (run.ready.front().copied(), idle.is_empty()) {
                 run.ready.pop_front();
                 let worker = idle.pop().expect("one is idle");
@@ -159,16 +160,21 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn submit(&mut self, scheduler: &mut dyn Scheduler, window: usize) {
+    /// As the executor does: what is ready before a command that others wait for makes all of them wait.
+    fn submit(&mut self, scheduler: &mut dyn Scheduler, window: usize, enough: usize) {
         let mut fresh = Vec::new();
-        while self.commands.len() < window && scheduler.room() > 0 && self.submitted < self.trace.footprints.len() {
+        while self.ready.len() < enough
+            && self.commands.len() < window
+            && scheduler.room() > 0
+            && self.submitted < self.trace.footprints.len()
+        {
             // The lowest numbers: a scheduler may have records of as many as it has room for.
             let handle = self.free.pop().unwrap_or(self.commands.len() as Handle);
             self.commands.insert(handle, self.submitted);
             scheduler.submit(handle, &self.trace.footprints[self.submitted], &mut fresh);
             self.submitted += 1;
+            self.ready.extend(fresh.drain(..).map(|command| command.handle));
         }
-        self.ready.extend(fresh.into_iter().map(|command| command.handle));
     }
 
     fn complete(&mut self, scheduler: &mut dyn Scheduler, worker: WorkerId, handle: Handle) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::compound::{Part, unfold};
 use crate::dispatch::{Applicant, Dispatch, Job};
 use crate::executor::{Pending, Shared};
 use crate::footprint::FootprintBuilder;
@@ -32,6 +33,8 @@ pub struct Worker {
     freed: Vec<Handle>,
     run: Vec<Task>,
     ordinals: Vec<u64>,
+    /// How many operations of unfolded requests the last run had.
+    operations: usize,
     completions: Vec<Completion>,
     snapshots: Vec<SnapshotOutcome>,
     builder: FootprintBuilder,
@@ -53,6 +56,7 @@ impl Worker {
             freed: Vec::new(),
             run: Vec::new(),
             ordinals: Vec::new(),
+            operations: 0,
             completions: Vec::new(),
             snapshots: Vec::new(),
             builder: FootprintBuilder::new(),
@@ -91,6 +95,7 @@ impl Worker {
             self.handles.iter().for_each(|handle| graph.remove(*handle, &mut self.freed));
         }
         let mut dispatch = lock(&shared.dispatch);
+        dispatch.operations_completed(std::mem::take(&mut self.operations));
         match self.job {
             Job::Run if shared.graph.is_some() => dispatch.removed(&mut self.handles, &mut self.freed),
             Job::Run => dispatch.complete(self.id, &mut self.handles),
@@ -158,11 +163,11 @@ impl Worker {
         let Some(position) = self.run.first().map(|first| first.command.position) else { return };
         let stopwatch = Stopwatch::start();
         let service = &*self.shared.service;
-        let (id, run) = (self.id, &mut self.run[..]);
+        let (id, run) = (self.id, &mut self.run);
         let (builder, snapshots) = (&mut self.builder, &mut self.snapshots);
         let outcome = catch_unwind(AssertUnwindSafe(|| match self.job {
             Job::Run => execute_run(service, id, run, snapshots),
-            Job::Footprints => compute_footprints(service, run, builder),
+            Job::Footprints => unfold(service, run, builder),
             Job::Park | Job::Exit => unreachable!("there is a run"),
         }));
         if let Err(panic) = outcome {
@@ -174,9 +179,12 @@ impl Worker {
             self.busy.fetch_add(elapsed.as_nanos() as u64, Relaxed);
             self.adapt(elapsed);
             for task in &mut self.run {
-                self.ordinals.push(task.ordinal);
-                if task.command.kind != CommandKind::Snapshot {
-                    self.completions.push(completion(task));
+                self.operations += task.operations();
+                if task.command.kind == CommandKind::Snapshot {
+                    self.ordinals.push(task.ordinal);
+                } else if let Some(completion) = completion(task) {
+                    self.ordinals.push(task.ordinal);
+                    self.completions.push(completion);
                 }
             }
             self.run.clear();
@@ -200,12 +208,19 @@ impl Worker {
 }
 
 /// Runs of the application's own commands go to the service in one call; what is refused or built in does not.
-fn execute_run(service: &dyn Service, worker: WorkerId, run: &mut [Task], snapshots: &mut Vec<SnapshotOutcome>) {
-    let is_plain = |task: &Task| task.command.kind == CommandKind::Application && task.refused.is_none();
+pub(crate) fn execute_run(
+    service: &dyn Service,
+    worker: WorkerId,
+    run: &mut [Task],
+    snapshots: &mut Vec<SnapshotOutcome>,
+) {
+    let is_plain =
+        |task: &Task| task.command.kind == CommandKind::Application && task.refused.is_none() && !task.is_transaction();
     for part in run.chunk_by_mut(|a, b| is_plain(a) && is_plain(b)) {
         let task = &mut part[0];
         match (&task.refused, task.command.kind) {
             (Some(refusal), _) => task.reply = reply::refused(refusal),
+            (None, CommandKind::Application) if task.is_transaction() => task.execute_transaction(service, worker),
             (None, CommandKind::Application) => service.execute(worker, part),
             (None, CommandKind::StateDigest) => task.reply = Bytes::copy_from_slice(&service.state_digest().0),
             (None, CommandKind::Settled) => task.reply = std::mem::take(&mut task.command.payload),
@@ -217,24 +232,16 @@ fn execute_run(service: &dyn Service, worker: WorkerId, run: &mut [Task], snapsh
     }
 }
 
-fn compute_footprints(service: &dyn Service, run: &mut [Task], builder: &mut FootprintBuilder) {
-    for task in run {
-        builder.clear();
-        builder.include(&task.footprint);
-        task.deferred = false;
-        match service.compute_footprint(&task.command.payload, builder) {
-            Ok(()) => task.footprint = builder.build(),
-            Err(refusal) => task.refuse(refusal),
-        }
-    }
-}
-
-fn completion(task: &mut Task) -> Completion {
+/// What the one who waits gets: nothing, while other operations of the request are missing.
+pub(crate) fn completion(task: &mut Task) -> Option<Completion> {
     let Command { position, slot, client, sequence, kind, .. } = task.command;
     let reply = std::mem::take(&mut task.reply);
     let has_none = reply.is_empty() && kind != CommandKind::Settled;
-    let reply = if has_none { reply::result(&[0xc0]) } else { reply };
-    Completion { position, slot, client, sequence, kind, reply }
+    let mut reply = if has_none { Bytes::from_static(reply::NIL) } else { reply };
+    if let Some(Part::OfBatch(gathering)) = task.part.as_deref() {
+        reply = gathering.add(task.operation, reply)?;
+    }
+    Some(Completion { position, slot, client, sequence, kind, reply })
 }
 
 pub(crate) fn message_of(panic: &(dyn Any + Send)) -> String {

@@ -37,6 +37,15 @@ fn nothing_exceeds_the_bound_and_what_is_all_conflicts_is_at_it() {
     assert!((serial.speed_up - 1.0).abs() < 1e-9 && (serial.bound - 1.0).abs() < 1e-9, "{serial:?}");
 }
 
+/// A chain that is nearly as long as all work divided by the workers, among commands that nobody waits for.
+#[test]
+fn a_chain_does_not_wait_behind_what_is_ready_already() {
+    let load = Load { commands: 20_000, keys: 100_000, conflicts: 0.1, ..LOAD };
+    let config: SchedulerConfig = "keyed".parse().unwrap();
+    let outcome = Trace::of(&load).run(&mut *config.build(8, 5), 8, 1024);
+    assert!(outcome.speed_up > 0.97 * outcome.bound, "{outcome:?}");
+}
+
 #[test]
 fn what_is_independent_scales_with_the_workers() {
     let load = Load { keys: 1_000_000, ..LOAD };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pssmr_execution::Command;
+use pssmr_execution::Task;
 use pssmr_types::Digest;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -18,10 +18,12 @@ pub(crate) struct Facts {
     principal: u64,
     session: u64,
     sequence: u64,
+    operation: u32,
 }
 
 impl Facts {
-    pub(crate) fn of(command: &Command) -> Self {
+    pub(crate) fn of(task: &Task) -> Self {
+        let command = &task.command;
         Self {
             slot: command.slot.0,
             position: command.position,
@@ -30,12 +32,22 @@ impl Facts {
             principal: command.client.principal.0,
             session: command.client.session,
             sequence: command.sequence,
+            operation: task.operation,
         }
     }
 
     /// The facts of a plain call, outside of a cluster: each call is a slot of its own.
     pub(crate) fn local(position: u64, time_ns: u64) -> Self {
-        Self { slot: position, position, time_ns, seed: [0; 32], principal: 0, session: 0, sequence: position }
+        Self {
+            slot: position,
+            position,
+            time_ns,
+            seed: [0; 32],
+            principal: 0,
+            session: 0,
+            sequence: position,
+            operation: 0,
+        }
     }
 }
 
@@ -60,10 +72,17 @@ impl Context {
         self.facts.slot
     }
 
-    /// The command's position in the total order: unique, ascending, possibly with gaps.
+    /// The request's position in the total order: unique, ascending, possibly with gaps. Commands that were sent together,
+    /// as a batch or a transaction, have the same.
     #[getter]
     fn position(&self) -> u64 {
         self.facts.position
+    }
+
+    /// The command's place among those that were sent together, from 0 on; 0 for one that was sent alone.
+    #[getter]
+    fn operation(&self) -> u32 {
+        self.facts.operation
     }
 
     /// The agreed time, in nanoseconds since 1970.
@@ -91,6 +110,9 @@ impl Context {
         let random = self.random.get_or_try_init(py, || {
             let mut seed = self.facts.seed.to_vec();
             seed.extend_from_slice(&self.facts.position.to_le_bytes());
+            if self.facts.operation > 0 {
+                seed.extend_from_slice(&self.facts.operation.to_le_bytes());
+            }
             let digest = Digest::of("pssmr command random 1", &seed);
             CLASS.import(py, "random", "Random")?.call1((PyBytes::new(py, &digest.0),)).map(Bound::unbind)
         })?;
@@ -111,7 +133,7 @@ impl Context {
         self.facts.session
     }
 
-    /// The client's number for the command, in its session.
+    /// The client's number for the request, in its session.
     #[getter]
     fn sequence(&self) -> u64 {
         self.facts.sequence

@@ -92,6 +92,8 @@ pub(crate) fn refused(py: Python<'_>, code: u8, message: String) -> PyErr {
         unknown_command(py, message)
     } else if is(&Refusal::Argument(String::new())) || is(&Refusal::ArgumentCount { required: 0, most: 0, given: 0 }) {
         argument_error(py, message)
+    } else if is(&Refusal::TooLarge("")) {
+        request_too_large(py, message)
     } else {
         command_error(py, message)
     }

@@ -27,6 +27,7 @@ mod plan;
 mod process;
 mod queue;
 mod replica;
+mod replies;
 mod running;
 mod service;
 mod set;
@@ -73,6 +74,8 @@ mod _core {
     use super::queue::Queue;
     #[pymodule_export]
     use super::replica::{ReplicaCore, status_schema};
+    #[pymodule_export]
+    use super::replies::{decode_several, encode_several};
     #[pymodule_export]
     use super::set::Set;
     #[pymodule_export]

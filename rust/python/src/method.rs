@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use pssmr_execution::messagepack::write_array;
 use pssmr_execution::{ArgumentSpec, Reply, reply};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use crate::codec::{self, CodecError, Decoder, Schema};
 use crate::errors;
 use crate::interface::arguments_of;
+use crate::replies;
 use crate::running;
 use crate::state::State;
 
@@ -128,18 +129,9 @@ impl Method {
     ///
     /// Raises what the command raised, or why it was refused.
     fn decode_reply<'py>(&self, py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-        let malformed = || PyValueError::new_err("the replicas' reply is malformed");
-        match Reply::decode(&Bytes::copy_from_slice(data)).map_err(|_| malformed())? {
+        match replies::decode(data)? {
             Reply::Result(result) => self.decode_result(py, &result),
-            Reply::ApplicationError { name, arguments } => {
-                let arguments = codec::decode_plain(py, &arguments)
-                    .map_err(|error| error.raise(|_| malformed(), ""))?
-                    .cast_into::<PyTuple>()
-                    .map_err(|_| malformed())?;
-                Err(errors::application_error(py, &name, &arguments))
-            }
-            Reply::HandlerFailed { exception } => Err(errors::handler_failed(py, exception)),
-            Reply::Refused { code, message } => Err(errors::refused(py, code, format!("{}: {message}", self.name))),
+            other => Err(replies::error_of(py, &self.name, other)),
         }
     }
 

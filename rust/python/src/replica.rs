@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use pssmr_replica::{AcceptKeys, Durability, Observer, Replica, ReplicaConfig, ReplicaEvent, Service, StartError};
+use pssmr_replica::{
+    AcceptKeys, Durability, Observer, Replica, ReplicaConfig, ReplicaEvent, Service, StartError, WorkerBounds,
+};
 use pssmr_transport::TransportError;
 use pssmr_types::{BatchLimits, Digest, Epoch, ReplicaId};
 use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
@@ -281,5 +283,7 @@ fn apply(settings: &Bound<'_, PyDict>, config: &mut ReplicaConfig) -> PyResult<S
     *send_queue =
         (*send_queue).max(FRAME_MARGIN_BYTES + config.ordering.limits.bytes_max.max(config.limits.result_bytes_max));
     config.execution.workers = number("workers")?;
+    let max = number("workers_max")?;
+    config.worker_bounds = (max > 0).then_some(WorkerBounds { min: number("workers_min")?, max });
     text("scheduler")
 }

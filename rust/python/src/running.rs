@@ -36,6 +36,19 @@ impl Scope {
         Self { outer: RUNNING.replace(Some(Running { access, command, facts, context: None })) }
     }
 
+    /// Begins an operation of the transaction that the command is.
+    #[expect(clippy::unused_self, reason = "it is within this scope")]
+    pub(crate) fn begin_operation(&self, footprint: &Footprint, command: Arc<str>, facts: Facts) {
+        let ended = RUNNING.with_borrow_mut(|running| {
+            let running = running.as_mut().expect("the command that was begun is running");
+            running.access.begin_operation(footprint);
+            (running.command, running.facts) = (command, facts);
+            running.context.take()
+        });
+        // Gone while nothing is borrowed: that can run other Python code.
+        drop(ended);
+    }
+
     /// Keeps what the command has written.
     pub(crate) fn commit(self) -> Access {
         self.end(Access::commit)

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use pssmr_execution::{
-    Access, Extraction, FootprintBuilder, Independent, Refusal, RestoreError, Service, ServiceReading, SnapshotError,
-    SnapshotSource, Task, Worker, WorkerId, reply,
+    Access, Extraction, Footprint, FootprintBuilder, Independent, Refusal, RestoreError, Service, ServiceReading,
+    SnapshotError, SnapshotSource, Task, Worker, WorkerId, reply,
 };
 use pssmr_types::Digest;
 use pyo3::intern;
@@ -72,6 +72,23 @@ impl PythonService {
         Ok(Self { instance, object: object.clone().unbind(), own, meters })
     }
 
+    /// Executes operations of a transaction that has begun, up to the first that fails: its place.
+    fn execute_operations(&self, py: Python<'_>, scope: &Scope, operations: &mut [Task]) -> Result<(), usize> {
+        let mut stopwatch = self.meters.stopwatch();
+        for (place, task) in operations.iter_mut().enumerate() {
+            let handler = &self.interface().handlers[task.handler as usize];
+            scope.begin_operation(&task.footprint, handler.name.clone(), Facts::of(task));
+            let ended = self.run(py, handler, arguments_of(&task.command.payload));
+            stopwatch.executed(task.handler);
+            let failed = matches!(ended, Ended::Badly(_));
+            task.reply = ended.reply();
+            if failed {
+                return Err(place);
+            }
+        }
+        Ok(())
+    }
+
     /// The digest of what the service's commands are: replicas that differ in it don't talk to each other.
     pub(crate) fn schema_digest(&self) -> Digest {
         self.interface().digest()
@@ -99,7 +116,7 @@ impl PythonService {
         let Some(first) = tasks.first() else { return };
         let handler = &self.interface().handlers[first.handler as usize];
         let method = handler.method.get();
-        let facts = Facts::of(&first.command);
+        let facts = Facts::of(first);
         let mut columns = Columns::new(method, tasks.len());
         let mut footprint = FootprintBuilder::new();
         let mut called = Vec::with_capacity(tasks.len());
@@ -141,7 +158,7 @@ impl PythonService {
 
     fn execute_one(&self, py: Python<'_>, task: &mut Task) {
         let handler = &self.interface().handlers[task.handler as usize];
-        let scope = Scope::enter(self.access(), &task.footprint, handler.name.clone(), Facts::of(&task.command));
+        let scope = Scope::enter(self.access(), &task.footprint, handler.name.clone(), Facts::of(task));
         let ended = self.run(py, handler, arguments_of(&task.command.payload));
         let (reply, access) = match ended {
             Ended::Well(reply) => (reply, scope.commit()),
@@ -153,6 +170,9 @@ impl PythonService {
 
     fn run(&self, py: Python<'_>, handler: &Handler, arguments: &[u8]) -> Ended {
         let method = handler.method.get();
+        if method.vectorized {
+            return self.run_vectorized(py, handler, arguments);
+        }
         let arguments = match method.decode_arguments(py, arguments) {
             Ok(arguments) => arguments,
             Err(ArgumentsError::Mismatch(text)) => return Ended::Badly(reply::refused(&Refusal::Argument(text))),
@@ -167,6 +187,21 @@ impl PythonService {
                     self.failed(py, handler, error.raise(pyo3::exceptions::PyTypeError::new_err, &whole))
                 }
             },
+            Err(error) => self.failed(py, handler, error),
+        }
+    }
+
+    /// Calls a vectorised handler with one command.
+    fn run_vectorized(&self, py: Python<'_>, handler: &Handler, arguments: &[u8]) -> Ended {
+        let method = handler.method.get();
+        let mut columns = Columns::new(method, 1);
+        match columns.push(py, method, arguments) {
+            Ok(()) => {}
+            Err(ArgumentsError::Mismatch(text)) => return Ended::Badly(reply::refused(&Refusal::Argument(text))),
+            Err(ArgumentsError::Raised(error)) => return self.failed(py, handler, error),
+        }
+        match vectorized::call(py, method, self.object.bind(py).clone(), &columns) {
+            Ok(mut replies) => Ended::Well(replies.pop().expect("a reply to each command")),
             Err(error) => self.failed(py, handler, error),
         }
     }
@@ -232,6 +267,17 @@ impl Service for PythonService {
                 }
             }
         });
+    }
+
+    fn execute_transaction(&self, _: WorkerId, footprint: &Footprint, operations: &mut [Task]) -> Result<(), usize> {
+        Python::attach(|py| {
+            let Some(first) = operations.first() else { return Ok(()) };
+            let name = self.interface().handlers[first.handler as usize].name.clone();
+            let scope = Scope::enter(self.access(), footprint, name, Facts::of(first));
+            let ended = self.execute_operations(py, &scope, operations);
+            ACCESS.set(Some(if ended.is_ok() { scope.commit() } else { scope.rollback() }));
+            ended
+        })
     }
 
     /// Of the tables, and of what `snapshot` returns if the class has it. State in other attributes is not seen.

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
-use pssmr_execution::{Command, CommandKind, Extraction, Footprint, FootprintBuilder, Refusal, Service, Task, reply};
+use pssmr_execution::{Command, CommandKind, Footprint, Service, alone};
 use pssmr_types::{ClientId, Slot};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -41,25 +41,9 @@ impl Stepper {
         seed: &Bound<'_, PyBytes>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let seed = seed.as_bytes().try_into().map_err(|_| PyValueError::new_err("a seed is 32 bytes"))?;
-        let payload = Bytes::copy_from_slice(&payload);
-        let (footprint, extraction) = footprint_of(&self.service, &payload);
-        let extraction = match extraction {
-            Ok(extraction) => extraction,
-            Err(refusal) => return Ok(PyBytes::new(py, &reply::refused(&refusal))),
-        };
-        let command = Command {
-            position,
-            slot: Slot(position),
-            client: ClientId::default(),
-            sequence: position,
-            timestamp: time_ns,
-            seed,
-            kind: CommandKind::Application,
-            payload,
-        };
-        let mut run = [Task::new(command, footprint, extraction.handler)];
-        guarded(py, || self.service.execute(0, &mut run))?;
-        Ok(PyBytes::new(py, &run[0].reply))
+        let request = request(Bytes::copy_from_slice(&payload), position, time_ns, seed);
+        let reply = guarded(py, || alone::execute(&self.service, request))?;
+        Ok(PyBytes::new(py, &reply))
     }
 
     /// The digest of the state.
@@ -100,7 +84,10 @@ impl Stepper {
 
     /// For each payload, the places of those before it that it conflicts with.
     fn conflicts(&self, payloads: Vec<PyBackedBytes>) -> Vec<Vec<usize>> {
-        let footprints: Vec<_> = payloads.iter().map(|payload| footprint_of(&self.service, payload).0).collect();
+        let touched = |payload: &PyBackedBytes| {
+            alone::footprint(&self.service, request(Bytes::copy_from_slice(payload), 1, 0, [0; 32]))
+        };
+        let footprints: Vec<_> = payloads.iter().map(touched).collect();
         let before = |(place, footprint): (usize, &Footprint)| {
             (0..place).filter(|earlier| footprints[*earlier].conflicts(footprint)).collect()
         };
@@ -116,17 +103,15 @@ fn guarded<R>(py: Python<'_>, call: impl FnOnce() -> R) -> PyResult<R> {
     })
 }
 
-/// What a command touches: nothing, if it is refused.
-fn footprint_of(service: &PythonService, payload: &[u8]) -> (Footprint, Result<Extraction, Refusal>) {
-    let mut builder = FootprintBuilder::new();
-    let extraction = service.footprint(payload, &mut builder).and_then(|extraction| {
-        if extraction.deferred {
-            service.compute_footprint(payload, &mut builder)?;
-        }
-        Ok(extraction)
-    });
-    if extraction.is_err() {
-        builder.clear();
+fn request(payload: Bytes, position: u64, timestamp: u64, seed: [u8; 32]) -> Command {
+    Command {
+        position,
+        slot: Slot(position),
+        client: ClientId::default(),
+        sequence: position,
+        timestamp,
+        seed,
+        kind: CommandKind::Application,
+        payload,
     }
-    (builder.build(), extraction)
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use pssmr_execution::ExecutorConfig;
+use pssmr_execution::{ExecutorConfig, WorkerBounds};
 use pssmr_ordering::{Config as OrderingConfig, Durability};
 use pssmr_transport::AcceptKeys;
 use pssmr_types::{ClusterId, Digest, Epoch, FaultModel, Member, Membership, PublicKey, ReplicaId, SecretKey, Writer};
@@ -80,6 +80,8 @@ pub struct ReplicaConfig {
     pub ordering: OrderingConfig,
     /// How to execute.
     pub execution: ExecutorConfig,
+    /// Between how many and how many workers there are, if their number is to follow the load.
+    pub worker_bounds: Option<WorkerBounds>,
     /// The digest of what the service's commands are and mean. *Agreed*.
     pub service_schema: Digest,
     /// Where the replica keeps its log and its promises. Without it durability can only be `memory`, and a replica that is
@@ -106,6 +108,7 @@ impl ReplicaConfig {
             clients: AcceptKeys::nobody(),
             ordering: OrderingConfig::default(),
             execution: ExecutorConfig::default(),
+            worker_bounds: None,
             service_schema: Digest::default(),
             data_directory: None,
             limits: Limits::default(),
@@ -181,7 +184,8 @@ impl ReplicaConfig {
         }
         let limits = &self.limits;
         for (field, value, least) in [
-            ("workers", self.execution.workers, 1),
+            ("workers", self.execution.workers, self.worker_bounds.map_or(1, |bounds| bounds.min.max(1))),
+            ("workers_max", self.worker_bounds.map_or(usize::MAX, |bounds| bounds.max), self.execution.workers),
             ("run_length_max", self.execution.run_length_max, 1),
             ("result_bytes_max", limits.result_bytes_max, 64),
             ("queued_requests_max", limits.queued_requests_max, 1),

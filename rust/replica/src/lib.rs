@@ -25,6 +25,7 @@
 //! the last of it was synced, it may have forgotten a promise, so it comes back as a *learner*: it follows, executes and
 //! answers, but does not vote.
 
+mod autoscaling;
 mod clients;
 mod config;
 mod error;
@@ -44,7 +45,7 @@ mod status;
 pub use config::{Limits, ReplicaConfig};
 pub use error::{ConfigError, StartError};
 pub use events::{Observer, ReplicaEvent, Silent};
-pub use pssmr_execution::{ExecutorConfig, Service};
+pub use pssmr_execution::{ExecutorConfig, Service, WorkerBounds};
 pub use pssmr_ordering::{Config as OrderingConfig, Durability};
 pub use pssmr_transport::AcceptKeys;
 pub use replica::Replica;

@@ -13,10 +13,11 @@ use pssmr_storage::{DataDirectory, MembershipFile, Snapshots};
 use pssmr_transport::{AcceptKeys, Transport, TransportConfig};
 use pssmr_types::{Digest, Hello, Membership};
 
+use crate::autoscaling::{self, AutoscalingEnd};
 use crate::clients::{self, ClientThread};
 use crate::config::ReplicaConfig;
 use crate::error::{ConfigError, StartError};
-use crate::events::{Observer, ReplicaEvent};
+use crate::events::Observer;
 use crate::greeting::{CLIENT_ALPN, PEER_ALPN};
 use crate::inbox::{ClientInbox, OrderingInbox};
 use crate::log::{LogInbox, LogThread};
@@ -38,6 +39,7 @@ pub struct Replica {
     snapshot_inboxes: Option<(Arc<SnapshotInbox>, Arc<WriterInbox>)>,
     executor: Arc<Executor>,
     state: Arc<State>,
+    autoscaling: Arc<AutoscalingEnd>,
     threads: Mutex<Threads>,
 }
 
@@ -48,6 +50,7 @@ struct Threads {
     transfer: Option<JoinHandle<()>>,
     writer: Option<JoinHandle<()>>,
     clients: Option<JoinHandle<()>>,
+    autoscaling: Option<JoinHandle<()>>,
 }
 
 impl Replica {
@@ -157,6 +160,7 @@ impl Replica {
             snapshot_inboxes: snapshot_inboxes.clone(),
             executor,
             state: Arc::clone(&state),
+            autoscaling: Arc::default(),
             threads: Mutex::default(),
         };
         // If one of them can't be started, dropping the replica ends the rest.
@@ -200,6 +204,13 @@ impl Replica {
             let log = started().name("pssmr-log".to_owned()).spawn(move || log_thread.run());
             threads.log = Some(log.map_err(StartError::Thread)?);
         }
+        if let Some(bounds) = config.worker_bounds {
+            let (executor, end) = (Arc::clone(&replica.executor), Arc::clone(&replica.autoscaling));
+            let state = Arc::clone(&replica.state);
+            let run = move || autoscaling::run(bounds, &executor, &state, &end);
+            let thread = started().name("pssmr-scale".to_owned()).spawn(run);
+            threads.autoscaling = Some(thread.map_err(StartError::Thread)?);
+        }
         let ordering = started().name("pssmr-order".to_owned()).spawn(move || ordering_thread.run(peers));
         threads.ordering = Some(ordering.map_err(StartError::Thread)?);
         drop(threads);
@@ -227,7 +238,8 @@ impl Replica {
         self.state.status(&self.executor, &self.ordering_inbox, &self.client_inbox)
     }
 
-    /// Changes the number of workers, while they work. See [`Executor::resize`].
+    /// Changes the number of workers, while they work. See [`Executor::resize`]. If the number follows the load, it goes on
+    /// from there.
     ///
     /// # Errors
     /// If a thread can't be started: there are as many workers then as could be.
@@ -236,8 +248,7 @@ impl Replica {
     /// If `workers` is 0.
     pub fn resize_workers(&self, workers: usize) -> io::Result<()> {
         self.executor.resize(workers)?;
-        tracing::info!(workers, "the number of workers was changed");
-        self.state.tell(&ReplicaEvent::WorkersResized { workers });
+        self.state.workers_resized(workers);
         Ok(())
     }
 
@@ -257,7 +268,10 @@ impl Replica {
     /// Never call it while holding what a command needs to finish (a Python thread state, say). From an [`Observer`]
     /// it only begins the end.
     pub fn stop(&self) {
-        let Threads { ordering, log, transfer, writer, clients } = std::mem::take(&mut *self.threads.lock());
+        let Threads { ordering, log, transfer, writer, clients, autoscaling } =
+            std::mem::take(&mut *self.threads.lock());
+        self.autoscaling.stop();
+        join(autoscaling);
         self.ordering_inbox.stop();
         join(ordering);
         if let Some(inbox) = &self.log_inbox {

@@ -97,6 +97,12 @@ impl State {
         self.observer.event(event);
     }
 
+    /// There are so many workers from now on.
+    pub(crate) fn workers_resized(&self, workers: usize) {
+        tracing::info!(workers, "the number of workers was changed");
+        self.tell(&ReplicaEvent::WorkersResized { workers });
+    }
+
     /// From now on these are the replicas.
     pub(crate) fn follow(&self, membership: &Membership, handovers: &[Handover]) {
         *self.epochs.write() = Epochs { membership: Arc::new(membership.clone()), handovers: handovers.into() };

@@ -7,7 +7,7 @@ use pssmr_types::Digest;
 
 use crate::declaration::{ArgumentSpec, CommandSpec, ScopeDeclaration};
 use crate::extract::{CommandTable, Refusal, arguments_of};
-use crate::footprint::{FootprintBuilder, Mode, TableId};
+use crate::footprint::{Footprint, FootprintBuilder, Mode, TableId};
 use crate::messagepack::{self, Token};
 use crate::reply;
 use crate::service::{Extraction, Service, Task, WorkerId};
@@ -48,7 +48,8 @@ impl Counter {
         Self::default()
     }
 
-    fn execute_one(&self, task: &mut Task) {
+    /// Whether the command ended well.
+    fn execute_one(&self, task: &mut Task) -> bool {
         let mut value = self.value.load(Ordering::Relaxed);
         if task.handler == INCREMENT {
             let by = match arguments_of(&task.command.payload).token() {
@@ -56,7 +57,7 @@ impl Counter {
                 Ok(Token::Unsigned(by)) if i64::try_from(by).is_ok() => by.cast_signed(),
                 _ => {
                     task.reply = reply::handler_failed("TypeError");
-                    return;
+                    return false;
                 }
             };
             value = value.wrapping_add(by);
@@ -65,6 +66,7 @@ impl Counter {
         let mut out = Vec::new();
         messagepack::write_signed(&mut out, value);
         task.reply = reply::result(&out);
+        true
     }
 }
 
@@ -77,6 +79,14 @@ impl Service for Counter {
         for task in run {
             self.execute_one(task);
         }
+    }
+
+    fn execute_transaction(&self, _: WorkerId, _: &Footprint, operations: &mut [Task]) -> Result<(), usize> {
+        let before = self.value.load(Ordering::Relaxed);
+        let failed = operations.iter_mut().position(|task| !self.execute_one(task));
+        let Some(place) = failed else { return Ok(()) };
+        self.value.store(before, Ordering::Relaxed);
+        Err(place)
     }
 
     fn state_digest(&self) -> Digest {

@@ -9,7 +9,7 @@ use pssmr_types::Digest;
 use crate::access::{Access, AccessError};
 use crate::declaration::{ArgumentSpec, CommandSpec, KeyDeclaration};
 use crate::extract::{CommandTable, Refusal, arguments_of};
-use crate::footprint::{FootprintBuilder, Mode, TableId};
+use crate::footprint::{Footprint, FootprintBuilder, Mode, TableId};
 use crate::key;
 use crate::messagepack::{self, Reader, Token};
 use crate::reply;
@@ -84,6 +84,18 @@ impl KeyValue {
         &self.tables
     }
 
+    /// Executes one command and sets its reply; whether it ended well.
+    fn execute_one(access: &mut Access, task: &mut Task, key: &mut Vec<u8>) -> bool {
+        let called = Self::call(access, task.handler, arguments_of(&task.command.payload), key);
+        let ended_well = called.is_ok();
+        task.reply = match called {
+            Ok(value) => reply::result(&value),
+            Err(Failure::Access(AccessError::NotAnInteger) | Failure::Type) => reply::handler_failed("TypeError"),
+            Err(Failure::Access(_)) => reply::handler_failed("UndeclaredAccess"),
+        };
+        ended_well
+    }
+
     /// Executes one command; what it returns is a `MessagePack` value.
     fn call(access: &mut Access, handler: u32, mut arguments: Reader<'_>, key: &mut Vec<u8>) -> Result<Bytes, Failure> {
         const CHECKED: &str = "the arguments were checked when the footprint was extracted";
@@ -140,21 +152,23 @@ impl Service for KeyValue {
         let mut key = Vec::new();
         for task in run {
             access.begin(&task.footprint);
-            let arguments = arguments_of(&task.command.payload);
-            task.reply = match Self::call(&mut access, task.handler, arguments, &mut key) {
-                Ok(value) => {
-                    access.commit();
-                    reply::result(&value)
-                }
-                Err(failure) => {
-                    access.rollback();
-                    reply::handler_failed(match failure {
-                        Failure::Access(AccessError::NotAnInteger) | Failure::Type => "TypeError",
-                        Failure::Access(_) => "UndeclaredAccess",
-                    })
-                }
-            };
+            if Self::execute_one(&mut access, task, &mut key) { access.commit() } else { access.rollback() }
         }
+    }
+
+    fn execute_transaction(&self, _: WorkerId, footprint: &Footprint, operations: &mut [Task]) -> Result<(), usize> {
+        let mut access = Access::new(self.tables.clone());
+        let mut key = Vec::new();
+        access.begin(footprint);
+        for (place, task) in operations.iter_mut().enumerate() {
+            access.begin_operation(&task.footprint);
+            if !Self::execute_one(&mut access, task, &mut key) {
+                access.rollback();
+                return Err(place);
+            }
+        }
+        access.commit();
+        Ok(())
     }
 
     fn state_digest(&self) -> Digest {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pssmr_types::Digest;
 
 use crate::extract::Refusal;
-use crate::footprint::FootprintBuilder;
+use crate::footprint::{Footprint, FootprintBuilder};
 use crate::messagepack;
 use crate::reply;
 use crate::service::{Extraction, Service, Task, WorkerId};
@@ -39,6 +39,11 @@ impl Service for Null {
         for task in run {
             task.reply = self.reply.clone();
         }
+    }
+
+    fn execute_transaction(&self, worker: WorkerId, _: &Footprint, operations: &mut [Task]) -> Result<(), usize> {
+        self.execute(worker, operations);
+        Ok(())
     }
 
     fn state_digest(&self) -> Digest {
