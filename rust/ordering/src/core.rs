@@ -202,6 +202,7 @@ impl Core {
                 Input::CheckpointTaken(checkpoint) => self.on_checkpoint_taken(checkpoint, effects),
                 Input::Transferred(snapshot) => self.on_transferred(&snapshot, effects),
                 Input::TransferFailed => self.on_transfer_failed(),
+                Input::StepDown => self.on_step_down(effects),
                 Input::Tick => {}
             }
             if self.halted {

@@ -37,13 +37,16 @@ mod replies;
 mod sessions;
 mod shelf;
 mod snapshot;
+mod step_down;
 mod unproven;
 mod view_change;
 mod votes;
 mod writeset;
 
 pub use crate::core::{Core, CoreStatus};
-pub use interface::{Command, Config, ConfigError, Delivery, Durability, Effect, Event, Input, Now, Promise};
+pub use interface::{
+    Command, Config, ConfigError, Delivery, Durability, Effect, Event, Input, Now, Promise, StepDownRefusal,
+};
 pub use record::{Image, Record};
 pub use recovery::ReplayError;
 pub use replies::ReplyCache;

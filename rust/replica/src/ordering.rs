@@ -8,6 +8,7 @@ mod replay;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pssmr_execution::{Command, CommandKind, Executor};
@@ -25,6 +26,7 @@ use crate::log::LogInbox;
 use crate::panic_message;
 use crate::state::State;
 use crate::status::Counters;
+use crate::step_down::{Answer, SteppedDown};
 
 /// How long the last frames may take to leave when the replica stops.
 const LINGER: Duration = Duration::from_millis(100);
@@ -59,6 +61,8 @@ pub(crate) struct OrderingThread {
     /// The records that the core knows are kept.
     durable: u64,
     log_is_behind: bool,
+    /// Who is to hear whether the replica steps down.
+    step_downs: Vec<SyncSender<Answer>>,
     /// The last slot that the core knows is executed.
     executed: Slot,
     /// When what the thread shows was last brought up to date, and whether it has changed since.
@@ -112,6 +116,7 @@ impl OrderingThread {
             records: Vec::new(),
             durable: 0,
             log_is_behind: false,
+            step_downs: Vec::new(),
             executed: Slot(0),
             shown_at: parts.origin,
             show_due: true,
@@ -161,6 +166,10 @@ impl OrderingThread {
             }
             self.inbox.take_told(&mut self.inputs);
             self.look_at_log();
+            self.step_downs.append(&mut self.inbox.step_downs.take());
+            if !self.step_downs.is_empty() {
+                self.inputs.push(Input::StepDown);
+            }
             self.core.step(clocks(self.origin), self.inputs.drain(..), &mut effects);
             for effect in effects.drain(..) {
                 self.apply(effect, transport)?;
@@ -271,6 +280,14 @@ impl OrderingThread {
                 })?;
             }
             Effect::Reconfigured(_) => self.follow(transport)?,
+            Effect::SteppedDown(answer) => {
+                let leader = |view| self.core.membership().leader(view).0;
+                let answer = answer.map(|view| SteppedDown { view: view.number(), leader: leader(view) });
+                // Who has gone meanwhile need not know.
+                for wish in self.step_downs.drain(..) {
+                    let _ = wish.send(answer);
+                }
+            }
             Effect::Event(event) => self.tell(&event),
             Effect::Halt(reason) => return Err(reason),
         }
@@ -316,6 +333,10 @@ impl OrderingThread {
             Event::LeaderSuspected { view } => {
                 tracing::info!(%view, "suspecting the leader");
                 ReplicaEvent::LeaderSuspected { view: view.number() }
+            }
+            Event::SteppingDown { view } => {
+                tracing::warn!(%view, "stepping down, as was asked for");
+                ReplicaEvent::SteppingDown { view: view.number() }
             }
             Event::ViewEntered { view, leader } => {
                 self.counters.view_changes += 1;

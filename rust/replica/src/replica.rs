@@ -26,6 +26,7 @@ use crate::sink::Sink;
 use crate::snapshots::{Pace, SnapshotInbox, SnapshotThread, WriterInbox, WriterThread, snapshot_options};
 use crate::state::{OrderingState, State};
 use crate::status::{Counters, ReplicaStatus};
+use crate::step_down::{StepDownError, SteppedDown};
 
 /// A running replica. Dropping it stops it.
 pub struct Replica {
@@ -239,6 +240,18 @@ impl Replica {
         tracing::info!(workers, "the number of workers was changed");
         self.state.tell(&ReplicaEvent::WorkersResized { workers });
         Ok(())
+    }
+
+    /// Has the replica, if it leads, give up its view: the others leave it at once, without a time-out, and the next
+    /// replica leads. Returns as soon as this one proposes nothing more.
+    ///
+    /// # Errors
+    /// [`StepDownError`]. Only the leader steps down; another replica says who leads.
+    pub fn step_down(&self) -> Result<SteppedDown, StepDownError> {
+        let answer = self.ordering_inbox.step_downs.add()?;
+        self.ordering_inbox.wake();
+        // The wish is dropped without an answer only when the thread ends.
+        Ok(answer.recv().map_err(|_| StepDownError::Stopped)??)
     }
 
     /// Why it has stopped for good, if it has.

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use pssmr_ordering::{Config, Core, CoreSnapshot, Delivery, Effect, Input, Now, Promise, Record};
+use pssmr_ordering::{Config, Core, CoreSnapshot, Delivery, Effect, Input, Now, Promise, Record, StepDownRefusal};
 use pssmr_types::{
     BatchLimits, Certificate, Checkpoint, ClientId, ClusterId, Digest, Epoch, FaultModel, Membership, Operation,
     Outcome, PeerMessage, Principal, ReplicaId, Request, SecretKey, Slot, View,
@@ -30,6 +30,8 @@ pub struct Cluster {
     pub wanted: Vec<Option<Certificate>>,
     pub replies: Vec<Vec<(ClientId, u64, Outcome)>>,
     pub halted: Vec<Option<String>>,
+    /// What became of the last wish that a replica steps down.
+    pub stepped_down: Option<Result<View, StepDownRefusal>>,
     pub down: Vec<bool>,
     /// What each replica has put into its log, and how much of it is kept.
     pub logs: Vec<Vec<Record>>,
@@ -106,6 +108,7 @@ impl Cluster {
             wanted: vec![None; n],
             replies: vec![Vec::new(); n],
             halted: vec![None; n],
+            stepped_down: None,
             down: vec![false; n],
             logs: vec![Vec::new(); n],
             kept: vec![0; n],
@@ -177,6 +180,7 @@ impl Cluster {
                 }
                 Effect::Transfer(certificate) => self.wanted[replica] = Some(certificate),
                 Effect::Install(slot) => self.delivered[replica].clone_from(&self.snapshots[replica][&slot].1),
+                Effect::SteppedDown(answer) => self.stepped_down = Some(answer),
                 Effect::SessionEvicted(_) | Effect::Event(_) | Effect::Reconfigured(_) => {}
             }
         }
@@ -214,6 +218,12 @@ impl Cluster {
         assert_eq!(root_of(&found.0, &found.1), wanted.root, "a snapshot is what its root says");
         self.snapshots[replica].insert(wanted.slot, found.clone());
         self.step(replica, Input::Transferred(Box::new(found.0)));
+    }
+
+    /// Asks a replica to step down: what it answers.
+    pub fn step_down(&mut self, replica: usize) -> Result<View, StepDownRefusal> {
+        self.step(replica, Input::StepDown);
+        self.stepped_down.take().expect("it answers at once")
     }
 
     /// A replica's disk keeps all that it was given.
