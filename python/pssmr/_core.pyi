@@ -478,6 +478,11 @@ class ReplicaCore:
 
         Raises ValueError for a number that can't be, and OSError if a thread can't be started.
         """
+    def step_down(self) -> tuple[int, int]:
+        """Has the replica, if it leads, give up its view. Returns the view that the others leave for, and who leads that.
+
+        Raises pssmr.StepDownRefused if another one leads, or it can't now.
+        """
     def halted(self) -> str | None:
         """Why it has stopped for good; None if it has not."""
     def fileno(self) -> int:

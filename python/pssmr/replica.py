@@ -109,7 +109,7 @@ class Replica:
         if admin is not None:
             self._admin = admin
             try:
-                _serve_admin(admin, self._id, config, self._core, self._feed, token)
+                _serve_admin(admin, self._id, config, self._core, self._feed, self._key, token)
             except BaseException:
                 self.stop()
                 raise
@@ -206,6 +206,18 @@ class Replica:
         status: dict[str, Any] = json.loads(self._started_core().status())
         return status
 
+    def step_down(self) -> int:
+        """Has this replica, if it leads, give up its view, and returns the replica that leads next.
+
+        The others leave the view at once: within milliseconds, without any time-out. No command is lost. This replica
+        goes on as a follower: before its machine is restarted, say.
+
+        Raises:
+            StepDownRefused: If another replica leads (`leader` says which), or a view change is under way.
+        """
+        _, leader = self._started_core().step_down()
+        return leader
+
     def events(self) -> list[Event]:
         """The latest of what has happened, the oldest first.
 
@@ -248,8 +260,14 @@ def _admin_server(address: str) -> AdminServer:
 
 
 def _serve_admin(
-    admin: AdminServer, replica: int, config: ClusterConfig, core: ReplicaCore, feed: EventFeed, token: str | None
+    admin: AdminServer,
+    replica: int,
+    config: ClusterConfig,
+    core: ReplicaCore,
+    feed: EventFeed,
+    key: str,
+    token: str | None,
 ) -> None:
-    from pssmr.admin import Node
+    from pssmr.admin import Node, Upkeep
 
-    admin.start(Node(id=replica, config=config, core=core, feed=feed, token=token))
+    admin.start(Node(id=replica, config=config, core=core, feed=feed, upkeep=Upkeep(config, key), token=token))

@@ -59,6 +59,12 @@ class InProcessReplicas:
             raise Error(f"replica {replica} does not run")
         self._replicas.pop(replica).stop()
 
+    def step_down(self, replica: int) -> int:
+        """Has a replica, the leader, give up its view, and returns the replica that leads next."""
+        if replica not in self._replicas:
+            raise Error(f"replica {replica} does not run")
+        return self._replicas[replica].step_down()
+
     def running(self) -> list[int]:
         """The replicas that run."""
         return sorted(self._replicas)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections import deque
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -15,7 +16,7 @@ from pssmr.client import AsyncClient, Client
 from pssmr.cluster_local import START_TIMEOUT, LocalProcesses, start_temporary
 from pssmr.cluster_processes import ReplicaProcess
 from pssmr.config import ClusterConfig, FaultModel
-from pssmr.errors import ConfigError, Error
+from pssmr.errors import ConfigError, Error, StepDownRefused
 from pssmr.service import Service
 from pssmr.settings import Settings
 from pssmr.testing.in_process import InProcessReplicas, start_in_process
@@ -205,6 +206,25 @@ class LocalCluster:
 
         with self.client() as client:
             return wait_for_leader(client, timeout)
+
+    def step_down(self) -> int:
+        """Has the leader give up its view, and returns the replica that leads next. Takes milliseconds.
+
+        Raises:
+            Error: If the replicas are processes: they serve no HTTP.
+            StepDownRefused: If a view change is under way for as long as a replica may take to start.
+        """
+        running = self._running_or_raise()
+        if not isinstance(running, InProcessReplicas):
+            raise Error("a replica in another process can't be asked without an admin address; use in_process=True")
+        deadline = time.monotonic() + self._start_timeout
+        while True:
+            try:
+                return running.step_down(self.leader())
+            except StepDownRefused:
+                # What `leader` goes by is some milliseconds old.
+                if time.monotonic() > deadline:
+                    raise
 
     def log(self, replica: int) -> list[str]:
         """The last lines that a replica's process logged."""

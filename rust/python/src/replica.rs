@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use pssmr_replica::{AcceptKeys, Durability, Observer, Replica, ReplicaConfig, ReplicaEvent, Service, StartError};
+use pssmr_replica::{
+    AcceptKeys, Durability, Observer, Replica, ReplicaConfig, ReplicaEvent, Service, StartError, StepDownError,
+    StepDownRefusal, SteppedDown,
+};
 use pssmr_transport::TransportError;
 use pssmr_types::{BatchLimits, Digest, Epoch, ReplicaId};
 use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
@@ -163,6 +166,21 @@ impl ReplicaCore {
             return Err(PyValueError::new_err(format!("workers is {workers}, expected 1 to {WORKERS_MAX}")));
         }
         Ok(py.detach(|| self.replica.resize_workers(workers))?)
+    }
+
+    /// Has the replica, if it leads, give up its view. Returns the view that the others leave for, and who leads that.
+    ///
+    /// Raises pssmr.StepDownRefused if another one leads, or it can't now.
+    fn step_down(&self, py: Python<'_>) -> PyResult<(u64, u16)> {
+        self.maker.check(py, "replica")?;
+        let stepped_down = py.detach(|| self.replica.step_down());
+        stepped_down.map(|SteppedDown { view, leader }| (view, leader)).map_err(|error| {
+            let leader = match error {
+                StepDownError::Refused(StepDownRefusal::NotLeading { leader }) => Some(leader.0),
+                _ => None,
+            };
+            errors::step_down_refused(py, &error.to_string(), leader)
+        })
     }
 
     /// Why it has stopped for good; None if it has not.

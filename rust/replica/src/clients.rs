@@ -1,5 +1,6 @@
 //! The client thread: requests in, replies out.
 
+mod admission;
 mod outbox;
 mod replies;
 mod routes;
@@ -19,6 +20,8 @@ use pssmr_types::{
     result_digest,
 };
 
+pub(crate) use self::admission::Admission;
+use self::admission::Rights;
 use self::outbox::Outbox;
 use self::replies::Replies;
 use self::routes::{Route, Routes};
@@ -72,6 +75,7 @@ impl Designation {
 
 struct ClientLink {
     principal: Principal,
+    rights: Rights,
     /// The last epoch that the client knows; `None` before its greeting.
     epoch: Option<Epoch>,
 }
@@ -80,6 +84,7 @@ struct ClientLink {
 pub(crate) struct ClientThread {
     hello: Hello,
     me: ReplicaId,
+    admission: Admission,
     /// The epoch that this thread goes by.
     epoch: Epoch,
     designation: Designation,
@@ -110,6 +115,7 @@ pub(crate) struct ClientThread {
 pub(crate) struct Parts {
     pub(crate) hello: Hello,
     pub(crate) me: ReplicaId,
+    pub(crate) admission: Admission,
     pub(crate) payload_bytes_max: usize,
     pub(crate) result_bytes_max: usize,
     pub(crate) cached_bytes_per_session_max: usize,
@@ -126,6 +132,7 @@ impl ClientThread {
         Self {
             hello: parts.hello,
             me: parts.me,
+            admission: parts.admission,
             epoch: membership.epoch(),
             designation: Designation::new(parts.me, &membership),
             payload_bytes_max: parts.payload_bytes_max,
@@ -212,7 +219,8 @@ impl ClientThread {
                 }
             }
             Event::Up { link, key, .. } => {
-                self.links.insert(link, ClientLink { principal: key.principal(), epoch: None });
+                let rights = self.admission.rights(&key);
+                self.links.insert(link, ClientLink { principal: key.principal(), rights, epoch: None });
                 self.ungreeted.push_back((Instant::now() + GREETING_TIMEOUT, link));
                 let hello = self.hello;
                 // The first frame finds an empty queue; if the link is gone already, its end follows.
@@ -241,6 +249,7 @@ impl ClientThread {
         }
         self.epoch = membership.epoch();
         self.designation = Designation::new(self.me, &membership);
+        transport.set_accept_keys(self.admission.keys(&membership));
         for (link, known) in &mut self.links {
             prove_memberships(&self.state, *link, known, transport);
         }
@@ -267,6 +276,9 @@ impl ClientThread {
                 }
             }
             ClientMessage::Requests { full_replies, requests } => {
+                if !requests.iter().all(|request| known.rights.allow(request.operation)) {
+                    return Err("a replica may ask for checkpoints and changes of the membership, and sent a command");
+                }
                 self.counters.requests += requests.len() as u64;
                 for request in requests {
                     self.take_request(link, request, full_replies);

@@ -13,7 +13,7 @@ use pssmr_storage::{DataDirectory, MembershipFile, Snapshots};
 use pssmr_transport::{AcceptKeys, Transport, TransportConfig};
 use pssmr_types::{Digest, Hello, Membership};
 
-use crate::clients::{self, ClientThread};
+use crate::clients::{self, Admission, ClientThread};
 use crate::config::ReplicaConfig;
 use crate::error::{ConfigError, StartError};
 use crate::events::{Observer, ReplicaEvent};
@@ -81,7 +81,9 @@ impl Replica {
 
         let peers = Transport::new(peer_transport(config)).map_err(StartError::Peers)?;
         let links = PeerLinks::new(&membership, config.me, config.secret.public(), hello, config.addresses());
-        let clients = Transport::new(client_transport(config)).map_err(StartError::Clients)?;
+        let admission = Admission::new(config.clients.clone());
+        let clients = client_transport(config, admission.keys(&membership));
+        let clients = Transport::new(clients).map_err(StartError::Clients)?;
         let (peer_address, client_address) = (listening(&peers), listening(&clients));
 
         let limits = &config.limits;
@@ -122,6 +124,7 @@ impl Replica {
         let client_thread = ClientThread::new(clients::Parts {
             hello,
             me: config.me,
+            admission,
             payload_bytes_max: config.payload_bytes_max(),
             result_bytes_max: limits.result_bytes_max,
             cached_bytes_per_session_max: limits.cached_bytes_per_session_max,
@@ -345,10 +348,10 @@ fn peer_transport(config: &ReplicaConfig) -> TransportConfig {
     transport
 }
 
-fn client_transport(config: &ReplicaConfig) -> TransportConfig {
+fn client_transport(config: &ReplicaConfig, accept_keys: AcceptKeys) -> TransportConfig {
     let limits = &config.limits;
     let mut transport = TransportConfig::new(config.secret.clone(), CLIENT_ALPN);
-    transport.accept_keys = config.clients.clone();
+    transport.accept_keys = accept_keys;
     transport.listen = Some(config.listen_clients);
     transport.frame_bytes_max = config.client_frame_bytes_max();
     transport.send_queue_bytes_max = limits.client_send_queue_bytes_max;
