@@ -18,6 +18,7 @@ from pssmr.errors import Busy, Closed, Error, OutcomeUnknown
 from pssmr.membership import Change, Membership
 from pssmr.reconfiguration import NOT_TOLD, STATUS_TIMEOUT, TOLD_POLL, check_made
 from pssmr.service import Call, Command
+from pssmr.tracing import calling, outgoing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,6 +31,7 @@ class _Request(NamedTuple):
     decode: Callable[[Any], Any]
     payload: bytes
     timeout: float
+    trace: bytes | None = None
 
 
 class _Connection:
@@ -66,7 +68,10 @@ class _Connection:
         error: Exception = Busy("the client has as many bytes under way as it may: wait for some commands to complete")
         tokens: list[int] = []
         try:
-            tokens = self.core.submit([request.payload for request in requests], timeout)
+            traces = [request.trace for request in requests]
+            tokens = self.core.submit(
+                [request.payload for request in requests], timeout, traces if any(traces) else None
+            )
         except Exception as refused:
             error = refused
         self._sent.update(zip(tokens, requests, strict=False))
@@ -207,7 +212,8 @@ class AsyncClient:
         Raises:
             Exception: What `call` raises.
         """
-        result: R = await (await self._send(call.command, call.payload))
+        with calling(call.command.name) as trace:
+            result: R = await (await self._send(call.command, call.payload, trace))
         return result
 
     @overload
@@ -231,10 +237,11 @@ class AsyncClient:
         Raises:
             Exception: What `call` raises.
         """
+        trace = outgoing()
         futures: list[asyncio.Future[Any]] = []
         try:
             for call in calls:
-                futures.append(await self._send(call.command, call.payload))
+                futures.append(await self._send(call.command, call.payload, trace))
             results: list[Any] = await asyncio.gather(*futures, return_exceptions=True)
         except BaseException:
             for future in futures:
@@ -348,7 +355,7 @@ class AsyncClient:
             await asyncio.sleep(TOLD_POLL)
         return newest
 
-    async def _send(self, command: Command[Any, Any], payload: bytes) -> asyncio.Future[Any]:
+    async def _send(self, command: Command[Any, Any], payload: bytes, trace: bytes | None) -> asyncio.Future[Any]:
         """Sends a command as soon as there is room for it."""
         self._options.check_size(command.name, payload)
         connection = self._open_connection()
@@ -357,7 +364,7 @@ class AsyncClient:
             connection.room.release()
             raise Closed("the client was closed before the command was sent")
         future = connection.loop.create_future()
-        connection.send(_Request(future, command.declared.method.decode_reply, payload, self._timeout))
+        connection.send(_Request(future, command.declared.method.decode_reply, payload, self._timeout, trace))
         return future
 
     def _open_connection(self) -> _Connection:

@@ -18,6 +18,7 @@ from pssmr.errors import Closed, Error, OutcomeUnknown
 from pssmr.membership import Change, Membership
 from pssmr.reconfiguration import NOT_TOLD, STATUS_TIMEOUT, TOLD_POLL, Statuses, check_made
 from pssmr.service import Call, Command
+from pssmr.tracing import calling, outgoing
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -119,8 +120,9 @@ class Client:
         """
         self._options.check_size(call.command.name, call.payload)
         core = self._open_core()
-        (token,) = core.submit([call.payload], self._timeout)
-        result: R = call.command.declared.method.decode_reply(core.wait(token))
+        with calling(call.command.name) as trace:
+            (token,) = core.submit([call.payload], self._timeout, None if trace is None else [trace])
+            result: R = call.command.declared.method.decode_reply(core.wait(token))
         return result
 
     @overload
@@ -145,6 +147,7 @@ class Client:
             Exception: What `call` raises.
         """
         core = self._open_core()
+        trace = outgoing()
         results: list[Any] = []
         waiting: deque[tuple[Call[Any], int]] = deque()
 
@@ -160,7 +163,7 @@ class Client:
                 self._options.check_size(call.command.name, call.payload)
                 if len(waiting) == self._options.in_flight_max:
                     take_oldest()
-                (token,) = core.submit([call.payload], self._timeout)
+                (token,) = core.submit([call.payload], self._timeout, None if trace is None else [trace])
                 waiting.append((call, token))
             while waiting:
                 take_oldest()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import threading
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from pssmr import tracing
 from pssmr._core import NativeService, ReplicaCore
 from pssmr.client_options import ClusterSource
 from pssmr.closing import close_at_exit
@@ -63,6 +65,7 @@ class Replica:
         self._ended: asyncio.Event | None = None
         self._feed: EventFeed | None = None
         self._admin: AdminServer | None = None
+        self._exporter: threading.Thread | None = None
 
     def start(self) -> Self:
         """Starts the replica: its ports are open when this returns, its links come up behind it.
@@ -81,6 +84,8 @@ class Replica:
             data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         plan = None if config.plan is None else config.plan.for_core(_tables_of(self._service))
         start_forwarding()
+        tracing.mark_records()
+        spans = tracing.spans()
         admin = _admin_server(me.admin) if me.admin else None
         try:
             token = config.replica_token(self._id) if admin is not None else None
@@ -99,6 +104,7 @@ class Replica:
                 settings=dataclasses.asdict(config.settings),
                 data=data,
                 plan=plan,
+                spans=spans is not None,
             )
         except BaseException:
             if admin is not None:
@@ -106,6 +112,11 @@ class Replica:
             raise
         close_at_exit(self, serves=True)
         self._feed = EventFeed(self._core.events)
+        if spans is not None:
+            self._exporter = threading.Thread(
+                target=_export, args=(self._core, self._id, spans), name="pssmr-spans", daemon=True
+            )
+            self._exporter.start()
         if admin is not None:
             self._admin = admin
             try:
@@ -124,6 +135,8 @@ class Replica:
             self._admin.close()
         if self._core is not None:
             self._core.stop()
+        if self._exporter is not None and self._exporter is not threading.current_thread():
+            self._exporter.join()
 
     def close(self) -> None:
         """The same as `stop`."""
@@ -250,6 +263,12 @@ class Replica:
 def _tables_of(service: Service | NativeService) -> list[str] | None:
     """The names of a service's tables, in order; `None` if it is a native one."""
     return list(service._tables) if isinstance(service, Service) else None
+
+
+def _export(core: ReplicaCore, replica: int, makes: tracing.Spans) -> None:
+    """Makes spans of traced commands until the replica is stopped."""
+    while (spans := core.next_spans()) is not None:
+        makes.executed(replica, spans)
 
 
 def _admin_server(address: str) -> AdminServer:

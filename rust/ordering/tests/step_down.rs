@@ -130,3 +130,55 @@ fn a_leader_that_lies_burns_its_own_view_and_no_other() {
     cluster.settle();
     assert!(cluster.cores.iter().all(|core| core.view() == View(1)), "one view later, and no further");
 }
+
+/// Numbers that look random, the same each time.
+fn numbers(seed: u64) -> impl FnMut() -> usize {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) as usize
+    }
+}
+
+#[test]
+fn whatever_overtakes_what_nobody_needs_a_time_out() {
+    for seed in 1..=40 {
+        for mut cluster in [bft(4), cft(3)] {
+            let mut next = numbers(seed);
+            let session = cluster.open_session();
+            let mut sequence = 0;
+            let mut unsent: Vec<(usize, u64)> = Vec::new();
+            for turn in 0..3 {
+                let leader = (turn as usize) % cluster.n();
+                let steps_down_at = next() % 200;
+                for step in 0..400 {
+                    if step == steps_down_at {
+                        assert_eq!(cluster.step_down(leader), Ok(View(turn + 1)));
+                    }
+                    // One request at a time, which reaches the replicas at different times.
+                    if unsent.is_empty() && cluster.network.is_empty() && sequence < 40 * (turn + 1) {
+                        sequence += 1;
+                        unsent = (0..cluster.n()).map(|replica| (replica, sequence)).collect();
+                    }
+                    if !unsent.is_empty() && next() % 4 == 0 {
+                        let (replica, sequence) = unsent.swap_remove(next() % unsent.len());
+                        cluster.step(replica, Input::Request(command(session, sequence)));
+                    }
+                    cluster.deliver_any(next());
+                }
+                for (replica, sequence) in unsent.drain(..) {
+                    cluster.step(replica, Input::Request(command(session, sequence)));
+                }
+                while cluster.deliver_any(next()) {}
+                for replica in 0..cluster.n() {
+                    let executed = cluster.executed(replica);
+                    assert_eq!(executed, (1..=sequence).collect::<Vec<_>>(), "seed {seed}, replica {replica}");
+                    assert_eq!(cluster.cores[replica].view(), View(turn + 1), "seed {seed}");
+                }
+            }
+            cluster.assert_agreement();
+        }
+    }
+}

@@ -32,6 +32,7 @@ use crate::panic_message;
 use crate::snapshots::WriterInbox;
 use crate::state::State;
 use crate::status::Counters;
+use crate::traces::Traces;
 
 /// How long the last frames may take to leave when the replica stops.
 const LINGER: Duration = Duration::from_millis(100);
@@ -99,6 +100,8 @@ pub(crate) struct ClientThread {
     snapshots: Option<Arc<WriterInbox>>,
     outbox: Outbox,
     sample: Sample,
+    /// None if nobody looks at them.
+    traces: Option<Arc<Traces>>,
     burst: Vec<Request>,
     status_wanted: Vec<LinkId>,
     ordering: Arc<OrderingInbox>,
@@ -124,6 +127,7 @@ pub(crate) struct Parts {
     pub(crate) snapshots: Option<Arc<WriterInbox>>,
     pub(crate) executor: Arc<Executor>,
     pub(crate) state: Arc<State>,
+    pub(crate) traces: Option<Arc<Traces>>,
 }
 
 impl ClientThread {
@@ -144,6 +148,7 @@ impl ClientThread {
             snapshots: parts.snapshots,
             outbox: Outbox::default(),
             sample: Sample::default(),
+            traces: parts.traces,
             burst: Vec::new(),
             status_wanted: Vec::new(),
             ordering: parts.ordering,
@@ -273,6 +278,11 @@ impl ClientThread {
             ClientMessage::StatusQuery => {
                 if !self.status_wanted.contains(&link) {
                     self.status_wanted.push(link);
+                }
+            }
+            ClientMessage::Traces(traces) => {
+                if let Some(known_traces) = &self.traces {
+                    known_traces.announce(known.principal, &traces);
                 }
             }
             ClientMessage::Requests { full_replies, requests } => {

@@ -41,6 +41,7 @@ mod snapshots;
 mod state;
 mod status;
 mod step_down;
+mod traces;
 
 pub use config::{Limits, ReplicaConfig};
 pub use error::{ConfigError, StartError};
@@ -54,6 +55,7 @@ pub use status::{
     PeerStatus, ReplicaStatus, Role, SnapshotStatus, TransferStatus, WorkerStatus, status_schema,
 };
 pub use step_down::{StepDownError, SteppedDown};
+pub use traces::{TracedCommand, TracedRequest, Traces, now};
 
 /// What a panic said.
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

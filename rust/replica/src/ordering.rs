@@ -27,6 +27,7 @@ use crate::panic_message;
 use crate::state::State;
 use crate::status::Counters;
 use crate::step_down::{Answer, SteppedDown};
+use crate::traces::Traces;
 
 /// How long the last frames may take to leave when the replica stops.
 const LINGER: Duration = Duration::from_millis(100);
@@ -54,6 +55,8 @@ pub(crate) struct OrderingThread {
     /// From so many slots on that are decided and not executed, the thread wants to know when execution advances.
     backlog_slots: u64,
     origin: Instant,
+    /// None if nobody looks at them.
+    traces: Option<Arc<Traces>>,
     counters: Counters,
     notices: Vec<Notice>,
     inputs: Vec<Input>,
@@ -86,6 +89,7 @@ pub(crate) struct Parts {
     pub(crate) unexecuted_slots_max: usize,
     /// The instant that [`Core`]'s clock counts from.
     pub(crate) origin: Instant,
+    pub(crate) traces: Option<Arc<Traces>>,
 }
 
 /// The two clocks, for the core.
@@ -110,6 +114,7 @@ impl OrderingThread {
             membership_file: parts.membership_file,
             backlog_slots: (parts.unexecuted_slots_max as u64).div_ceil(2),
             origin: parts.origin,
+            traces: parts.traces,
             counters: Counters::default(),
             notices: Vec::new(),
             inputs: Vec::new(),
@@ -298,6 +303,9 @@ impl OrderingThread {
         self.counters.slots += 1;
         self.counters.commands += delivery.commands.len() as u64;
         self.show_due = true;
+        if let Some(traces) = &self.traces {
+            traces.decided(delivery.commands.iter().map(|command| (command.client, command.sequence)));
+        }
         let mut last: Option<(ClientId, u64)> = None;
         for command in &delivery.commands {
             match &mut last {

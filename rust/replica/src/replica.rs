@@ -133,6 +133,7 @@ impl Replica {
             snapshots: snapshot_inboxes.as_ref().map(|(_, writer)| Arc::clone(writer)),
             executor: Arc::clone(&executor),
             state: Arc::clone(&state),
+            traces: config.traces.clone(),
         });
         let log_inbox = directory.is_some().then(Arc::<LogInbox>::default);
         let mut ordering_thread = OrderingThread::new(ordering::Parts {
@@ -150,6 +151,7 @@ impl Replica {
                 .filter(|_| can_snapshot && config.ordering.durability == Durability::Memory),
             unexecuted_slots_max: config.ordering.unexecuted_slots_max,
             origin,
+            traces: config.traces.clone(),
         });
         let replica = Self {
             peer_address,

@@ -336,6 +336,19 @@ impl Cluster {
         true
     }
 
+    /// Delivers the oldest message between two replicas that `choice` picks, so that messages overtake each other as they
+    /// do on links of their own. False if there is none.
+    pub fn deliver_any(&mut self, choice: usize) -> bool {
+        if self.network.is_empty() {
+            return false;
+        }
+        let (from, to, _) = self.network[choice % self.network.len()];
+        let oldest = self.network.iter().position(|(a, b, _)| (*a, *b) == (from, to)).expect("it is there");
+        let message = self.network.remove(oldest).expect("it is there");
+        self.network.push_front(message);
+        self.deliver_one()
+    }
+
     /// Delivers everything, and what that brings about.
     pub fn settle(&mut self) {
         let mut left = 200_000;
