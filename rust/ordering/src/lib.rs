@@ -29,6 +29,7 @@ mod images;
 pub mod interface;
 mod newborn;
 mod normal_case;
+mod openings;
 mod pool;
 mod promise;
 mod record;

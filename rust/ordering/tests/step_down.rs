@@ -4,7 +4,7 @@ mod cluster;
 
 use cluster::{bft, cft, command};
 use pssmr_ordering::{Input, StepDownRefusal};
-use pssmr_types::{Epoch, PeerMessage, ReplicaId, View};
+use pssmr_types::{Epoch, Outcome, PeerMessage, ReplicaId, View};
 
 #[test]
 fn the_next_replica_leads_at_once_and_nothing_is_lost() {
@@ -129,6 +129,29 @@ fn a_leader_that_lies_burns_its_own_view_and_no_other() {
     }
     cluster.settle();
     assert!(cluster.cores.iter().all(|core| core.view() == View(1)), "one view later, and no further");
+}
+
+#[test]
+fn an_opening_that_came_late_to_the_next_leader_does_not_hold_it_up() {
+    let mut cluster = bft(4);
+    for replica in 0..3 {
+        cluster.step(replica, Input::Request(cluster::opening(11)));
+    }
+    cluster.settle();
+    // The others have opened the session before replica 3 hears of it from the client.
+    let session = cluster.replies[0].last().map(|(_, _, outcome)| outcome.clone());
+    let Some(Outcome::SessionOpened(session)) = session else { panic!("{session:?}") };
+    cluster.replies[3].clear();
+    cluster.step(3, Input::Request(cluster::opening(11)));
+    assert!(matches!(cluster.replies[3][..], [(_, 11, Outcome::SessionOpened(same))] if same == session));
+    for turn in 0..3 {
+        assert_eq!(cluster.step_down(turn), Ok(View(turn as u64 + 1)));
+        cluster.settle();
+    }
+    cluster.send(&command(session, 1));
+    cluster.settle();
+    assert!((0..4).all(|replica| cluster.executed(replica) == [1]));
+    assert_eq!(cluster.cores[0].view(), View(3));
 }
 
 /// Numbers that look random, the same each time.
