@@ -30,7 +30,7 @@ class OpenTelemetrySpans:
     def calling(self, command: str, parent: bytes | None) -> Iterator[bytes | None]:
         """A span for a call, below `parent` or the span that the calling code is in."""
         context = None if parent is None else _below(parent[:16], parent[16:24], parent[24])
-        attributes = {"pssmr.command": command}
+        attributes: dict[str, Any] = {"pssmr.command": command}
         with self._tracer.start_as_current_span(
             f"pssmr.call {command}", context=context, kind=SpanKind.CLIENT, attributes=attributes
         ) as span:
@@ -40,7 +40,7 @@ class OpenTelemetrySpans:
         """Commands were executed at a replica."""
         for (trace_id, span_id, flags), (command, is_kept), (received, decided, started, ended) in spans:
             context = _below(trace_id, span_id, flags)
-            attributes = {"pssmr.command": command, "pssmr.replica": replica}
+            attributes: dict[str, Any] = {"pssmr.command": command, "pssmr.replica": replica}
             ordering = self._tracer.start_span(
                 f"pssmr.order {command}",
                 context=context,

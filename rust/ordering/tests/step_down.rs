@@ -185,7 +185,7 @@ fn whatever_overtakes_what_nobody_needs_a_time_out() {
                         sequence += 1;
                         unsent = (0..cluster.n()).map(|replica| (replica, sequence)).collect();
                     }
-                    if !unsent.is_empty() && next() % 4 == 0 {
+                    if !unsent.is_empty() && next().is_multiple_of(4) {
                         let (replica, sequence) = unsent.swap_remove(next() % unsent.len());
                         cluster.step(replica, Input::Request(command(session, sequence)));
                     }
