@@ -15,6 +15,7 @@ _V = TypeVar("_V")
 _T = TypeVar("_T")
 
 _Plan = tuple[str, int, int, Sequence[tuple[str, Sequence[tuple[int, str]], Sequence[int], bool]]]
+_Span = tuple[tuple[bytes, bytes, int], tuple[str, bool], tuple[int, int, int, int]]
 
 __all__ = [
     "ClientCore",
@@ -32,6 +33,7 @@ __all__ = [
     "Stepper",
     "Table",
     "TableIterator",
+    "current_trace",
     "decode_several",
     "encode_several",
     "end_logs",
@@ -410,9 +412,12 @@ class ClientCore:
 
         Raises ValueError if the client is one for threads.
         """
-    def submit(self, payloads: Sequence[bytes], timeout: float | None = None) -> list[int]:
+    def submit(
+        self, payloads: Sequence[bytes], timeout: float | None = None, traces: Sequence[bytes | None] | None = None
+    ) -> list[int]:
         """Sends encoded requests, which may each take as many seconds as given, and returns the token of each, in order.
         If there is room for the first ones only, the others are not sent and have no token.
+        The first ones belong to these traces: the ids of trace and span and the flags, 25 bytes each, or None.
 
         Raises pssmr.Busy if there is room for none, pssmr.RequestTooLarge or pssmr.Closed.
         """
@@ -471,6 +476,7 @@ class ReplicaCore:
         settings: Mapping[str, object],
         data: PathLike[str] | None,
         plan: _Plan | None = None,
+        spans: bool = False,
     ) -> Self: ...
     @property
     def peer_address(self) -> str:
@@ -484,6 +490,16 @@ class ReplicaCore:
         """Changes the number of workers, while they work.
 
         Raises ValueError for a number that can't be, and OSError if a thread can't be started.
+        """
+    def next_spans(self) -> list[_Span] | None:
+        """Waits for traced commands that were executed, and takes them: the trace and the flags in it, the command and whether its
+        writes were kept, and when it was received, decided, begun and ended, in nanoseconds since the Unix epoch. None
+        once the replica is stopped.
+        """
+    def step_down(self) -> tuple[int, int]:
+        """Has the replica, if it leads, give up its view. Returns the view that the others leave for, and who leads that.
+
+        Raises pssmr.StepDownRefused if another one leads, or it can't now.
         """
     def halted(self) -> str | None:
         """Why it has stopped for good; None if it has not."""
@@ -500,6 +516,9 @@ def forward_logs(level: int) -> bool:
     """Begins to keep records of this level of `logging` and above, for `next_logs`. Returns whether it does: not if some
     other Rust code of this process takes them already.
     """
+
+def current_trace() -> tuple[str, str] | None:
+    """The ids of the trace and of the span that the running command was sent in, in hexadecimal; None if there is none."""
 
 def next_logs() -> list[tuple[int, str, str, list[tuple[str, str]]]] | None:
     """Waits for records, and returns them: level, logger, message, and its other fields by name. None after the end."""

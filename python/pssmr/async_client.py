@@ -19,6 +19,7 @@ from pssmr.membership import Change, Membership
 from pssmr.reconfiguration import NOT_TOLD, STATUS_TIMEOUT, TOLD_POLL, check_made
 from pssmr.request import Batch, Request, Transaction, results_of
 from pssmr.service import Call, Command
+from pssmr.tracing import calling, outgoing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,6 +32,7 @@ class _Request(NamedTuple):
     decode: Callable[[Any], Any]
     payload: bytes
     timeout: float
+    trace: bytes | None = None
 
 
 class _Connection:
@@ -67,7 +69,10 @@ class _Connection:
         error: Exception = Busy("the client has as many bytes under way as it may: wait for some commands to complete")
         tokens: list[int] = []
         try:
-            tokens = self.core.submit([request.payload for request in requests], timeout)
+            traces = [request.trace for request in requests]
+            tokens = self.core.submit(
+                [request.payload for request in requests], timeout, traces if any(traces) else None
+            )
         except Exception as refused:
             error = refused
         self._sent.update(zip(tokens, requests, strict=False))
@@ -210,7 +215,8 @@ class AsyncClient:
         Raises:
             Exception: What `call` raises.
         """
-        result: R = await (await self._send(call))
+        with calling(call.name) as trace:
+            result: R = await (await self._send(call, trace))
         return result
 
     @overload
@@ -237,10 +243,11 @@ class AsyncClient:
         Raises:
             Exception: What `call` raises.
         """
+        trace = outgoing()
         futures: list[asyncio.Future[Any]] = []
         try:
             for call in calls:
-                futures.append(await self._send(call))
+                futures.append(await self._send(call, trace))
             results: list[Any] = await asyncio.gather(*futures, return_exceptions=True)
         except BaseException:
             for future in futures:
@@ -392,7 +399,7 @@ class AsyncClient:
             await asyncio.sleep(TOLD_POLL)
         return newest
 
-    async def _send(self, call: Request[Any]) -> asyncio.Future[Any]:
+    async def _send(self, call: Request[Any], trace: bytes | None) -> asyncio.Future[Any]:
         """Sends a request as soon as there is room for it."""
         self._options.check_size(call.name, call.payload)
         connection = self._open_connection()
@@ -401,7 +408,7 @@ class AsyncClient:
             connection.room.release()
             raise Closed("the client was closed before the command was sent")
         future = connection.loop.create_future()
-        connection.send(_Request(future, call.decode, call.payload, self._timeout))
+        connection.send(_Request(future, call.decode, call.payload, self._timeout, trace))
         return future
 
     def _open_connection(self) -> _Connection:

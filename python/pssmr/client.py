@@ -19,6 +19,7 @@ from pssmr.membership import Change, Membership
 from pssmr.reconfiguration import NOT_TOLD, STATUS_TIMEOUT, TOLD_POLL, Statuses, check_made
 from pssmr.request import Batch, Request, Transaction, results_of
 from pssmr.service import Call, Command
+from pssmr.tracing import calling, outgoing
 
 __all__ = ["AsyncClient", "Client"]
 
@@ -122,8 +123,10 @@ class Client:
         """
         self._options.check_size(call.name, call.payload)
         core = self._open_core()
-        (token,) = core.submit([call.payload], self._timeout)
-        return call.decode(core.wait(token))
+        with calling(call.name) as trace:
+            (token,) = core.submit([call.payload], self._timeout, None if trace is None else [trace])
+            result: R = call.decode(core.wait(token))
+        return result
 
     @overload
     def call_many(self, calls: Iterable[Request[R]], *, return_exceptions: Literal[False] = False) -> list[R]: ...
@@ -148,6 +151,7 @@ class Client:
             Exception: What `call` raises.
         """
         core = self._open_core()
+        trace = outgoing()
         results: list[Any] = []
         waiting: deque[tuple[Request[Any], int]] = deque()
 
@@ -163,7 +167,7 @@ class Client:
                 self._options.check_size(call.name, call.payload)
                 if len(waiting) == self._options.in_flight_max:
                     take_oldest()
-                (token,) = core.submit([call.payload], self._timeout)
+                (token,) = core.submit([call.payload], self._timeout, None if trace is None else [trace])
                 waiting.append((call, token))
             while waiting:
                 take_oldest()

@@ -144,6 +144,20 @@ class ReconfigurationRefused(Error):
     """
 
 
+class StepDownRefused(Error):
+    """A replica that does not give up its view: it does not lead, or it can't now.
+
+    Nothing has changed. Ask the one that leads.
+
+    Attributes:
+        leader: The replica that leads, if it is another one; else None.
+    """
+
+    def __init__(self, message: str, leader: int | None = None) -> None:
+        super().__init__(message)
+        self.leader = leader
+
+
 class OutcomeUnknown(Error):
     """The client gave up waiting after the command was sent.
 

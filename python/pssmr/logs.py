@@ -55,7 +55,8 @@ def _shown(value: str) -> str:
 class JsonFormatter(logging.Formatter):
     """A record as one line of JSON.
 
-    It has `time`, `level`, `logger` and `message`, and `replica`, `fields` and `exception` if there are such.
+    It has `time`, `level`, `logger` and `message`, and `replica`, `fields`, `trace_id`, `span_id` and `exception` if
+    there are such.
     """
 
     def __init__(self, replica: int | None = None) -> None:
@@ -80,6 +81,8 @@ class JsonFormatter(logging.Formatter):
             line["replica"] = self._replica
         if fields := getattr(record, "pssmr_fields", None):
             line["fields"] = fields
+        if trace := getattr(record, "trace_id", None):
+            line["trace_id"], line["span_id"] = trace, getattr(record, "span_id", "")
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

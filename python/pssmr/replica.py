@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import threading
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from pssmr import tracing
 from pssmr._core import NativeService, ReplicaCore
 from pssmr.client_options import ClusterSource
 from pssmr.closing import close_at_exit
@@ -63,6 +65,7 @@ class Replica:
         self._ended: asyncio.Event | None = None
         self._feed: EventFeed | None = None
         self._admin: AdminServer | None = None
+        self._exporter: threading.Thread | None = None
 
     def start(self) -> Self:
         """Starts the replica: its ports are open when this returns, its links come up behind it.
@@ -81,6 +84,8 @@ class Replica:
             data.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         plan = None if config.plan is None else config.plan.for_core(_tables_of(self._service))
         start_forwarding()
+        tracing.mark_records()
+        spans = tracing.spans()
         admin = _admin_server(me.admin) if me.admin else None
         try:
             token = config.replica_token(self._id) if admin is not None else None
@@ -99,6 +104,7 @@ class Replica:
                 settings=dataclasses.asdict(config.settings),
                 data=data,
                 plan=plan,
+                spans=spans is not None,
             )
         except BaseException:
             if admin is not None:
@@ -106,10 +112,15 @@ class Replica:
             raise
         close_at_exit(self, serves=True)
         self._feed = EventFeed(self._core.events)
+        if spans is not None:
+            self._exporter = threading.Thread(
+                target=_export, args=(self._core, self._id, spans), name="pssmr-spans", daemon=True
+            )
+            self._exporter.start()
         if admin is not None:
             self._admin = admin
             try:
-                _serve_admin(admin, self._id, config, self._core, self._feed, token)
+                _serve_admin(admin, self._id, config, self._core, self._feed, self._key, token)
             except BaseException:
                 self.stop()
                 raise
@@ -124,6 +135,8 @@ class Replica:
             self._admin.close()
         if self._core is not None:
             self._core.stop()
+        if self._exporter is not None and self._exporter is not threading.current_thread():
+            self._exporter.join()
 
     def close(self) -> None:
         """The same as `stop`."""
@@ -206,6 +219,18 @@ class Replica:
         status: dict[str, Any] = json.loads(self._started_core().status())
         return status
 
+    def step_down(self) -> int:
+        """Has this replica, if it leads, give up its view, and returns the replica that leads next.
+
+        The others leave the view at once: within milliseconds, without any time-out. No command is lost. This replica
+        goes on as a follower: before its machine is restarted, say.
+
+        Raises:
+            StepDownRefused: If another replica leads (`leader` says which), or a view change is under way.
+        """
+        _, leader = self._started_core().step_down()
+        return leader
+
     def events(self) -> list[Event]:
         """The latest of what has happened, the oldest first.
 
@@ -240,6 +265,12 @@ def _tables_of(service: Service | NativeService) -> list[str] | None:
     return list(service._tables) if isinstance(service, Service) else None
 
 
+def _export(core: ReplicaCore, replica: int, makes: tracing.Spans) -> None:
+    """Makes spans of traced commands until the replica is stopped."""
+    while (spans := core.next_spans()) is not None:
+        makes.executed(replica, spans)
+
+
 def _admin_server(address: str) -> AdminServer:
     # Only now, since aiohttp takes long to import.
     from pssmr.admin import AdminServer
@@ -248,8 +279,14 @@ def _admin_server(address: str) -> AdminServer:
 
 
 def _serve_admin(
-    admin: AdminServer, replica: int, config: ClusterConfig, core: ReplicaCore, feed: EventFeed, token: str | None
+    admin: AdminServer,
+    replica: int,
+    config: ClusterConfig,
+    core: ReplicaCore,
+    feed: EventFeed,
+    key: str,
+    token: str | None,
 ) -> None:
-    from pssmr.admin import Node
+    from pssmr.admin import Node, Upkeep
 
-    admin.start(Node(id=replica, config=config, core=core, feed=feed, token=token))
+    admin.start(Node(id=replica, config=config, core=core, feed=feed, upkeep=Upkeep(config, key), token=token))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import threading
@@ -16,7 +17,9 @@ import pytest
 
 import pssmr
 from pssmr.cluster_create import create_cluster
+from pssmr.cluster_local import make_local
 from pssmr.cluster_ports import free_ports
+from pssmr.testing.in_process import InProcessReplicas
 
 TIMEOUT = 60.0
 """Seconds until something has to happen that takes one or two."""
@@ -91,6 +94,40 @@ class Admin:
 
     def client(self) -> pssmr.Client:
         return pssmr.Client(self.cluster, timeout=TIMEOUT)
+
+
+@dataclass
+class ThreeReplicas:
+    """Replicas in this process, and what asks each of them."""
+
+    running: InProcessReplicas
+    admins: list[Admin]
+
+    @property
+    def config(self) -> pssmr.ClusterConfig:
+        return self.running.config
+
+    def client(self) -> pssmr.Client:
+        return pssmr.Client(self.config, timeout=TIMEOUT)
+
+    def leads(self, replica: int) -> bool:
+        statuses = [each.ask("/status").json for each in self.admins]
+        return all(status["leader"] == replica and status["active"] for status in statuses)
+
+
+@contextlib.contextmanager
+def three_replicas(directory: Path) -> Iterator[ThreeReplicas]:
+    """A `cft` cluster in which nobody waits for a time-out: that would take longer than a test does."""
+    settings = pssmr.Settings(durability="memory", request_timeout_ms=600_000, request_timeout_max_ms=600_000)
+    file = make_local(directory, replicas=3, fault_model="cft", settings=settings, admin=True)
+    running = InProcessReplicas(Counters, file)
+    try:
+        running.start_all()
+        tokens = [(file.parent / "keys" / f"admin-{each.id}.token").read_text() for each in running.config.replicas]
+        places = zip(running.config.replicas, tokens, strict=True)
+        yield ThreeReplicas(running, [Admin(f"http://{each.admin}/", token.strip(), file) for each, token in places])
+    finally:
+        running.stop_all()
 
 
 def make_cluster(directory: Path, **settings: Any) -> Path:

@@ -29,6 +29,25 @@ def test_replicas_in_this_process_work_like_processes() -> None:
             cluster.kill(0)
 
 
+def test_the_leader_steps_down_and_the_next_one_leads() -> None:
+    # Nobody is deposed for being slow.
+    settings = Settings(durability="memory", request_timeout_ms=600_000, request_timeout_max_ms=600_000)
+    with (
+        LocalCluster(Ledger, replicas=3, fault_model="cft", settings=settings, in_process=True) as cluster,
+        cluster.client(timeout=60) as client,
+    ):
+        for turn in range(1, 5):
+            assert cluster.step_down() == turn % 3
+            assert client.call(Ledger.add, 0) == turn
+        assert cluster.leader() == 1
+
+
+def test_replicas_that_are_processes_are_not_asked_to_step_down() -> None:
+    cluster = LocalCluster(Ledger, replicas=1)
+    with pytest.raises(Error, match="does not run"):
+        cluster.step_down()
+
+
 def test_a_stopped_replica_ends_in_an_orderly_way_and_can_be_started_again() -> None:
     with LocalCluster(Ledger, replicas=3, fault_model="cft") as cluster:
         cluster.stop(2)

@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from pssmr.admin.node import Node
 from pssmr.admin.server import AdminServer
+from pssmr.admin.upkeep import Upkeep
 
-__all__ = ["AdminServer", "Node"]
+__all__ = ["AdminServer", "Node", "Upkeep"]

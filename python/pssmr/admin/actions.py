@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 from aiohttp import web
 
+from pssmr.admin.bodies import read_body, read_no_body, wrong_value
 from pssmr.admin.node import Node
-from pssmr.admin.refusals import Refusal, parse_object, too_large
+from pssmr.admin.refusals import Refusal
+from pssmr.errors import Closed, OutcomeUnknown, ReconfigurationRefused, StepDownRefused, Unavailable
 from pssmr.logs import LEVELS, set_level
 
 _log = logging.getLogger("pssmr.admin")
 
-BODY_BYTES_MAX = 1024
-_BODY_SECONDS = 5.0
+CHANGE_BYTES_MAX = 4096
 WORKERS_MAX = 256
+
+R = TypeVar("R")
 
 
 def check_token(node: Node, request: web.BaseRequest) -> None:
@@ -46,9 +50,9 @@ def check_token(node: Node, request: web.BaseRequest) -> None:
 
 async def set_log_level(node: Node, request: web.BaseRequest) -> dict[str, Any]:
     """Changes how much is logged."""
-    level = (await _body(request, "level")).get("level")
+    level = (await read_body(request, "level")).get("level")
     if not isinstance(level, str) or level not in LEVELS:
-        raise _wrong("level", level, f"one of {', '.join(LEVELS)}")
+        raise wrong_value("level", level, f"one of {', '.join(LEVELS)}")
     set_level(level)
     _log.warning("replica %d: log level set to %s by %s", node.id, level, request.remote)
     return {"level": level}
@@ -56,39 +60,59 @@ async def set_log_level(node: Node, request: web.BaseRequest) -> dict[str, Any]:
 
 async def resize_workers(node: Node, request: web.BaseRequest) -> dict[str, Any]:
     """Changes the number of worker threads."""
-    workers = (await _body(request, "workers")).get("workers")
+    workers = (await read_body(request, "workers")).get("workers")
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= WORKERS_MAX:
-        raise _wrong("workers", workers, f"a number from 1 to {WORKERS_MAX}")
+        raise wrong_value("workers", workers, f"a number from 1 to {WORKERS_MAX}")
     await asyncio.to_thread(node.core.resize_workers, workers)
     _log.warning("replica %d: number of workers set to %d by %s", node.id, workers, request.remote)
     return {"workers": workers}
 
 
-async def _body(request: web.BaseRequest, field: str) -> dict[str, object]:
-    """The JSON object that the request brings, which has this field and no other."""
-    if request.content_type != "application/json":
-        message = f"the body is {request.content_type}"
-        raise Refusal(415, "not_json", message, "send JSON, with Content-Type: application/json")
+async def step_down(node: Node, request: web.BaseRequest) -> dict[str, Any]:
+    """Has this replica, the leader, give up its view."""
+    await read_no_body(request)
     try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            content = await _content(request)
-    except TimeoutError:
-        raise Refusal(408, "too_slow", "the body did not come in time", "send it at once") from None
-    body = parse_object(content)
-    if unknown := set(body) - {field}:
-        raise Refusal(400, "unknown_field", f"there is no field {min(unknown)!r}", f"the only one is {field!r}")
-    return body
+        view, leader = await asyncio.to_thread(node.core.step_down)
+    except StepDownRefused as error:
+        remedy = "try again in a moment" if error.leader is None else f"ask replica {error.leader}"
+        code = "cannot_now" if error.leader is None else "not_leading"
+        raise Refusal(
+            409, code, f"replica {node.id} does not step down: {error}", remedy, leader=error.leader
+        ) from None
+    _log.warning("replica %d: stepped down for view %d, wanted by %s", node.id, view, request.remote)
+    return {"view": view, "leader": leader}
 
 
-async def _content(request: web.BaseRequest) -> bytes:
-    content = b""
-    async for part in request.content.iter_any():
-        content += part
-        if len(content) > BODY_BYTES_MAX:
-            raise too_large(BODY_BYTES_MAX)
-    return content
+async def take_checkpoint(node: Node, request: web.BaseRequest) -> dict[str, Any]:
+    """Has all replicas take a checkpoint."""
+    await read_no_body(request)
+    _log.warning("replica %d: checkpoint wanted by %s", node.id, request.remote)
+    digests = await _agreed(node.upkeep.checkpoint())
+    return {"state_digests": {str(replica): digest.hex() for replica, digest in sorted(digests.items())}}
 
 
-def _wrong(field: str, value: object, expected: str) -> Refusal:
-    given = "is missing" if value is None else f"is {value!r:.80}"
-    return Refusal(400, "wrong_value", f"{field} {given}", f"it has to be {expected}")
+async def reconfigure(node: Node, request: web.BaseRequest) -> dict[str, Any]:
+    """Has a change of the membership made that the administrator has signed."""
+    text = (await read_body(request, "change", CHANGE_BYTES_MAX)).get("change")
+    try:
+        change = bytes.fromhex(text) if isinstance(text, str) and text else None
+    except ValueError:
+        change = None
+    if change is None:
+        raise wrong_value("change", text, "what `pssmr reconfigure ... --sign` prints: hexadecimal digits")
+    _log.warning("replica %d: change of the membership wanted by %s", node.id, request.remote)
+    await _agreed(node.upkeep.reconfigure(change))
+    return {"made": True}
+
+
+async def _agreed(asked: Awaitable[R]) -> R:
+    """What the replicas have agreed on, or why they have not."""
+    try:
+        return await asked
+    except ReconfigurationRefused as error:
+        remedy = "sign it for the epoch in force; /status shows it"
+        raise Refusal(409, "refused", str(error), remedy) from None
+    except Unavailable as error:
+        raise Refusal(503, "unavailable", f"it was not done: {error}", "ask again, or another replica") from None
+    except (OutcomeUnknown, Closed) as error:
+        raise Refusal(504, "outcome_unknown", f"it may have been done: {error}", "look at /status first") from None

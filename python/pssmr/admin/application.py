@@ -21,7 +21,7 @@ from pssmr.admin.health import checks
 from pssmr.admin.limits import RateLimit
 from pssmr.admin.metrics import ReplicaCollector
 from pssmr.admin.node import Node
-from pssmr.admin.openapi import JSON, TEXT, Operation, document, one_field, record, ref
+from pssmr.admin.openapi import JSON, NO_FIELDS, TEXT, Operation, document, one_field, record, ref
 from pssmr.admin.refusals import Refusal
 from pssmr.admin.stream import Streams
 from pssmr.cluster_fields import is_loopback, split_address
@@ -59,6 +59,8 @@ class Application:
         self._connections = connections
         host = split_address(address)[0].lower()
         self._hosts = frozenset({host, "localhost", "127.0.0.1", "::1"} if is_loopback(address) else ())
+        # One for everybody: what all replicas have to do costs all of them.
+        self.changes = RateLimit(1, 5)
         # Probes have a bucket of their own: whoever asks too often does not make a replica look dead.
         self._rates = {is_probe: RateLimit(50, 100) for is_probe in (False, True)}
 
@@ -163,9 +165,13 @@ async def _asset(_: Application, request: web.BaseRequest) -> web.StreamResponse
     return web.Response(body=_content(name), content_type=kind, charset="utf-8")
 
 
-def _action(change: Callable[[Node, web.BaseRequest], Awaitable[dict[str, Any]]]) -> Handler:
+def _action(change: Callable[[Node, web.BaseRequest], Awaitable[dict[str, Any]]], *, of_all: bool = False) -> Handler:
+    """What changes something: at this replica, or at all of them."""
+
     async def handler(application: Application, request: web.BaseRequest) -> web.StreamResponse:
         actions.check_token(application.node, request)
+        if of_all and (wait := application.changes.take("")) > 0:
+            raise refusals.too_often(wait)
         return web.json_response(await change(application.node, request))
 
     return handler
@@ -254,6 +260,42 @@ OPERATIONS: tuple[tuple[Operation, Handler], ...] = (
             body=one_field("workers", {"type": "integer", "minimum": 1, "maximum": actions.WORKERS_MAX}),
         ),
         _action(actions.resize_workers),
+    ),
+    (
+        Operation(
+            "POST",
+            "/actions/step-down",
+            "Has this replica, if it leads, give up its view: another one leads some milliseconds later. 409 with the"
+            " leader's id if it does not lead.",
+            JSON,
+            record(view={"type": "integer"}, leader={"type": "integer"}),
+            body=NO_FIELDS,
+        ),
+        _action(actions.step_down, of_all=True),
+    ),
+    (
+        Operation(
+            "POST",
+            "/actions/checkpoint",
+            "Has all replicas take a checkpoint; gives the digest of each one's state there. It is written afterwards:"
+            " /status shows the slot of the last one that is stable.",
+            JSON,
+            record(state_digests={"type": "object", "additionalProperties": TEXT}),
+            body=NO_FIELDS,
+        ),
+        _action(actions.take_checkpoint, of_all=True),
+    ),
+    (
+        Operation(
+            "POST",
+            "/actions/reconfigure",
+            "Has a change of the membership made that the administrator has signed: what `pssmr reconfigure ... --sign`"
+            " prints. 409 if the replicas refuse it.",
+            JSON,
+            record(made={"const": True}),
+            body=one_field("change", {"type": "string", "pattern": "^([0-9a-fA-F]{2})+$"}),
+        ),
+        _action(actions.reconfigure, of_all=True),
     ),
 )
 """All there is, but for the dashboard's files."""

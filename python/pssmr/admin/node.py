@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pssmr._core import ReplicaCore
+from pssmr.admin.upkeep import Upkeep
 from pssmr.config import ClusterConfig
 from pssmr.event_feed import EventFeed
 
@@ -24,7 +25,9 @@ class Node:
     """The replica."""
     feed: EventFeed
     """What happens at it."""
-    token: str | None
+    upkeep: Upkeep
+    """Asks all replicas for something."""
+    token: str | None = field(repr=False)
     """What a request has to bear to change something; `None`: nobody can."""
     started: float = field(default_factory=time.time)
     """When it was started, in seconds since the Unix epoch."""

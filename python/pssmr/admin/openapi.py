@@ -42,6 +42,9 @@ def record(**properties: Schema) -> Schema:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
+NO_FIELDS: Schema = {"type": "object", "additionalProperties": False}
+
+
 def one_field(name: str, schema: Schema) -> Schema:
     """The schema of an object that has this field and no other."""
     return {**record(**{name: schema}), "additionalProperties": False}
@@ -91,7 +94,10 @@ def _described(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {"summary": operation.summary, "responses": responses}
     if operation.body is not None:
         described["security"] = [{"token": []}]
-        described["requestBody"] = {"required": True, "content": {JSON: {"schema": operation.body}}}
+        described["requestBody"] = {
+            "required": operation.body != NO_FIELDS,
+            "content": {JSON: {"schema": operation.body}},
+        }
     return described
 
 
@@ -101,6 +107,8 @@ def _schemas() -> dict[str, Schema]:
     parts = status.pop("$defs")
     del status["$schema"]
     check = record(name=TEXT, ok={"type": "boolean"}, detail=TEXT)
+    error = record(code=TEXT, message=TEXT, remedy=TEXT)
+    error["properties"]["leader"] = {"type": "integer"}
     event = record(event=TEXT, number={"type": "integer"}, time={"type": "number"})
     return {
         "ReplicaStatus": status,
@@ -108,5 +116,5 @@ def _schemas() -> dict[str, Schema]:
         "Live": record(live={"type": "boolean"}, halted={"type": ["string", "null"]}),
         "Ready": record(ready={"type": "boolean"}, checks={"type": "array", "items": check}),
         "Event": {**event, "description": "`number` counts from the replica's start; `time` is in Unix seconds."},
-        "Error": record(error=record(code=TEXT, message=TEXT, remedy=TEXT)),
+        "Error": record(error={**error, "description": "`leader`: who leads, if it was asked of another replica."}),
     }

@@ -14,7 +14,14 @@ class Refusal(Exception):
     """A request that is not served."""
 
     def __init__(
-        self, status: int, code: str, message: str, remedy: str, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        remedy: str,
+        headers: dict[str, str] | None = None,
+        *,
+        leader: int | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -22,11 +29,13 @@ class Refusal(Exception):
         self.message = message
         self.remedy = remedy
         self.headers = headers or {}
+        self.leader = leader
 
     def response(self) -> web.Response:
         """What is answered."""
-        body = {"error": {"code": self.code, "message": self.message, "remedy": self.remedy}}
-        return web.json_response(body, status=self.status, headers=self.headers)
+        error = {"code": self.code, "message": self.message, "remedy": self.remedy}
+        more = {} if self.leader is None else {"leader": self.leader}
+        return web.json_response({"error": error | more}, status=self.status, headers=self.headers)
 
 
 def no_such_path(path: str, known: Iterable[str]) -> Refusal:

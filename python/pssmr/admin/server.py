@@ -102,6 +102,7 @@ class AdminServer:
             loop.remove_reader(node.core.fileno())
             server.close()
             application.streams.close()
+            await asyncio.to_thread(node.upkeep.close)
             http.pre_shutdown()
             await http.shutdown(_SHUTDOWN_SECONDS)
 

@@ -73,6 +73,29 @@ def keygen(
     make_key(file, public=public, token=token, as_json=as_json)
 
 
+def step_down(
+    context: typer.Context,
+    cluster: Cluster,
+    replica_id: Annotated[
+        int | None,
+        typer.Option("--id", min=0, help="Only if this one leads; whoever leads by default.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds until another replica has to lead.")] = 10.0,
+) -> None:
+    """Has the leader give up its view, so that another replica leads: before its machine is restarted, say.
+
+    Takes milliseconds, and loses no command. It asks the leader at its `admin` address and needs its token, which as a
+    rule are both where the leader runs.
+
+    Example: [bold]pssmr step-down --cluster prod[/bold]
+    """
+    from pssmr.cli.step_down import step_down as have_it_step_down
+
+    context.obj.as_json = as_json
+    raise typer.Exit(have_it_step_down(cluster, replica_id=replica_id, as_json=as_json, timeout=timeout))
+
+
 def checkpoint(
     cluster: Cluster,
     key: Annotated[str | None, typer.Option(help="A client's name or key file.")] = None,

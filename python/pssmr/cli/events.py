@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import queue
 import threading
@@ -13,10 +12,9 @@ from pathlib import Path
 
 from rich.text import Text
 
+from pssmr.cli.admin_requests import UNREACHED, ask, connection, those_with_admin
 from pssmr.cli.output import interruptible, messages, results
-from pssmr.cluster_fields import split_address
 from pssmr.config import ClusterConfig, ReplicaConfig
-from pssmr.errors import ConfigError
 from pssmr.event_feed import Event
 from pssmr.exit_codes import ExitCode
 
@@ -36,14 +34,14 @@ _STYLES = {
 
 def show_events(cluster: Path, *, replica_id: int | None, follow: bool, as_json: bool, timeout: float) -> ExitCode:
     """Prints the latest events of one replica or of all, the oldest first; with `follow`, also what comes, for ever."""
-    asked = _asked(ClusterConfig.load(cluster), replica_id)
+    asked = those_with_admin(ClusterConfig.load(cluster), replica_id)
     told: list[tuple[Event, int]] = []
     reached: list[ReplicaConfig] = []
     for replica in asked:
         try:
-            told += [(event, replica.id) for event in _latest(replica, timeout)]
+            told += [(event, replica.id) for event in ask(replica, "/events", timeout)]
             reached.append(replica)
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except UNREACHED as error:
             messages.print(f"replica {replica.id} does not answer at {replica.admin}: {error}", markup=False)
     for event, replica_of in sorted(told, key=lambda each: each[0]["time"]):
         _print(replica_of, event, as_json)
@@ -57,34 +55,6 @@ def show_events(cluster: Path, *, replica_id: int | None, follow: bool, as_json:
     return ExitCode.OK if reached else ExitCode.UNREACHABLE
 
 
-def _asked(config: ClusterConfig, replica_id: int | None) -> list[ReplicaConfig]:
-    chosen = config.replicas if replica_id is None else (config.replica(replica_id),)
-    asked = [each for each in chosen if each.admin]
-    if not asked:
-        raise ConfigError(
-            "no such replica serves HTTP",
-            field="replicas.admin",
-            remedy='add admin = "127.0.0.1:7108", and start it again',
-        )
-    return asked
-
-
-def _latest(replica: ReplicaConfig, timeout: float) -> list[Event]:
-    with closing(_connection(replica, timeout)) as connection:
-        connection.request("GET", "/events", headers={"Accept": "application/json"})
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.status != 200:
-            raise ValueError(f"it answers with status {answer.status}")
-        events: list[Event] = json.loads(body)
-        return events
-
-
-def _connection(replica: ReplicaConfig, timeout: float) -> http.client.HTTPConnection:
-    host, port = split_address(replica.admin)
-    return http.client.HTTPConnection(host, int(port), timeout=timeout)
-
-
 def _follow(replicas: Sequence[ReplicaConfig], last: dict[int, int], as_json: bool) -> None:
     """Prints what happens from now on, until all replicas are gone."""
     told: queue.SimpleQueue[tuple[int, Event | None]] = queue.SimpleQueue()
@@ -93,7 +63,7 @@ def _follow(replicas: Sequence[ReplicaConfig], last: dict[int, int], as_json: bo
         try:
             for event in _stream(replica):
                 told.put((replica.id, event))
-        except (OSError, ValueError, http.client.HTTPException):
+        except UNREACHED:
             pass
         told.put((replica.id, None))
 
@@ -111,9 +81,9 @@ def _follow(replicas: Sequence[ReplicaConfig], last: dict[int, int], as_json: bo
 
 def _stream(replica: ReplicaConfig) -> Iterator[Event]:
     # A stream says something every 15 s.
-    with closing(_connection(replica, 60.0)) as connection:
-        connection.request("GET", "/events")
-        answer = connection.getresponse()
+    with closing(connection(replica, 60.0)) as stream:
+        stream.request("GET", "/events")
+        answer = stream.getresponse()
         while line := answer.readline():
             if line.startswith(b"data: "):
                 yield json.loads(line.removeprefix(b"data: "))

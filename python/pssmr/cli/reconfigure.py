@@ -18,7 +18,7 @@ from pssmr.cluster_rewrite import rewrite, rewritten
 from pssmr.config import ClusterConfig, ReplicaConfig
 from pssmr.errors import ConfigError, ReconfigurationRefused
 from pssmr.membership import AddReplica, Change, Member, Membership, RemoveReplica, ReplaceReplica
-from pssmr.reconfiguration import STATUS_TIMEOUT
+from pssmr.reconfiguration import STATUS_TIMEOUT, sign
 
 _STAND_IN = f"{1:064x}"
 """A key that nobody has, where none is made yet."""
@@ -58,12 +58,16 @@ def reconfigure(
     timeout: float,
     force: bool,
     ask: bool,
+    sign_only: bool,
     as_json: bool,
 ) -> None:
-    """Changes the membership, writes the file anew, and says what to do next."""
+    """Changes the membership, writes the file anew, and says what to do next; or only signs the change."""
     file = cluster_files.find(cluster)
     known = ClusterConfig.load(file)
     known.administrator_key(administrator_key)
+    if sign_only:
+        _sign(file, known, wanted, administrator_key)
+        return
     with Client(known, key=client_key, timeout=timeout) as client:
         before, statuses = client._look(STATUS_TIMEOUT)
         if before.epoch > known.epoch and _is_made(wanted, known, before):
@@ -89,6 +93,22 @@ def reconfigure(
                 made.unlink(missing_ok=True)
             raise
     _write(file, known, newest, wanted, cluster, as_json=as_json)
+
+
+def _sign(file: Path, known: ClusterConfig, wanted: Wanted, administrator_key: Path | None) -> None:
+    """Prints the change as a replica's admin service takes it. No replica is asked."""
+    before = known.membership
+    change = _change(known, before, wanted)
+    after = before.changed(change)
+    messages.print(f"now:  {_in_words(before)}\nthen: {_in_words(after)}", markup=False)
+    change, _ = _with_key(known, change, wanted)
+    signed = sign(known, before, change, known.administrator_key(administrator_key))
+    results.print(json.dumps({"change": signed.hex()}), soft_wrap=True)
+    messages.print(
+        f"POST it to /actions/reconfigure of one replica; then `pssmr reconfigure sync` writes {file.name}. It is for"
+        f" epoch {before.epoch} only.",
+        markup=False,
+    )
 
 
 def synchronise(cluster: Path, *, client_key: str | None, timeout: float, as_json: bool) -> None:

@@ -66,6 +66,14 @@ Force = Annotated[
     bool, typer.Option("--force", help="Even if commands would wait until the new one has the state, or for ever.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+Sign = Annotated[
+    bool,
+    typer.Option(
+        "--sign",
+        help="Only print the change, signed for the epoch in cluster.toml, for /actions/reconfigure of a replica's"
+        " admin service. Asks no replica, so nothing says whether commands would wait.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -85,6 +93,7 @@ def add(
     timeout: Timeout = 30.0,
     force: Force = False,
     yes: Yes = False,
+    sign: Sign = False,
     as_json: Json = False,
 ) -> None:
     """Adds a replica. It is started afterwards, and gets the state from the others.
@@ -112,6 +121,7 @@ def add(
         timeout=timeout,
         force=force,
         ask=not yes,
+        sign_only=sign,
         as_json=as_json,
     )
 
@@ -126,6 +136,7 @@ def remove(
     timeout: Timeout = 30.0,
     force: Force = False,
     yes: Yes = False,
+    sign: Sign = False,
     as_json: Json = False,
 ) -> None:
     """Removes a replica. It may run or be gone; it is stopped afterwards.
@@ -144,6 +155,7 @@ def remove(
         timeout=timeout,
         force=force,
         ask=not yes,
+        sign_only=sign,
         as_json=as_json,
     )
 
@@ -165,6 +177,7 @@ def replace(
     timeout: Timeout = 30.0,
     force: Force = False,
     yes: Yes = False,
+    sign: Sign = False,
     as_json: Json = False,
 ) -> None:
     """Puts a new replica in the place of another: one whose disk is gone, or one that moves. It has a key of its own.
@@ -192,6 +205,7 @@ def replace(
         timeout=timeout,
         force=force,
         ask=not yes,
+        sign_only=sign,
         as_json=as_json,
     )
 

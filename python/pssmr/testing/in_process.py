@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from pssmr.cluster_local import make_local
 from pssmr.cluster_temporary import TemporaryDirectory
 from pssmr.config import ClusterConfig, FaultModel
-from pssmr.errors import Error
+from pssmr.errors import Error, StepDownRefused
 from pssmr.replica import Replica
 from pssmr.service import Service
 from pssmr.settings import Settings
 
 _TRIES = 5
+_PAUSE = 0.001
+"""Seconds between two looks for the leader."""
 
 
 class InProcessReplicas:
@@ -58,6 +61,23 @@ class InProcessReplicas:
         if replica not in self._replicas:
             raise Error(f"replica {replica} does not run")
         self._replicas.pop(replica).stop()
+
+    def step_down(self, timeout: float) -> int:
+        """Has the leader give up its view, and returns the replica that leads next.
+
+        Raises:
+            StepDownRefused: If no leader could be found that does within `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        asked = next(iter(self._replicas.values()))
+        while True:
+            try:
+                return asked.step_down()
+            except StepDownRefused as refusal:
+                if time.monotonic() > deadline:
+                    raise
+                asked = self._replicas.get(asked.id if refusal.leader is None else refusal.leader, asked)
+                time.sleep(_PAUSE)
 
     def running(self) -> list[int]:
         """The replicas that run."""

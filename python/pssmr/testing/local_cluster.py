@@ -206,6 +206,18 @@ class LocalCluster:
         with self.client() as client:
             return wait_for_leader(client, timeout)
 
+    def step_down(self) -> int:
+        """Has the leader give up its view, and returns the replica that leads next. Takes milliseconds.
+
+        Raises:
+            Error: If the replicas are processes: they serve no HTTP.
+            StepDownRefused: If no leader is found for as long as a replica may take to start.
+        """
+        running = self._running_or_raise()
+        if not isinstance(running, InProcessReplicas):
+            raise Error("a replica in another process can't be asked without an admin address; use in_process=True")
+        return running.step_down(self._start_timeout)
+
     def log(self, replica: int) -> list[str]:
         """The last lines that a replica's process logged."""
         with self._logs_lock:

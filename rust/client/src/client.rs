@@ -66,7 +66,12 @@ impl Client {
     /// # Errors
     /// [`SubmitError`]: then there is no completion.
     pub fn submit(&self, token: u64, payload: impl Into<Bytes>) -> Result<(), SubmitError> {
-        self.submit_many(&mut vec![Submission { token, work: Work::Command(payload.into()), timeout: None }])
+        self.submit_many(&mut vec![Submission {
+            token,
+            work: Work::Command(payload.into()),
+            timeout: None,
+            trace: None,
+        }])
     }
 
     /// Submits from the front of `submissions`, which leave together as far as there is room. What is not taken stays

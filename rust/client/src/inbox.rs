@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use pssmr_types::{Membership, ReplicaId};
+use pssmr_types::{Membership, ReplicaId, TraceContext};
 
 use crate::error::SubmitError;
 use crate::status::ClientStatus;
@@ -20,6 +20,8 @@ pub struct Submission {
     pub work: Work,
     /// How long it may take; `None` is as long as the configuration says.
     pub timeout: Option<Duration>,
+    /// The trace that it belongs to. Replicas are told, and that is all.
+    pub trace: Option<TraceContext>,
 }
 
 /// What a submission asks for.
@@ -137,7 +139,7 @@ mod tests {
     }
 
     fn command(payload: &'static [u8]) -> Submission {
-        Submission { token: 0, work: Work::Command(Bytes::from_static(payload)), timeout: None }
+        Submission { token: 0, work: Work::Command(Bytes::from_static(payload)), timeout: None, trace: None }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use pssmr_types::client::FRAME_ITEMS_MAX;
 use pssmr_types::{
     ClientId, ClientMessage, Digest, Epoch, Membership, Operation, Outcome, Principal, REPLICAS_MAX, ReplicaId, Reply,
-    Request,
+    Request, RequestTrace, TraceContext,
 };
 
 use self::opening::Session;
@@ -81,6 +81,7 @@ struct Waiting {
     operation: Operation,
     payload: Bytes,
     deadline: Instant,
+    trace: Option<TraceContext>,
 }
 
 /// A question for one replica.
@@ -178,19 +179,19 @@ impl Requester {
 
     pub(crate) fn submit(&mut self, submission: Submission, now: Instant) {
         let deadline = now + submission.timeout.unwrap_or(self.request_timeout);
-        let token = submission.token;
+        let (token, trace) = (submission.token, submission.trace);
         self.wake_at(deadline);
         match submission.work {
             Work::Command(payload) => {
-                self.waiting.push_back(Waiting { token, operation: Operation::Command, payload, deadline });
+                self.waiting.push_back(Waiting { token, operation: Operation::Command, payload, deadline, trace });
             }
             work @ (Work::StateDigests | Work::Checkpoint) => {
                 let takes_checkpoint = matches!(work, Work::Checkpoint);
                 let operation = if takes_checkpoint { Operation::Checkpoint } else { Operation::StateDigest };
-                self.waiting.push_back(Waiting { token, operation, payload: Bytes::new(), deadline });
+                self.waiting.push_back(Waiting { token, operation, payload: Bytes::new(), deadline, trace });
             }
             Work::Reconfigure(payload) => {
-                self.waiting.push_back(Waiting { token, operation: Operation::Reconfigure, payload, deadline });
+                self.waiting.push_back(Waiting { token, operation: Operation::Reconfigure, payload, deadline, trace });
             }
             // It was one when this was submitted.
             Work::Status(replica) if !self.membership.contains(replica) => {
@@ -365,12 +366,15 @@ impl Requester {
         let (first_to, all) = (self.first_targets(), self.up);
         let retry_at = now + self.retry_interval;
         let mut bursts = [(first_to, Vec::new()), (all, Vec::new())];
+        let mut traces = Vec::new();
         while self.window.has_room()
             && let Some(waiting) = self.waiting.pop_front()
         {
             let collects = matches!(waiting.operation, Operation::StateDigest | Operation::Checkpoint);
             let (low, sequence) = (self.window.low(), self.window.next());
             let request = Request::new(client, sequence, low, waiting.operation, &waiting.payload);
+            let session = client.session;
+            traces.extend(waiting.trace.map(|context| RequestTrace { session, sequence, context }));
             let (to, burst) = &mut bursts[usize::from(collects)];
             burst.push(request.clone());
             self.window.push(InFlight {
@@ -381,6 +385,10 @@ impl Requester {
                 digests: collects.then(BTreeMap::new),
                 deadline: waiting.deadline,
             });
+        }
+        // Before the requests: a replica may execute them at once.
+        for some in traces.chunks(FRAME_ITEMS_MAX) {
+            self.send(first_to, ClientMessage::Traces(some.to_vec()));
         }
         for (to, burst) in bursts {
             // With a replica missing, it could be the one to send the whole result.

@@ -139,7 +139,7 @@ fn a_replica_is_asked_how_it_is_by_its_id_while_it_is_a_member() {
     let client = TestClient::connect(&first);
     let ask = |replica| {
         let work = Work::Status(ReplicaId(replica));
-        client.client.submit_many(&mut vec![Submission { token: 1, work, timeout: None }])
+        client.client.submit_many(&mut vec![Submission { token: 1, work, timeout: None, trace: None }])
     };
     assert_eq!(ask(40), Err(SubmitError::NoSuchReplica));
     let added = handover(&first, &Change::Add(late.member()), &[&replicas[0], &replicas[1]]);

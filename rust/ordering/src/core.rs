@@ -13,6 +13,7 @@ use crate::checkpoint::Checkpoints;
 use crate::epochs::Epochs;
 use crate::gate::Gate;
 use crate::interface::{Config, ConfigError, Effect, Event, Input, Now};
+use crate::openings::Openings;
 use crate::pool::Pool;
 use crate::promise::Promises;
 use crate::sessions::Sessions;
@@ -52,6 +53,7 @@ pub struct Core {
 
     pub(crate) chain: Chain,
     pub(crate) sessions: Sessions,
+    pub(crate) openings: Openings,
     pub(crate) pool: Pool,
     pub(crate) unproven: Unproven,
 
@@ -133,6 +135,7 @@ impl Core {
             now,
             chain: Chain::new(genesis),
             sessions: Sessions::new(config.sessions_per_client_max),
+            openings: Openings::default(),
             pool: Pool::new(config.pending_requests_max, config.pending_bytes_max, vouchers(&quorums), n),
             unproven: Unproven::default(),
             view: View::first(epoch),
@@ -202,6 +205,7 @@ impl Core {
                 Input::CheckpointTaken(checkpoint) => self.on_checkpoint_taken(checkpoint, effects),
                 Input::Transferred(snapshot) => self.on_transferred(&snapshot, effects),
                 Input::TransferFailed => self.on_transfer_failed(),
+                Input::StepDown => self.on_step_down(effects),
                 Input::Tick => {}
             }
             if self.halted {

@@ -252,6 +252,8 @@ pub enum Input {
     Transferred(Box<CoreSnapshot>),
     /// Nobody has what [`Effect::Transfer`] asked for.
     TransferFailed,
+    /// The operator wants this replica, the leader, to give up its view. Answered with [`Effect::SteppedDown`].
+    StepDown,
     /// Nothing but time.
     Tick,
 }
@@ -303,10 +305,29 @@ pub enum Effect {
     Install(Slot),
     /// From here on messages are bound to this membership's epoch, and broadcasts go to its replicas.
     Reconfigured(Box<Membership>),
+    /// What became of an [`Input::StepDown`]: the view that the replica asks the others to leave for, or why it does not.
+    SteppedDown(Result<View, StepDownRefusal>),
     /// Something of interest to an operator.
     Event(Event),
     /// Stop for good: going on could break what replicas promise. Says why.
     Halt(String),
+}
+
+/// Why a replica does not step down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StepDownRefusal {
+    /// Another one leads.
+    #[error("it does not lead: {leader} does")]
+    NotLeading {
+        /// The leader of the view that the replica is in.
+        leader: ReplicaId,
+    },
+    /// It leads a view that has not begun, or is on its way out of it.
+    #[error("a view change is under way")]
+    ViewChange,
+    /// There is nobody else to lead.
+    #[error("it is the only replica")]
+    Alone,
 }
 
 /// Something of interest to an operator.
@@ -314,6 +335,11 @@ pub enum Effect {
 pub enum Event {
     /// The replica asks for a new leader.
     LeaderSuspected {
+        /// The view asked for.
+        view: View,
+    },
+    /// The replica gives up its view, as its operator wants, and asks for this one.
+    SteppingDown {
         /// The view asked for.
         view: View,
     },

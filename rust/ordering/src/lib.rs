@@ -29,6 +29,7 @@ mod images;
 pub mod interface;
 mod newborn;
 mod normal_case;
+mod openings;
 mod pool;
 mod promise;
 mod record;
@@ -37,13 +38,16 @@ mod replies;
 mod sessions;
 mod shelf;
 mod snapshot;
+mod step_down;
 mod unproven;
 mod view_change;
 mod votes;
 mod writeset;
 
 pub use crate::core::{Core, CoreStatus};
-pub use interface::{Command, Config, ConfigError, Delivery, Durability, Effect, Event, Input, Now, Promise};
+pub use interface::{
+    Command, Config, ConfigError, Delivery, Durability, Effect, Event, Input, Now, Promise, StepDownRefusal,
+};
 pub use record::{Image, Record};
 pub use recovery::ReplayError;
 pub use replies::ReplyCache;

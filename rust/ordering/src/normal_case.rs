@@ -36,7 +36,9 @@ impl Core {
     pub(crate) fn on_request(&mut self, request: Request, effects: &mut Vec<Effect>) {
         let (client, sequence) = (request.client, request.sequence);
         let awaited = self.unproven.is_awaited(&(client, sequence));
+        let opened = self.openings.session_of(&pool::key(&request)).filter(|_| !awaited);
         let refusal = match self.sessions.standing(&request) {
+            _ if opened.is_some() => opened.map(Outcome::SessionOpened),
             Standing::Executed => return,
             Standing::Expired => Some(Outcome::SessionExpired),
             Standing::OutsideWindow => Some(Outcome::OutsideWindow),
@@ -62,7 +64,8 @@ impl Core {
     pub(crate) fn on_forward(&mut self, from: ReplicaId, requests: Vec<Request>) {
         for request in requests {
             let key = pool::key(&request);
-            if self.refusal_of_request(&request).is_some() {
+            let is_over = self.openings.session_of(&key).is_some() && !self.unproven.is_awaited(&key);
+            if is_over || self.refusal_of_request(&request).is_some() {
                 continue;
             }
             if self.sessions.standing(&request) == Standing::New
@@ -349,6 +352,7 @@ impl Core {
                 Applied::Duplicate => continue,
                 Applied::Opened { session, evicted } => {
                     effects.extend(evicted.map(Effect::SessionEvicted));
+                    self.openings.opened(pool::key(request), session);
                     Outcome::SessionOpened(session)
                 }
                 Applied::Expired => Outcome::SessionExpired,

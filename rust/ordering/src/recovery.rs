@@ -170,9 +170,12 @@ impl Core {
     }
 
     /// Whether this replica may propose and choose a base in its view. After a restart it waits for a later view: it
-    /// may have proposed something in this one that it does not remember.
+    /// may have proposed something in this one that it does not remember. One that steps down has given its view up.
     pub(crate) fn may_lead(&self) -> bool {
-        self.leader() == self.me && !self.is_learner() && self.restarted_in.is_none_or(|view| self.view > view)
+        self.leader() == self.me
+            && !self.is_learner()
+            && self.restarted_in.is_none_or(|view| self.view > view)
+            && !self.change.is_given_up(self.view)
     }
 
     /// Puts a batch on top of the chain.

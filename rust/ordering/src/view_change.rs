@@ -45,6 +45,8 @@ pub(crate) struct ViewChange {
     pub(crate) must_open: bool,
     /// When the leader has to be looked at again, if it goes on like this.
     pub(crate) look_at: Option<u64>,
+    /// The view that this replica, its leader, has given up, until the next one has its base.
+    pub(crate) given_up: Option<View>,
 }
 
 impl ViewChange {
@@ -58,18 +60,26 @@ impl ViewChange {
             failed: 0,
             must_open: false,
             look_at: None,
+            given_up: None,
         }
     }
 
     /// Something was decided by votes of this view: its leader does its work.
     pub(crate) fn progressed(&mut self, me: ReplicaId, view: View) {
         self.failed = 0;
-        self.wishes[me.index()].view = view;
+        self.caught_up(me, view);
     }
 
     /// Others have decided something meanwhile: what this replica missed is no reason any more to wish for another view.
     pub(crate) fn caught_up(&mut self, me: ReplicaId, view: View) {
-        self.wishes[me.index()].view = view;
+        if !self.is_given_up(view) {
+            self.wishes[me.index()].view = view;
+        }
+    }
+
+    /// Whether this replica leads the view no more, since its operator wants another leader.
+    pub(crate) fn is_given_up(&self, view: View) -> bool {
+        self.given_up == Some(view)
     }
 
     /// This replica's state for its view.
@@ -106,12 +116,12 @@ impl Core {
             return;
         }
         if self.leader() == self.me && !self.may_lead() {
-            self.wish_for(self.view.next(), effects);
+            self.suspect(effects);
         }
         let (now, timeout) = (self.now.monotonic, self.timeout());
         if self.phase != Phase::Active {
             if now >= self.quiet_since() + timeout {
-                self.wish_for(self.view.next(), effects);
+                self.suspect(effects);
             } else {
                 self.change.look_at = Some(self.quiet_since() + timeout);
             }
@@ -127,11 +137,11 @@ impl Core {
             self.change.look_at = Some(end);
             if now >= end {
                 self.change.look_at = None;
-                self.wish_for(self.view.next(), effects);
+                self.suspect(effects);
             }
         }
         if self.lacks_help() {
-            self.wish_for(self.view.next(), effects);
+            self.suspect(effects);
         }
         let Some(oldest) = self.pool.oldest() else { return };
         // A fair leader proposes by arrival: what waited before the request, and the differences between replicas.
@@ -151,16 +161,23 @@ impl Core {
         let stages = [quiet_since + timeout / 2, quiet_since + timeout].into_iter().chain(self.change.look_at);
         self.change.look_at = stages.filter(|at| *at > now).min();
         if now >= quiet_since + timeout && self.pool.has_vouched(now - timeout / 2) {
-            self.wish_for(self.view.next(), effects);
+            self.suspect(effects);
         }
     }
 
-    fn wish_for(&mut self, view: View, effects: &mut Vec<Effect>) {
+    /// The leader does not do its work.
+    fn suspect(&mut self, effects: &mut Vec<Effect>) {
+        let view = self.view.next();
+        self.wish_for(view, Event::LeaderSuspected { view }, effects);
+    }
+
+    /// Asks the others to leave for `view`, unless it has done so.
+    pub(crate) fn wish_for(&mut self, view: View, event: Event, effects: &mut Vec<Effect>) {
         let now = self.now.monotonic;
         let wish = &mut self.change.wishes[self.me.index()];
         if view > wish.view {
             *wish = Wish { view, at: now };
-            effects.push(Effect::Event(Event::LeaderSuspected { view }));
+            effects.push(Effect::Event(event));
             effects.push(Effect::Broadcast(PeerMessage::Stop(view)));
         }
         self.weigh_wishes(effects);
@@ -366,6 +383,7 @@ impl Core {
             self.repeat_proposals(None, effects);
             self.requeue();
         }
+        self.pass_on_pending(effects);
     }
 
     /// As the leader: all that is pending waits to be proposed, but for what is on the chain above what is decided.

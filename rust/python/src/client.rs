@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use pssmr_client::{Client, ClientConfig, ConnectError, RequestError, Response, Submission, SubmitError, Work};
 use pssmr_transport::HandshakeFailure;
-use pssmr_types::ReplicaId;
+use pssmr_types::{ReplicaId, TraceContext};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -95,10 +95,22 @@ impl ClientCore {
     /// If there is room for the first ones only, the others are not sent and have no token.
     ///
     /// Raises pssmr.Busy if there is room for none, pssmr.RequestTooLarge or pssmr.Closed.
-    #[pyo3(signature = (payloads, timeout=None))]
-    fn submit(&self, py: Python<'_>, payloads: Vec<Bound<'_, PyBytes>>, timeout: Option<f64>) -> PyResult<Vec<u64>> {
+    /// The first ones belong to these traces: the ids of trace and span and the flags, 25 bytes each, or None.
+    #[pyo3(signature = (payloads, timeout=None, traces=None))]
+    fn submit(
+        &self,
+        py: Python<'_>,
+        payloads: Vec<Bound<'_, PyBytes>>,
+        timeout: Option<f64>,
+        traces: Option<Vec<Option<Bound<'_, PyBytes>>>>,
+    ) -> PyResult<Vec<u64>> {
         let works = payloads.iter().map(|payload| Work::Command(Bytes::copy_from_slice(payload.as_bytes())));
-        self.submit_works(py, works.collect(), timeout)
+        let traces = traces.unwrap_or_default();
+        if traces.len() > payloads.len() {
+            return Err(PyValueError::new_err("there are more traces than commands"));
+        }
+        let traces = traces.iter().map(|trace| trace.as_ref().map(trace_context).transpose());
+        self.submit_traced(py, works.collect(), timeout, traces.collect::<PyResult<_>>()?)
     }
 
     /// Asks for the digest of each replica's state, at one position of the total order; returns the token.
@@ -201,6 +213,17 @@ impl ClientCore {
 
 impl ClientCore {
     fn submit_works(&self, py: Python<'_>, works: Vec<Work>, timeout: Option<f64>) -> PyResult<Vec<u64>> {
+        self.submit_traced(py, works, timeout, Vec::new())
+    }
+
+    /// Submits all, the first ones with these traces.
+    fn submit_traced(
+        &self,
+        py: Python<'_>,
+        works: Vec<Work>,
+        timeout: Option<f64>,
+        traces: Vec<Option<TraceContext>>,
+    ) -> PyResult<Vec<u64>> {
         self.maker.check(py, "client")?;
         let _visit = self.visitors.enter(py);
         let timeout = timeout.map(seconds).transpose()?;
@@ -208,8 +231,10 @@ impl ClientCore {
         let client = client.ok_or_else(|| errors::closed(py, "the client is closed"))?;
         let first = self.next_token.fetch_add(works.len() as u64, Ordering::Relaxed);
         let mut tokens: Vec<u64> = (first..).take(works.len()).collect();
-        let mut submissions: Vec<_> =
-            tokens.iter().zip(works).map(|(token, work)| Submission { token: *token, work, timeout }).collect();
+        let traces = traces.into_iter().chain(std::iter::repeat(None));
+        let mut submissions: Vec<_> = (tokens.iter().zip(works).zip(traces))
+            .map(|((token, work), trace)| Submission { token: *token, work, timeout, trace })
+            .collect();
         if self.completions.fileno().is_none() {
             self.completions.expect(tokens.iter().copied());
         }
@@ -272,6 +297,12 @@ impl ClientCore {
             errors::no_quorum(py, text)
         }
     }
+}
+
+fn trace_context(trace: &Bound<'_, PyBytes>) -> PyResult<TraceContext> {
+    let bytes = trace.as_bytes().try_into().ok();
+    let bytes = bytes.ok_or_else(|| PyValueError::new_err(format!("a trace is {} bytes", TraceContext::BYTES)))?;
+    Ok(TraceContext::from_bytes(bytes))
 }
 
 fn seconds(seconds: f64) -> PyResult<Duration> {

@@ -79,6 +79,13 @@ pub(crate) fn application_error(py: Python<'_>, name: &str, arguments: &Bound<'_
     made.map_or_else(|error| error, PyErr::from_value)
 }
 
+/// A wish to step down that is not granted, and who leads, if that is another replica.
+pub(crate) fn step_down_refused(py: Python<'_>, message: &str, leader: Option<u16>) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = CLASS.import(py, "pssmr.errors", "StepDownRefused");
+    class.map_or_else(|error| error, |class| PyErr::from_type(class.clone(), (message.to_owned(), leader)))
+}
+
 /// Whether it is an error that commands may answer with.
 pub(crate) fn is_application_error(py: Python<'_>, error: &PyErr) -> PyResult<bool> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();

@@ -37,6 +37,7 @@ mod state;
 mod stepper;
 mod table;
 mod table_iterator;
+mod trace;
 mod vectorized;
 
 use pyo3::prelude::*;
@@ -86,4 +87,6 @@ mod _core {
     use super::table::Table;
     #[pymodule_export]
     use super::table_iterator::TableIterator;
+    #[pymodule_export]
+    use super::trace::current_trace;
 }

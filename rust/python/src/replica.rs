@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use pssmr_replica::{
-    AcceptKeys, Durability, Observer, Replica, ReplicaConfig, ReplicaEvent, Service, StartError, WorkerBounds,
+    AcceptKeys, Durability, Observer, Replica, ReplicaConfig, ReplicaEvent, Service, StartError, StepDownError,
+    StepDownRefusal, SteppedDown, TracedCommand, Traces, WorkerBounds,
 };
 use pssmr_transport::TransportError;
 use pssmr_types::{BatchLimits, Digest, Epoch, ReplicaId};
@@ -38,6 +39,7 @@ const FRAME_MARGIN_BYTES: usize = 8 << 20;
 pub(crate) struct ReplicaCore {
     replica: Arc<Replica>,
     events: Arc<Events>,
+    traces: Arc<Traces>,
     maker: Maker,
 }
 
@@ -88,13 +90,13 @@ impl ReplicaCore {
     ///
     /// `members` are the replicas of `epoch` by seniority: id, public key, address for replicas and for clients;
     /// `administrator` is the public key that signs changes of the membership, if it can change; `settings` those of `pssmr.Settings`, by name; `plan`
-    /// that of the scheduler `early`.
+    /// that of the scheduler `early`; with `spans`, traced commands are kept for `next_spans`.
     ///
     /// Raises pssmr.ConfigError for what can't be, and OSError if an address can't be listened at.
     #[new]
     #[pyo3(signature = (
         service, *, cluster, fault_model, epoch, members, administrator, me, key, listen_peers, listen_clients, clients,
-        settings, data, plan=None
+        settings, data, plan=None, spans=false
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -112,6 +114,7 @@ impl ReplicaCore {
         settings: &Bound<'_, PyDict>,
         data: Option<PathBuf>,
         plan: Option<PlanSpec>,
+        spans: bool,
     ) -> PyResult<Self> {
         let py = service.py();
         let members = members.into_iter().map(member).collect::<PyResult<_>>()?;
@@ -124,7 +127,9 @@ impl ReplicaCore {
         config.ordering.administrator = administrator.map(public_key_of).transpose()?;
         config.execution.scheduler = plan::scheduler(py, &scheduler, plan)?;
         config.check().map_err(|error| errors::config_error(py, error.to_string()))?;
-        let (service, schema) = service_of(service)?;
+        let traces = Arc::new(Traces::new(spans));
+        config.traces = Some(traces.clone());
+        let (service, schema) = service_of(service, &traces)?;
         config.service_schema = schema;
         let events = Arc::new(Events { queue: Mutex::default(), signal: Signal::new()? });
         let observer = events.clone();
@@ -134,7 +139,7 @@ impl ReplicaCore {
             Replica::start(&config, service, observer).map_err(Failure::Start)
         });
         let replica = Arc::new(started.map_err(|failure| failure.raise(py))?);
-        Ok(Self { replica, events, maker: Maker::here() })
+        Ok(Self { replica, events, traces, maker: Maker::here() })
     }
 
     /// Where it listens for other replicas.
@@ -167,6 +172,21 @@ impl ReplicaCore {
         Ok(py.detach(|| self.replica.resize_workers(workers))?)
     }
 
+    /// Has the replica, if it leads, give up its view. Returns the view that the others leave for, and who leads that.
+    ///
+    /// Raises pssmr.StepDownRefused if another one leads, or it can't now.
+    fn step_down(&self, py: Python<'_>) -> PyResult<(u64, u16)> {
+        self.maker.check(py, "replica")?;
+        let stepped_down = py.detach(|| self.replica.step_down());
+        stepped_down.map(|SteppedDown { view, leader }| (view, leader)).map_err(|error| {
+            let leader = match error {
+                StepDownError::Refused(StepDownRefusal::NotLeading { leader }) => Some(leader.0),
+                _ => None,
+            };
+            errors::step_down_refused(py, &error.to_string(), leader)
+        })
+    }
+
     /// Why it has stopped for good; None if it has not.
     fn halted(&self) -> Option<String> {
         self.replica.halted()
@@ -186,12 +206,31 @@ impl ReplicaCore {
         queue.events.drain(..).collect()
     }
 
+    /// Waits for traced commands that were executed, and takes them: the trace and the flags in it, the command and whether its
+    /// writes were kept, and when it was received, decided, begun and ended, in nanoseconds since the Unix epoch. None
+    /// once the replica is stopped.
+    fn next_spans(&self, py: Python<'_>) -> Option<Vec<Span>> {
+        let commands = py.detach(|| self.traces.next())?;
+        Some(commands.iter().map(span).collect())
+    }
+
     /// Stops the replica, and waits until its threads are gone. May be called twice.
     fn stop(&self, py: Python<'_>) {
         if self.maker.is_here() {
             py.detach(|| self.replica.stop());
+            self.traces.close();
         }
     }
+}
+
+/// Trace, span and flags; the command, and whether its writes were kept; received, decided, begun, ended.
+type Span = ((Vec<u8>, Vec<u8>, u8), (String, bool), (u64, u64, u64, u64));
+
+fn span(TracedCommand { request, command, started, ended, is_kept }: &TracedCommand) -> Span {
+    let context = request.context;
+    let ids = (context.trace.to_vec(), context.span.to_vec(), context.flags);
+    let decided = request.decided.unwrap_or(*started);
+    (ids, (command.to_string(), *is_kept), (request.received, decided, *started, *ended))
 }
 
 /// The JSON schema of what `ReplicaCore.status` returns.
@@ -238,13 +277,13 @@ impl Failure {
 }
 
 /// The service that Python gives, and the digest that replicas compare, to see that they run the same.
-fn service_of(service: &Bound<'_, PyAny>) -> PyResult<(Arc<dyn Service>, Digest)> {
+fn service_of(service: &Bound<'_, PyAny>, traces: &Arc<Traces>) -> PyResult<(Arc<dyn Service>, Digest)> {
     if let Ok(native) = service.cast::<NativeService>() {
         return Ok((native.get().take(service.py())?, native.get().schema_digest()));
     }
     let service = PythonService::new(service)?;
     let schema = service.schema_digest();
-    Ok((Arc::new(service), schema))
+    Ok((Arc::new(service.with_traces(traces.clone())), schema))
 }
 
 /// Takes over the settings of `pssmr.Settings`, and returns the scheduler's name.

@@ -2,13 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use pssmr_execution::{
-    Access, Extraction, Footprint, FootprintBuilder, Independent, Refusal, RestoreError, Service, ServiceReading,
+    Access, Extraction, Footprint, FootprintBuilder, Independent, Refusal, Reply, RestoreError, Service, ServiceReading,
     SnapshotError, SnapshotSource, Task, Worker, WorkerId, reply,
 };
+use pssmr_replica::Traces;
 use pssmr_types::Digest;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -24,6 +26,7 @@ use crate::interface::{Handler, Interface, arguments_of};
 use crate::method::ArgumentsError;
 use crate::own_state::OwnState;
 use crate::running::Scope;
+use crate::trace::Running;
 use crate::vectorized::{self, Columns};
 
 /// A Python service, executed by worker threads that keep their thread state for life and attach once for a whole run
@@ -35,6 +38,8 @@ pub(crate) struct PythonService {
     /// What it keeps beside its tables.
     own: OwnState,
     meters: HandlerMeters,
+    /// `None` outside of replicas.
+    traces: Option<Arc<Traces>>,
 }
 
 thread_local! {
@@ -69,7 +74,12 @@ impl PythonService {
             return Err(errors::closed(py, "the service object belongs to another replica: make a new one"));
         }
         let meters = HandlerMeters::new(instance.get().interface.get().handlers.len());
-        Ok(Self { instance, object: object.clone().unbind(), own, meters })
+        Ok(Self { instance, object: object.clone().unbind(), own, meters, traces: None })
+    }
+
+    /// Looks at the traces of commands.
+    pub(crate) fn with_traces(self, traces: Arc<Traces>) -> Self {
+        Self { traces: Some(traces), ..self }
     }
 
     /// Executes operations of a transaction that has begun, up to the first that fails: its place.
@@ -106,7 +116,7 @@ impl PythonService {
     /// This thread's access to the tables.
     fn access(&self) -> Access {
         let tables = &self.instance.get().state.tables;
-        let access = ACCESS.take().filter(|access| std::sync::Arc::ptr_eq(access.tables(), tables));
+        let access = ACCESS.take().filter(|access| Arc::ptr_eq(access.tables(), tables));
         access.unwrap_or_else(|| Access::new(tables.clone()))
     }
 
@@ -158,12 +168,16 @@ impl PythonService {
 
     fn execute_one(&self, py: Python<'_>, task: &mut Task) {
         let handler = &self.interface().handlers[task.handler as usize];
+        let traced = Running::begin(self.traces.as_deref(), task);
         let scope = Scope::enter(self.access(), &task.footprint, handler.name.clone(), Facts::of(task));
         let ended = self.run(py, handler, arguments_of(&task.command.payload));
-        let (reply, access) = match ended {
-            Ended::Well(reply) => (reply, scope.commit()),
-            Ended::Badly(reply) => (reply, scope.rollback()),
+        let (reply, access, is_kept) = match ended {
+            Ended::Well(reply) => (reply, scope.commit(), true),
+            Ended::Badly(reply) => (reply, scope.rollback(), false),
         };
+        if let Some(traced) = traced {
+            traced.end(&handler.name, is_kept);
+        }
         task.reply = reply;
         ACCESS.set(Some(access));
     }
@@ -256,7 +270,16 @@ impl Service for PythonService {
                 if self.interface().handlers[handler as usize].method.get().vectorized {
                     let count = INDEPENDENT.with_borrow_mut(|independent| independent.prefix(rest));
                     let (together, later) = rest.split_at_mut(count);
+                    let traces = self.traces.as_deref();
+                    let traced: Vec<_> =
+                        together.iter().map(|task| Running::begin_beside_others(traces, task)).collect();
                     self.execute_together(py, together);
+                    for (traced, task) in traced.into_iter().zip(&*together) {
+                        if let Some(traced) = traced {
+                            let is_kept = matches!(Reply::decode(&task.reply), Ok(Reply::Result(_)));
+                            traced.end(&self.interface().handlers[handler as usize].name, is_kept);
+                        }
+                    }
                     stopwatch.executed_together(handler, count);
                     rest = later;
                 } else {

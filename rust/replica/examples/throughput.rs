@@ -174,7 +174,7 @@ fn run_client(
 ) -> Result<(Vec<Duration>, Duration), String> {
     let (sender, completions): (_, Receiver<Vec<Completion>>) = channel();
     let client = Client::connect(config, sender).map_err(|error| error.to_string())?;
-    let command = |token| Submission { token, work: Work::Command(payload.clone()), timeout: None };
+    let command = |token| Submission { token, work: Work::Command(payload.clone()), timeout: None, trace: None };
     let mut sent_at = vec![Instant::now(); in_flight];
     let mut latencies = Vec::new();
     let mut burst: Vec<_> = (0..in_flight as u64).map(command).collect();

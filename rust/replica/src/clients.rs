@@ -1,5 +1,6 @@
 //! The client thread: requests in, replies out.
 
+mod admission;
 mod outbox;
 mod replies;
 mod routes;
@@ -19,6 +20,8 @@ use pssmr_types::{
     result_digest,
 };
 
+pub(crate) use self::admission::Admission;
+use self::admission::Rights;
 use self::outbox::Outbox;
 use self::replies::Replies;
 use self::routes::{Route, Routes};
@@ -29,6 +32,7 @@ use crate::panic_message;
 use crate::snapshots::WriterInbox;
 use crate::state::State;
 use crate::status::Counters;
+use crate::traces::Traces;
 
 /// How long the last frames may take to leave when the replica stops.
 const LINGER: Duration = Duration::from_millis(100);
@@ -72,6 +76,7 @@ impl Designation {
 
 struct ClientLink {
     principal: Principal,
+    rights: Rights,
     /// The last epoch that the client knows; `None` before its greeting.
     epoch: Option<Epoch>,
 }
@@ -80,6 +85,7 @@ struct ClientLink {
 pub(crate) struct ClientThread {
     hello: Hello,
     me: ReplicaId,
+    admission: Admission,
     /// The epoch that this thread goes by.
     epoch: Epoch,
     designation: Designation,
@@ -94,6 +100,8 @@ pub(crate) struct ClientThread {
     snapshots: Option<Arc<WriterInbox>>,
     outbox: Outbox,
     sample: Sample,
+    /// None if nobody looks at them.
+    traces: Option<Arc<Traces>>,
     burst: Vec<Request>,
     status_wanted: Vec<LinkId>,
     ordering: Arc<OrderingInbox>,
@@ -110,6 +118,7 @@ pub(crate) struct ClientThread {
 pub(crate) struct Parts {
     pub(crate) hello: Hello,
     pub(crate) me: ReplicaId,
+    pub(crate) admission: Admission,
     pub(crate) payload_bytes_max: usize,
     pub(crate) result_bytes_max: usize,
     pub(crate) cached_bytes_per_session_max: usize,
@@ -118,6 +127,7 @@ pub(crate) struct Parts {
     pub(crate) snapshots: Option<Arc<WriterInbox>>,
     pub(crate) executor: Arc<Executor>,
     pub(crate) state: Arc<State>,
+    pub(crate) traces: Option<Arc<Traces>>,
 }
 
 impl ClientThread {
@@ -126,6 +136,7 @@ impl ClientThread {
         Self {
             hello: parts.hello,
             me: parts.me,
+            admission: parts.admission,
             epoch: membership.epoch(),
             designation: Designation::new(parts.me, &membership),
             payload_bytes_max: parts.payload_bytes_max,
@@ -137,6 +148,7 @@ impl ClientThread {
             snapshots: parts.snapshots,
             outbox: Outbox::default(),
             sample: Sample::default(),
+            traces: parts.traces,
             burst: Vec::new(),
             status_wanted: Vec::new(),
             ordering: parts.ordering,
@@ -212,7 +224,8 @@ impl ClientThread {
                 }
             }
             Event::Up { link, key, .. } => {
-                self.links.insert(link, ClientLink { principal: key.principal(), epoch: None });
+                let rights = self.admission.rights(&key);
+                self.links.insert(link, ClientLink { principal: key.principal(), rights, epoch: None });
                 self.ungreeted.push_back((Instant::now() + GREETING_TIMEOUT, link));
                 let hello = self.hello;
                 // The first frame finds an empty queue; if the link is gone already, its end follows.
@@ -241,6 +254,7 @@ impl ClientThread {
         }
         self.epoch = membership.epoch();
         self.designation = Designation::new(self.me, &membership);
+        transport.set_accept_keys(self.admission.keys(&membership));
         for (link, known) in &mut self.links {
             prove_memberships(&self.state, *link, known, transport);
         }
@@ -266,7 +280,15 @@ impl ClientThread {
                     self.status_wanted.push(link);
                 }
             }
+            ClientMessage::Traces(traces) => {
+                if let Some(known_traces) = &self.traces {
+                    known_traces.announce(known.principal, &traces);
+                }
+            }
             ClientMessage::Requests { full_replies, requests } => {
+                if !requests.iter().all(|request| known.rights.allow(request.operation)) {
+                    return Err("a replica may ask for checkpoints and changes of the membership, and sent a command");
+                }
                 self.counters.requests += requests.len() as u64;
                 for request in requests {
                     self.take_request(link, request, full_replies);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use pssmr_execution::{ExecutorConfig, WorkerBounds};
 use pssmr_ordering::{Config as OrderingConfig, Durability};
@@ -10,6 +11,7 @@ use pssmr_transport::AcceptKeys;
 use pssmr_types::{ClusterId, Digest, Epoch, FaultModel, Member, Membership, PublicKey, ReplicaId, SecretKey, Writer};
 
 use crate::error::ConfigError;
+use crate::traces::Traces;
 
 /// What a request takes in a batch beside its payload, at most.
 const REQUEST_OVERHEAD_BYTES: usize = 64;
@@ -89,6 +91,8 @@ pub struct ReplicaConfig {
     pub data_directory: Option<PathBuf>,
     /// Bounds.
     pub limits: Limits,
+    /// Where the traces of requests are looked at; `None` if nobody does.
+    pub traces: Option<Arc<Traces>>,
 }
 
 impl ReplicaConfig {
@@ -111,6 +115,7 @@ impl ReplicaConfig {
             worker_bounds: None,
             service_schema: Digest::default(),
             data_directory: None,
+            traces: None,
             limits: Limits::default(),
         }
     }

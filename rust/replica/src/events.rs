@@ -11,6 +11,11 @@ pub enum ReplicaEvent {
         /// The view, counted from 0 in each epoch.
         view: u64,
     },
+    /// The replica, the leader, gives up its view because it was asked to, and asks for this one.
+    SteppingDown {
+        /// The view asked for, counted from 0 in each epoch.
+        view: u64,
+    },
     /// The replica left for this view.
     ViewEntered {
         /// The view.

@@ -9,6 +9,8 @@ use pssmr_ordering::{CoreSnapshot, Input, Promise, ReplyCache};
 use pssmr_transport::Waker;
 use pssmr_types::{ClientId, Outcome, Request, Slot};
 
+use crate::step_down::Wishes;
+
 /// For the ordering thread.
 #[derive(Debug)]
 pub(crate) struct OrderingInbox {
@@ -22,6 +24,8 @@ pub(crate) struct OrderingInbox {
     told: Mutex<Vec<Input>>,
     /// The ordering thread wants to know at once when execution has advanced.
     pub(crate) awaits_execution: AtomicBool,
+    /// Who wants the replica to step down.
+    pub(crate) step_downs: Wishes,
     failure: Mutex<Option<String>>,
     stopping: AtomicBool,
     waker: Waker,
@@ -46,6 +50,7 @@ impl OrderingInbox {
             promised: Mutex::default(),
             told: Mutex::default(),
             awaits_execution: AtomicBool::new(false),
+            step_downs: Wishes::default(),
             failure: Mutex::default(),
             stopping: AtomicBool::new(false),
             waker,
@@ -96,8 +101,9 @@ impl OrderingInbox {
         self.requests.lock().burst.len()
     }
 
-    /// From now on no request is taken.
+    /// From now on no request is taken, and no wish granted.
     pub(crate) fn close(&self) {
+        self.step_downs.close();
         let mut requests = self.requests.lock();
         *requests = Requests { closed: true, ..Requests::default() };
     }

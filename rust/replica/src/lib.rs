@@ -41,18 +41,22 @@ mod sink;
 mod snapshots;
 mod state;
 mod status;
+mod step_down;
+mod traces;
 
 pub use config::{Limits, ReplicaConfig};
 pub use error::{ConfigError, StartError};
 pub use events::{Observer, ReplicaEvent, Silent};
 pub use pssmr_execution::{ExecutorConfig, Service, WorkerBounds};
-pub use pssmr_ordering::{Config as OrderingConfig, Durability};
+pub use pssmr_ordering::{Config as OrderingConfig, Durability, StepDownRefusal};
 pub use pssmr_transport::AcceptKeys;
 pub use replica::Replica;
 pub use status::{
     ClientsStatus, Counters, ExecutionStatus, HandlerStatus, HistogramStatus, LinkCounters, LogStatus, MemberStatus,
     PeerStatus, ReplicaStatus, Role, SnapshotStatus, TransferStatus, WorkerStatus, status_schema,
 };
+pub use step_down::{StepDownError, SteppedDown};
+pub use traces::{TracedCommand, TracedRequest, Traces, now};
 
 /// What a panic said.
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

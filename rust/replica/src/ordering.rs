@@ -8,6 +8,7 @@ mod replay;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pssmr_execution::{Command, CommandKind, Executor};
@@ -25,6 +26,8 @@ use crate::log::LogInbox;
 use crate::panic_message;
 use crate::state::State;
 use crate::status::Counters;
+use crate::step_down::{Answer, SteppedDown};
+use crate::traces::Traces;
 
 /// How long the last frames may take to leave when the replica stops.
 const LINGER: Duration = Duration::from_millis(100);
@@ -52,6 +55,8 @@ pub(crate) struct OrderingThread {
     /// From so many slots on that are decided and not executed, the thread wants to know when execution advances.
     backlog_slots: u64,
     origin: Instant,
+    /// None if nobody looks at them.
+    traces: Option<Arc<Traces>>,
     counters: Counters,
     notices: Vec<Notice>,
     inputs: Vec<Input>,
@@ -59,6 +64,8 @@ pub(crate) struct OrderingThread {
     /// The records that the core knows are kept.
     durable: u64,
     log_is_behind: bool,
+    /// Who is to hear whether the replica steps down.
+    step_downs: Vec<SyncSender<Answer>>,
     /// The last slot that the core knows is executed.
     executed: Slot,
     /// When what the thread shows was last brought up to date, and whether it has changed since.
@@ -82,6 +89,7 @@ pub(crate) struct Parts {
     pub(crate) unexecuted_slots_max: usize,
     /// The instant that [`Core`]'s clock counts from.
     pub(crate) origin: Instant,
+    pub(crate) traces: Option<Arc<Traces>>,
 }
 
 /// The two clocks, for the core.
@@ -106,12 +114,14 @@ impl OrderingThread {
             membership_file: parts.membership_file,
             backlog_slots: (parts.unexecuted_slots_max as u64).div_ceil(2),
             origin: parts.origin,
+            traces: parts.traces,
             counters: Counters::default(),
             notices: Vec::new(),
             inputs: Vec::new(),
             records: Vec::new(),
             durable: 0,
             log_is_behind: false,
+            step_downs: Vec::new(),
             executed: Slot(0),
             shown_at: parts.origin,
             show_due: true,
@@ -161,6 +171,10 @@ impl OrderingThread {
             }
             self.inbox.take_told(&mut self.inputs);
             self.look_at_log();
+            self.step_downs.append(&mut self.inbox.step_downs.take());
+            if !self.step_downs.is_empty() {
+                self.inputs.push(Input::StepDown);
+            }
             self.core.step(clocks(self.origin), self.inputs.drain(..), &mut effects);
             for effect in effects.drain(..) {
                 self.apply(effect, transport)?;
@@ -271,6 +285,14 @@ impl OrderingThread {
                 })?;
             }
             Effect::Reconfigured(_) => self.follow(transport)?,
+            Effect::SteppedDown(answer) => {
+                let leader = |view| self.core.membership().leader(view).0;
+                let answer = answer.map(|view| SteppedDown { view: view.number(), leader: leader(view) });
+                // Who has gone meanwhile need not know.
+                for wish in self.step_downs.drain(..) {
+                    let _ = wish.send(answer);
+                }
+            }
             Effect::Event(event) => self.tell(&event),
             Effect::Halt(reason) => return Err(reason),
         }
@@ -281,6 +303,9 @@ impl OrderingThread {
         self.counters.slots += 1;
         self.counters.commands += delivery.commands.len() as u64;
         self.show_due = true;
+        if let Some(traces) = &self.traces {
+            traces.decided(delivery.commands.iter().map(|command| (command.client, command.sequence)));
+        }
         let mut last: Option<(ClientId, u64)> = None;
         for command in &delivery.commands {
             match &mut last {
@@ -316,6 +341,10 @@ impl OrderingThread {
             Event::LeaderSuspected { view } => {
                 tracing::info!(%view, "suspecting the leader");
                 ReplicaEvent::LeaderSuspected { view: view.number() }
+            }
+            Event::SteppingDown { view } => {
+                tracing::warn!(%view, "stepping down, as was asked for");
+                ReplicaEvent::SteppingDown { view: view.number() }
             }
             Event::ViewEntered { view, leader } => {
                 self.counters.view_changes += 1;

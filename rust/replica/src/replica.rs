@@ -14,7 +14,7 @@ use pssmr_transport::{AcceptKeys, Transport, TransportConfig};
 use pssmr_types::{Digest, Hello, Membership};
 
 use crate::autoscaling::{self, AutoscalingEnd};
-use crate::clients::{self, ClientThread};
+use crate::clients::{self, Admission, ClientThread};
 use crate::config::ReplicaConfig;
 use crate::error::{ConfigError, StartError};
 use crate::events::Observer;
@@ -27,6 +27,7 @@ use crate::sink::Sink;
 use crate::snapshots::{Pace, SnapshotInbox, SnapshotThread, WriterInbox, WriterThread, snapshot_options};
 use crate::state::{OrderingState, State};
 use crate::status::{Counters, ReplicaStatus};
+use crate::step_down::{StepDownError, SteppedDown};
 
 /// A running replica. Dropping it stops it.
 pub struct Replica {
@@ -83,7 +84,9 @@ impl Replica {
 
         let peers = Transport::new(peer_transport(config)).map_err(StartError::Peers)?;
         let links = PeerLinks::new(&membership, config.me, config.secret.public(), hello, config.addresses());
-        let clients = Transport::new(client_transport(config)).map_err(StartError::Clients)?;
+        let admission = Admission::new(config.clients.clone());
+        let clients = client_transport(config, admission.keys(&membership));
+        let clients = Transport::new(clients).map_err(StartError::Clients)?;
         let (peer_address, client_address) = (listening(&peers), listening(&clients));
 
         let limits = &config.limits;
@@ -124,6 +127,7 @@ impl Replica {
         let client_thread = ClientThread::new(clients::Parts {
             hello,
             me: config.me,
+            admission,
             payload_bytes_max: config.payload_bytes_max(),
             result_bytes_max: limits.result_bytes_max,
             cached_bytes_per_session_max: limits.cached_bytes_per_session_max,
@@ -132,6 +136,7 @@ impl Replica {
             snapshots: snapshot_inboxes.as_ref().map(|(_, writer)| Arc::clone(writer)),
             executor: Arc::clone(&executor),
             state: Arc::clone(&state),
+            traces: config.traces.clone(),
         });
         let log_inbox = directory.is_some().then(Arc::<LogInbox>::default);
         let mut ordering_thread = OrderingThread::new(ordering::Parts {
@@ -149,6 +154,7 @@ impl Replica {
                 .filter(|_| can_snapshot && config.ordering.durability == Durability::Memory),
             unexecuted_slots_max: config.ordering.unexecuted_slots_max,
             origin,
+            traces: config.traces.clone(),
         });
         let replica = Self {
             peer_address,
@@ -252,6 +258,18 @@ impl Replica {
         Ok(())
     }
 
+    /// Has the replica, if it leads, give up its view: the others leave it at once, without a time-out, and the next
+    /// replica leads. Returns as soon as this one proposes nothing more.
+    ///
+    /// # Errors
+    /// [`StepDownError`]. Only the leader steps down; another replica says who leads.
+    pub fn step_down(&self) -> Result<SteppedDown, StepDownError> {
+        let answer = self.ordering_inbox.step_downs.add()?;
+        self.ordering_inbox.wake();
+        // The wish is dropped without an answer only when the thread ends.
+        Ok(answer.recv().map_err(|_| StepDownError::Stopped)??)
+    }
+
     /// Why it has stopped for good, if it has.
     pub fn halted(&self) -> Option<String> {
         self.state.halted()
@@ -346,10 +364,10 @@ fn peer_transport(config: &ReplicaConfig) -> TransportConfig {
     transport
 }
 
-fn client_transport(config: &ReplicaConfig) -> TransportConfig {
+fn client_transport(config: &ReplicaConfig, accept_keys: AcceptKeys) -> TransportConfig {
     let limits = &config.limits;
     let mut transport = TransportConfig::new(config.secret.clone(), CLIENT_ALPN);
-    transport.accept_keys = config.clients.clone();
+    transport.accept_keys = accept_keys;
     transport.listen = Some(config.listen_clients);
     transport.frame_bytes_max = config.client_frame_bytes_max();
     transport.send_queue_bytes_max = limits.client_send_queue_bytes_max;

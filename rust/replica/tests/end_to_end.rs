@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use pssmr_client::{RequestError, Response, Work};
 use pssmr_execution::services::{KeyValue, Null};
+use pssmr_replica::{StepDownError, StepDownRefusal, SteppedDown};
 use pssmr_types::{FaultModel, ReplicaId};
 
 use support::{Cluster, TestClient, add, eventually, get, number_of, put, value_of};
@@ -90,6 +91,46 @@ fn a_stopped_leader_is_replaced_and_no_command_is_lost_or_doubled() {
         assert_eq!(digests.len(), usize::from(n) - 1);
         assert!(digests.values().all(|digest| *digest == digests[&ReplicaId(1)]), "{digests:?}");
     }
+}
+
+#[test]
+fn a_leader_steps_down_under_load_without_any_time_out_and_no_command_is_lost_or_doubled() {
+    for (model, n) in [(FaultModel::Byzantine, 4), (FaultModel::Crash, 3)] {
+        // Whoever waited for a time-out would wait for longer than the test does.
+        let cluster = Cluster::start_with(model, n, KeyValue::new, |config| {
+            config.ordering.request_timeout = Duration::from_secs(600);
+            config.ordering.request_timeout_max = Duration::from_secs(600);
+        });
+        let client = cluster.client(0);
+        client.call(add("sum", 1)).unwrap();
+        let mut waiting = Vec::new();
+        for burst in 0..20 {
+            if burst % 5 == 2 {
+                let view = burst / 5 + 1;
+                let (old, new) = ((view - 1) as u16 % n, view as u16 % n);
+                eventually("it leads", || cluster.status(old).view == view - 1 && cluster.status(old).active);
+                assert_eq!(cluster.replica(old).step_down(), Ok(SteppedDown { view, leader: new }));
+            }
+            waiting.push(client.submit((0..100).map(|_| Work::Command(add("sum", 1))).collect()));
+        }
+        let tokens = waiting[0].start..waiting[19].end;
+        assert!(client.wait_for(tokens).iter().all(Result::is_ok));
+        assert_eq!(number_of(client.call(get("sum"))), 2001);
+        eventually("the view change shows", || (0..n).all(|id| cluster.status(id).view == 4));
+        let digests = client.state_digests();
+        assert_eq!(digests.len(), usize::from(n));
+        assert!(digests.values().all(|digest| *digest == digests[&ReplicaId(0)]), "{digests:?}");
+    }
+}
+
+#[test]
+fn only_the_leader_steps_down_and_only_while_it_runs() {
+    let mut cluster = Cluster::start(FaultModel::Crash, 3, KeyValue::new);
+    let refusal = StepDownRefusal::NotLeading { leader: ReplicaId(0) };
+    assert_eq!(cluster.replica(2).step_down(), Err(StepDownError::Refused(refusal)));
+    let stopped = cluster.replicas[0].take().expect("it runs");
+    stopped.stop();
+    assert_eq!(stopped.step_down(), Err(StepDownError::Stopped));
 }
 
 #[test]

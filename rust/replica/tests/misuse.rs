@@ -23,7 +23,7 @@ use pssmr_types::{
     Reconfiguration, ReplicaId, ReplicaMessage, Request, SecretKey,
 };
 
-use support::{CLUSTER, Cluster, add, client_secret, eventually, get, number_of, put, replica_secret};
+use support::{CLUSTER, Cluster, TestClient, add, client_secret, eventually, get, number_of, put, replica_secret};
 
 /// A link that says what a test wants.
 struct RawLink {
@@ -304,4 +304,25 @@ fn a_port_that_is_taken_and_a_directory_that_is_in_use_are_refused_with_their_na
     same_directory.data_directory = None;
     let refused = start(same_directory);
     assert!(refused.contains(&cluster.replica(0).peer_address().to_string()), "{refused}");
+}
+
+#[test]
+fn a_replica_may_ask_all_for_a_checkpoint_and_may_send_no_command() {
+    let cluster = Cluster::start(FaultModel::Byzantine, 4, KeyValue::new);
+    let mut config = cluster.client_config(0);
+    config.secret = replica_secret(2);
+    let replica = TestClient::connect(&config);
+    replica.checkpoint();
+    let written = replica.submit(vec![Work::Command(add("a", 1))]);
+    for id in 0..4 {
+        eventually("it is sent away", || {
+            let why = cluster.status(id).clients.last_error;
+            why.is_some_and(|why| why.contains("a replica may ask for checkpoints"))
+        });
+    }
+    replica.client.close();
+    assert!(replica.wait_for(written)[0].is_err());
+    let client = cluster.client(0);
+    client.call(add("a", 10)).unwrap();
+    assert_eq!(number_of(client.call(get("a"))), 10, "nobody has executed the replica's command");
 }

@@ -6,6 +6,7 @@ use crate::digest::{ClusterId, Digest};
 use crate::handover::{HANDOVERS_MAX, Handover};
 use crate::ids::{Epoch, Principal};
 use crate::request::Request;
+use crate::trace::RequestTrace;
 use crate::wire::{DecodeError, PROTOCOL_VERSION, Reader, Writer};
 
 /// Most requests or replies in one frame.
@@ -81,6 +82,8 @@ pub enum ClientMessage {
     },
     /// Asks the replica how it is.
     StatusQuery,
+    /// Which traces requests belong to that follow on the same link. Only sent of those that belong to one.
+    Traces(Vec<RequestTrace>),
 }
 
 /// What became of a request, at one replica. The first four are the same at every correct replica that executed the
@@ -154,6 +157,13 @@ impl ClientMessage {
                 }
             }
             Self::StatusQuery => out.put_u8(3),
+            Self::Traces(traces) => {
+                out.put_u8(4);
+                out.put_count(traces.len());
+                for trace in traces {
+                    trace.encode(out);
+                }
+            }
         }
     }
 
@@ -173,6 +183,10 @@ impl ClientMessage {
                 Self::Requests { full_replies: kind == 2, requests }
             }
             3 => Self::StatusQuery,
+            4 => {
+                let count = reader.count("traces", FRAME_ITEMS_MAX)?;
+                Self::Traces((0..count).map(|_| RequestTrace::decode(&mut reader)).collect::<Result<_, _>>()?)
+            }
             other => return Err(DecodeError::UnknownTag("message", other)),
         };
         reader.finish()?;
@@ -279,6 +293,7 @@ mod tests {
     use crate::keys::SecretKey;
     use crate::membership::Membership;
     use crate::quorums::FaultModel;
+    use crate::trace::TraceContext;
 
     #[test]
     fn replies_survive_the_wire() {
@@ -295,6 +310,18 @@ mod tests {
         let mut frame = Vec::new();
         message.encode(&mut frame);
         assert_eq!(ReplicaMessage::decode(frame.into(), 100), Ok(message));
+    }
+
+    #[test]
+    fn traces_survive_the_wire() {
+        let context = TraceContext { trace: [0x4b; 16], span: [0xf0; 8], flags: 1 };
+        let message = ClientMessage::Traces(vec![RequestTrace { session: 3, sequence: 8, context }]);
+        let mut frame = Vec::new();
+        message.encode(&mut frame);
+        assert_eq!(frame.len(), 1 + 4 + 16 + TraceContext::BYTES);
+        let decode = |frame: &[u8]| ClientMessage::decode(Principal(1), frame.to_vec().into(), 100);
+        assert!((0..frame.len()).all(|end| decode(&frame[..end]).is_err()));
+        assert_eq!(decode(&frame), Ok(message));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod quorums;
 pub mod request;
 pub mod signatures;
 pub mod states;
+pub mod trace;
 pub mod transfer;
 pub mod wire;
 
@@ -26,5 +27,6 @@ pub use peer::{Entry, PeerMessage, Propose, Status, Vote};
 pub use quorums::{FaultModel, Quorums, REPLICAS_MAX};
 pub use request::{Batch, BatchLimits, Operation, Request};
 pub use states::{Lock, StopData, Sync, Written};
+pub use trace::{RequestTrace, TraceContext};
 pub use transfer::SnapshotMessage;
 pub use wire::{DecodeError, PROTOCOL_VERSION, Reader, Writer};

@@ -225,6 +225,7 @@ function remarks(status) {
 
 const sentences = {
   leader_suspected: (e) => `suspects the leader of view ${e.view}`,
+  stepping_down: (e) => `steps down as it was asked to, for view ${e.view}`,
   view_entered: (e) => `view ${e.view} begins, led by ${e.leader}`,
   view_active: (e) => `ordering goes on in view ${e.view}, led by ${e.leader}`,
   epoch_entered: (e) => `epoch ${e.epoch} begins after slot ${e.slot}: replicas ${e.replicas.join(", ")}`,

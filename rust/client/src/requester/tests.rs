@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pssmr_types::{
     ClientMessage, ClusterId, Digest, Epoch, FaultModel, Member, Membership, Operation, Outcome, ReplicaId, Reply,
-    SecretKey, result_digest,
+    RequestTrace, SecretKey, TraceContext, result_digest,
 };
 
-use super::Requester;
+use super::{Outgoing, Requester};
 use crate::completion::{Completion, Response};
 use crate::config::ClientConfig;
 use crate::error::RequestError;
@@ -95,7 +95,7 @@ impl Test {
 
     fn submit(&mut self, token: u64, payload: &'static [u8]) {
         let work = Work::Command(Bytes::from_static(payload));
-        self.requester.submit(Submission { token, work, timeout: None }, self.now);
+        self.requester.submit(Submission { token, work, timeout: None, trace: None }, self.now);
         self.advance();
     }
 
@@ -187,6 +187,25 @@ fn in_bft_a_request_goes_to_all_and_ends_with_the_second_equal_reply() {
 }
 
 #[test]
+fn replicas_are_told_which_trace_a_request_belongs_to_before_they_get_it_and_only_once() {
+    let mut test = Test::open(FaultModel::Byzantine, 4);
+    let trace = Some(TraceContext { trace: [7; 16], span: [8; 8], flags: 1 });
+    let traced = Submission { token: 1, work: Work::Command(Bytes::from_static(b"traced")), timeout: None, trace };
+    test.requester.submit(traced, test.now);
+    test.submit(2, b"not traced");
+    let sent: Vec<_> = test.requester.outgoing.drain(..).map(|outgoing| outgoing.message).collect();
+    let [ClientMessage::Traces(traces), ClientMessage::Requests { requests, .. }] = &sent[..] else {
+        panic!("{sent:?}")
+    };
+    assert_eq!(requests.len(), 2);
+    let [RequestTrace { session: SESSION, sequence: 1, context }] = traces[..] else { panic!("{traces:?}") };
+    assert_eq!(Some(context), trace);
+    test.pass(RETRY);
+    let is_trace = |outgoing: &Outgoing| matches!(outgoing.message, ClientMessage::Traces(_));
+    assert!(!test.requester.outgoing.iter().any(is_trace), "what is sent again was told before");
+}
+
+#[test]
 fn in_cft_a_request_goes_to_the_leader_and_ends_with_its_reply() {
     let mut test = Test::open(FaultModel::Crash, 3);
     test.submit(1, b"payload");
@@ -205,7 +224,7 @@ fn a_burst_leaves_as_one_frame() {
     let mut test = Test::open(FaultModel::Byzantine, 4);
     for token in 1..=100 {
         let work = Work::Command(Bytes::from_static(b"payload"));
-        test.requester.submit(Submission { token, work, timeout: None }, test.now);
+        test.requester.submit(Submission { token, work, timeout: None, trace: None }, test.now);
     }
     test.requester.outgoing.clear();
     test.advance();
@@ -412,7 +431,7 @@ fn state_digests_are_collected_from_every_replica_that_is_up() {
     let digest = |byte| Digest([byte; 32]);
     let outcome = |byte| Outcome::Result(Bytes::from(vec![byte; 32]));
     let mut test = Test::open(FaultModel::Crash, 3);
-    test.requester.submit(Submission { token: 1, work: Work::StateDigests, timeout: None }, test.now);
+    test.requester.submit(Submission { token: 1, work: Work::StateDigests, timeout: None, trace: None }, test.now);
     test.advance();
     assert_eq!(test.receivers(), [0, 1, 2]);
     test.reply(0, SESSION, 1, outcome(1));
@@ -426,7 +445,7 @@ fn state_digests_are_collected_from_every_replica_that_is_up() {
 #[test]
 fn state_digests_that_came_in_time_are_given_even_if_others_did_not() {
     let mut test = Test::open(FaultModel::Crash, 3);
-    test.requester.submit(Submission { token: 1, work: Work::StateDigests, timeout: None }, test.now);
+    test.requester.submit(Submission { token: 1, work: Work::StateDigests, timeout: None, trace: None }, test.now);
     test.advance();
     test.reply(2, SESSION, 1, Outcome::Result(Bytes::from(vec![4; 32])));
     test.pass(TIMEOUT);
@@ -437,7 +456,8 @@ fn state_digests_that_came_in_time_are_given_even_if_others_did_not() {
 #[test]
 fn a_status_query_goes_to_one_replica_and_needs_no_session() {
     let mut test = Test::new(FaultModel::Byzantine, 4);
-    test.requester.submit(Submission { token: 1, work: Work::Status(ReplicaId(2)), timeout: None }, test.now);
+    test.requester
+        .submit(Submission { token: 1, work: Work::Status(ReplicaId(2)), timeout: None, trace: None }, test.now);
     test.up(2);
     let asked = test.requester.outgoing.iter().filter(|outgoing| outgoing.message == ClientMessage::StatusQuery);
     assert_eq!(asked.count(), 1);
@@ -463,7 +483,8 @@ fn a_status_query_to_a_replica_that_cannot_be_reached_ends_when_that_is_known() 
 fn closing_ends_everything_once() {
     let mut test = Test::open(FaultModel::Byzantine, 4);
     test.submit(1, b"payload");
-    test.requester.submit(Submission { token: 2, work: Work::Status(ReplicaId(0)), timeout: None }, test.now);
+    test.requester
+        .submit(Submission { token: 2, work: Work::Status(ReplicaId(0)), timeout: None, trace: None }, test.now);
     test.requester.close();
     let mut tokens: Vec<_> = test.completions().into_iter().map(|completion| completion.token).collect();
     tokens.sort_unstable();

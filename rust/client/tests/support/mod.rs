@@ -166,6 +166,7 @@ impl Script {
         let principal = client_secret().public().principal();
         match ClientMessage::decode(principal, frame, 1 << 20).unwrap() {
             ClientMessage::StatusQuery => send(transport, link, &ReplicaMessage::Status(Bytes::from_static(b"{}"))),
+            ClientMessage::Traces(_) => {}
             ClientMessage::Requests { requests, .. } => {
                 for request in requests {
                     self.operations.push(request.operation);
@@ -236,7 +237,7 @@ impl TestClient {
     }
 
     pub(crate) fn submit(&self, work: Work) {
-        self.client.submit_many(&mut vec![Submission { token: 1, work, timeout: None }]).unwrap();
+        self.client.submit_many(&mut vec![Submission { token: 1, work, timeout: None, trace: None }]).unwrap();
     }
 
     /// The end of the one submission that is under way.

@@ -175,6 +175,7 @@ impl Cluster {
                     Effect::Install(slot) => host.delivered.clone_from(&host.snapshots[&slot].1),
                     Effect::Halt(why) => panic!("{id} halts: {why}"),
                     Effect::Reconfigured(_) => panic!("there is no administrator"),
+                    Effect::SteppedDown(_) => unreachable!("nobody asks for it"),
                     Effect::Reply { .. } | Effect::SessionEvicted(_) | Effect::Event(_) => {}
                 }
             }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use pssmr_ordering::{Config, Core, CoreSnapshot, Delivery, Effect, Input, Now, Promise, Record};
+use pssmr_ordering::{Config, Core, CoreSnapshot, Delivery, Effect, Input, Now, Promise, Record, StepDownRefusal};
 use pssmr_types::{
     BatchLimits, Certificate, Checkpoint, ClientId, ClusterId, Digest, Epoch, FaultModel, Membership, Operation,
     Outcome, PeerMessage, Principal, ReplicaId, Request, SecretKey, Slot, View,
@@ -30,6 +30,8 @@ pub struct Cluster {
     pub wanted: Vec<Option<Certificate>>,
     pub replies: Vec<Vec<(ClientId, u64, Outcome)>>,
     pub halted: Vec<Option<String>>,
+    /// What became of the last wish that a replica steps down.
+    pub stepped_down: Option<Result<View, StepDownRefusal>>,
     pub down: Vec<bool>,
     /// What each replica has put into its log, and how much of it is kept.
     pub logs: Vec<Vec<Record>>,
@@ -106,6 +108,7 @@ impl Cluster {
             wanted: vec![None; n],
             replies: vec![Vec::new(); n],
             halted: vec![None; n],
+            stepped_down: None,
             down: vec![false; n],
             logs: vec![Vec::new(); n],
             kept: vec![0; n],
@@ -177,6 +180,7 @@ impl Cluster {
                 }
                 Effect::Transfer(certificate) => self.wanted[replica] = Some(certificate),
                 Effect::Install(slot) => self.delivered[replica].clone_from(&self.snapshots[replica][&slot].1),
+                Effect::SteppedDown(answer) => self.stepped_down = Some(answer),
                 Effect::SessionEvicted(_) | Effect::Event(_) | Effect::Reconfigured(_) => {}
             }
         }
@@ -214,6 +218,12 @@ impl Cluster {
         assert_eq!(root_of(&found.0, &found.1), wanted.root, "a snapshot is what its root says");
         self.snapshots[replica].insert(wanted.slot, found.clone());
         self.step(replica, Input::Transferred(Box::new(found.0)));
+    }
+
+    /// Asks a replica to step down: what it answers.
+    pub fn step_down(&mut self, replica: usize) -> Result<View, StepDownRefusal> {
+        self.step(replica, Input::StepDown);
+        self.stepped_down.take().expect("it answers at once")
     }
 
     /// A replica's disk keeps all that it was given.
@@ -324,6 +334,19 @@ impl Cluster {
         assert_eq!(decoded, message, "a message survives the wire");
         self.step(to.index(), Input::Message { from, epoch, message: decoded });
         true
+    }
+
+    /// Delivers the oldest message between two replicas that `choice` picks, so that messages overtake each other as they
+    /// do on links of their own. False if there is none.
+    pub fn deliver_any(&mut self, choice: usize) -> bool {
+        if self.network.is_empty() {
+            return false;
+        }
+        let (from, to, _) = self.network[choice % self.network.len()];
+        let oldest = self.network.iter().position(|(a, b, _)| (*a, *b) == (from, to)).expect("it is there");
+        let message = self.network.remove(oldest).expect("it is there");
+        self.network.push_front(message);
+        self.deliver_one()
     }
 
     /// Delivers everything, and what that brings about.

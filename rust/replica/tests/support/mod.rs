@@ -153,7 +153,7 @@ impl TestClient {
     /// Submits all at once. Returns their tokens.
     pub(crate) fn submit(&self, work: Vec<Work>) -> Range<u64> {
         let first = self.submitted.get();
-        let submission = |(work, token)| Submission { token, work, timeout: None };
+        let submission = |(work, token)| Submission { token, work, timeout: None, trace: None };
         let mut submissions: Vec<_> = work.into_iter().zip(first..).map(submission).collect();
         self.submitted.set(first + submissions.len() as u64);
         self.client.submit_many(&mut submissions).expect("there is room");

@@ -40,6 +40,8 @@ counters! {
     EmptySlotDecided "empty slots decided",
     /// A replica wanted another leader.
     LeaderSuspected "leaders suspected",
+    /// A leader gave up its view because it was asked to.
+    SteppedDown "leaders that stepped down",
     /// A view after the first got its base at a replica.
     ViewActivated "views activated",
     /// A view got a base other than the empty chain.

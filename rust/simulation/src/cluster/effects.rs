@@ -63,6 +63,11 @@ impl World {
                 Err(error) => self.checker.fail(format!("{id} can't install: {error}")),
             },
             Effect::Reconfigured(membership) => self.on_reconfigured(host, *membership),
+            Effect::SteppedDown(answer) => {
+                if is_correct && answer.is_ok() {
+                    self.counters.count(Sometimes::SteppedDown);
+                }
+            }
             Effect::Event(event) => self.on_reported(host, &event),
             Effect::Halt(reason) => {
                 self.note(|| "halts", |_| format!("{id}: {reason}"));
@@ -127,7 +132,7 @@ impl World {
             }
             Reported::BeyondRetention { .. } => self.counters.count(Sometimes::BeyondRetention),
             Reported::CheckpointStable { .. } => self.counters.count(Sometimes::CheckpointStable),
-            Reported::Transferring { .. } => {}
+            Reported::Transferring { .. } | Reported::SteppingDown { .. } => {}
             Reported::Installed { .. } => self.counters.count(Sometimes::Installed),
             Reported::EpochEntered { .. } => self.counters.count(Sometimes::EpochEntered),
             Reported::Retired { .. } => self.counters.count(Sometimes::Retired),

@@ -20,6 +20,8 @@ pub(super) enum FaultKind {
     Clock,
     /// Byzantine replicas change their minds.
     Regroup,
+    /// An operator wants another leader.
+    StepDown,
     /// A replica's process is killed, and started again.
     Kill,
     /// A machine loses its power, and comes back.
@@ -32,8 +34,8 @@ pub(super) enum FaultKind {
 
 impl FaultKind {
     /// Those that take nothing from a replica that it has to remember.
-    pub(super) const MILD: [Self; 6] =
-        [Self::Partition, Self::Pause, Self::Slow, Self::Reset, Self::Clock, Self::Regroup];
+    pub(super) const MILD: [Self; 7] =
+        [Self::Partition, Self::Pause, Self::Slow, Self::Reset, Self::Clock, Self::Regroup, Self::StepDown];
 }
 
 /// A fault that is going to happen.

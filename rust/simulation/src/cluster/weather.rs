@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use pssmr_ordering::{Durability, Effect};
+use pssmr_ordering::{Durability, Effect, Input};
 use pssmr_types::{PeerMessage, ReplicaId};
 
 use super::client::Client;
@@ -69,6 +69,13 @@ impl World {
                 self.note(|| "fault", |world| format!("{} clock is off by {skew}", world.hosts[host].id));
                 self.counters.count(Sometimes::ClockSet);
                 self.hosts[host].machine.skew = skew;
+            }
+            FaultKind::StepDown => {
+                // Mostly whoever leads, as somebody else sees it; sometimes one that does not.
+                let leader = self.hosts[host].core.leader().index();
+                let host = if self.random.chance(1, 8) { host } else { leader };
+                self.note(|| "fault", |world| format!("{} is asked to step down", world.hosts[host].id));
+                self.give(host, Input::StepDown);
             }
             FaultKind::Kill => self.take_down(host, Stop::Kill),
             FaultKind::PowerCut => self.take_down(host, Stop::PowerCut),

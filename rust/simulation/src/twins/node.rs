@@ -90,7 +90,7 @@ impl Node {
                     Effect::Event(event) => said.push(Said::Event(event)),
                     Effect::Halt(why) => said.push(Said::Halt(why)),
                     Effect::SessionEvicted(_) => {}
-                    Effect::Reconfigured(_) => unreachable!("nobody asks for it"),
+                    Effect::Reconfigured(_) | Effect::SteppedDown(_) => unreachable!("nobody asks for it"),
                     Effect::Promise(_) | Effect::Persist(_) => unreachable!("nothing is kept"),
                     Effect::Transfer(_) | Effect::Install(_) => unreachable!("nothing is forgotten"),
                 }

@@ -33,11 +33,11 @@ impl Test {
 
     fn status(&mut self, token: u64, replica: u16) {
         let work = Work::Status(ReplicaId(replica));
-        self.requester.submit(Submission { token, work, timeout: None }, self.now);
+        self.requester.submit(Submission { token, work, timeout: None, trace: None }, self.now);
     }
 
     fn state_digests(&mut self, token: u64) {
-        self.requester.submit(Submission { token, work: Work::StateDigests, timeout: None }, self.now);
+        self.requester.submit(Submission { token, work: Work::StateDigests, timeout: None, trace: None }, self.now);
         self.advance();
     }
 }
@@ -277,7 +277,7 @@ fn state_digests_of_nobody_are_no_answer() {
 fn a_reconfiguration_is_ordered_and_believed_like_a_command() {
     let mut test = Test::open(FaultModel::Byzantine, 4);
     let work = Work::Reconfigure(Bytes::from_static(b"signed"));
-    test.requester.submit(Submission { token: 1, work, timeout: None }, test.now);
+    test.requester.submit(Submission { token: 1, work, timeout: None, trace: None }, test.now);
     test.advance();
     assert!(test.seen().iter().all(|seen| seen.operation == Operation::Reconfigure && seen.sequence == 1));
     test.result(0, 1, b"");
