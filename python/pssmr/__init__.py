@@ -32,6 +32,8 @@ from pssmr.errors import (
     Unavailable,
     UndeclaredAccess,
     UnknownCommand,
+    UpgradeRefused,
+    VersionNotInForce,
     WrongKey,
 )
 from pssmr.membership import AddReplica, Member, Membership, RemoveReplica, ReplaceReplica
@@ -85,6 +87,8 @@ __all__ = [
     "Unavailable",
     "UndeclaredAccess",
     "UnknownCommand",
+    "UpgradeRefused",
+    "VersionNotInForce",
     "WrongKey",
     "command",
     "decode",

@@ -29,6 +29,7 @@ _EPILOG = (
     "pssmr replica bank.py:Bank --cluster prod --id 0        [dim]and 1, 2, 3[/dim]",
     "pssmr status --cluster prod",
     "pssmr reconfigure --help                                [dim]add, remove, replace replicas[/dim]",
+    "pssmr upgrade --cluster prod                            [dim]when all run the new code[/dim]",
     "",
     "[bold]Exit codes[/bold]",
     "0 done; 1 failed, or refused by the application; 2 wrong command line;",
@@ -83,4 +84,5 @@ app.command()(watching_commands.events)
 app.command()(watching_commands.doctor)
 app.command(name="simulate")(service_commands.simulate_schedulers)
 app.command()(running_commands.bench)
+app.command()(running_commands.upgrade)
 app.add_typer(reconfigure_commands.app, name="reconfigure")

@@ -53,7 +53,9 @@ def executed(error: BaseException) -> str:
     match error:
         case errors.ApplicationError() | errors.HandlerFailed():
             return "undone"
-        case errors.CommandError() | errors.Unavailable() | errors.ConfigError() | errors.ReconfigurationRefused():
+        case errors.CommandError() | errors.Unavailable() | errors.ConfigError():
+            return "no"
+        case errors.ReconfigurationRefused() | errors.UpgradeRefused():
             return "no"
         case _:
             return "unknown"

@@ -290,6 +290,9 @@ impl Drop for Executor {
 fn task_of(service: &dyn Service, command: Command, builder: &mut FootprintBuilder) -> Task {
     builder.clear();
     let extraction = match command.kind {
+        CommandKind::Application if !service.is_there(&command.payload, command.version) => {
+            Err(Refusal::UnknownCommand)
+        }
         CommandKind::Application => service.footprint(&command.payload, builder),
         CommandKind::StateDigest | CommandKind::Snapshot => {
             builder.exclusive();

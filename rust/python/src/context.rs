@@ -18,6 +18,7 @@ pub(crate) struct Facts {
     principal: u64,
     session: u64,
     sequence: u64,
+    version: u32,
 }
 
 impl Facts {
@@ -30,12 +31,17 @@ impl Facts {
             principal: command.client.principal.0,
             session: command.client.session,
             sequence: command.sequence,
+            version: command.version,
         }
     }
 
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+
     /// The facts of a plain call, outside of a cluster: each call is a slot of its own.
-    pub(crate) fn local(position: u64, time_ns: u64) -> Self {
-        Self { slot: position, position, time_ns, seed: [0; 32], principal: 0, session: 0, sequence: position }
+    pub(crate) fn local(position: u64, time_ns: u64, version: u32) -> Self {
+        Self { slot: position, position, time_ns, seed: [0; 32], principal: 0, session: 0, sequence: position, version }
     }
 }
 
@@ -115,6 +121,13 @@ impl Context {
     #[getter]
     fn sequence(&self) -> u64 {
         self.facts.sequence
+    }
+
+    /// The version of the service that is in force: the same at every replica, whichever code it runs. A plain call, without
+    /// a cluster, is one of the latest.
+    #[getter]
+    fn version(&self) -> u32 {
+        self.facts.version
     }
 
     fn __repr__(&self) -> String {

@@ -36,6 +36,7 @@ mod state;
 mod stepper;
 mod table;
 mod table_iterator;
+mod upgrade;
 mod vectorized;
 
 use pyo3::prelude::*;
@@ -83,4 +84,6 @@ mod _core {
     use super::table::Table;
     #[pymodule_export]
     use super::table_iterator::TableIterator;
+    #[pymodule_export]
+    use super::upgrade::sign_upgrade;
 }

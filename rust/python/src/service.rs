@@ -72,11 +72,6 @@ impl PythonService {
         Ok(Self { instance, object: object.clone().unbind(), own, meters })
     }
 
-    /// The digest of what the service's commands are: replicas that differ in it don't talk to each other.
-    pub(crate) fn schema_digest(&self) -> Digest {
-        self.interface().digest()
-    }
-
     /// What the class's `snapshot` gives.
     pub(crate) fn own_state(&self) -> Result<Option<Vec<u8>>, SnapshotError> {
         Ok(self.own.freeze()?.map(|pieces| pieces.iter().flat_map(|piece| piece.iter().copied()).collect()))
@@ -232,6 +227,18 @@ impl Service for PythonService {
                 }
             }
         });
+    }
+
+    fn latest_version(&self) -> u32 {
+        self.interface().latest
+    }
+
+    fn schema(&self, version: u32) -> Digest {
+        self.interface().digest(version)
+    }
+
+    fn is_there(&self, payload: &[u8], version: u32) -> bool {
+        self.interface().is_there(payload, version)
     }
 
     /// Of the tables, and of what `snapshot` returns if the class has it. State in other attributes is not seen.

@@ -54,6 +54,7 @@ impl Stepper {
             sequence: position,
             timestamp: time_ns,
             seed,
+            version: self.service.latest_version(),
             kind: CommandKind::Application,
             payload,
         };

@@ -5,6 +5,7 @@ mod replies;
 mod routes;
 mod sample;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -205,7 +206,7 @@ impl ClientThread {
                     self.counters.bad_frames += 1;
                     let principal = self.links.get(&link).map(|known| known.principal);
                     let client = principal.map_or_else(String::new, |principal| principal.to_string());
-                    tracing::warn!(client, reason = refusal, "closing a client's link");
+                    tracing::warn!(client, reason = &*refusal, "closing a client's link");
                     self.last_error = Some(format!("{client}: {refusal}"));
                     transport.close(link, CloseReason::Violation(refusal));
                     self.forget(link);
@@ -246,7 +247,7 @@ impl ClientThread {
         }
     }
 
-    fn take_frame(&mut self, link: LinkId, frame: Bytes, transport: &mut Transport) -> Result<(), &'static str> {
+    fn take_frame(&mut self, link: LinkId, frame: Bytes, transport: &mut Transport) -> Result<(), Cow<'static, str>> {
         // Frames that came before the link was closed here.
         let Some(known) = self.links.get_mut(&link) else { return Ok(()) };
         if known.epoch.is_none() {
@@ -376,7 +377,7 @@ impl ClientThread {
             && end <= now
         {
             self.ungreeted.pop_front();
-            transport.close(link, CloseReason::Violation("it sent no greeting"));
+            transport.close(link, CloseReason::Violation("it sent no greeting".into()));
         }
     }
 

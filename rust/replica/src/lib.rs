@@ -40,6 +40,7 @@ mod sink;
 mod snapshots;
 mod state;
 mod status;
+mod versions;
 
 pub use config::{Limits, ReplicaConfig};
 pub use error::{ConfigError, StartError};
@@ -50,8 +51,9 @@ pub use pssmr_transport::AcceptKeys;
 pub use replica::Replica;
 pub use status::{
     ClientsStatus, Counters, ExecutionStatus, HandlerStatus, HistogramStatus, LinkCounters, LogStatus, MemberStatus,
-    PeerStatus, ReplicaStatus, Role, SnapshotStatus, TransferStatus, WorkerStatus, status_schema,
+    PeerStatus, ReplicaStatus, Role, ServiceStatus, SnapshotStatus, TransferStatus, WorkerStatus, status_schema,
 };
+pub use versions::VersionError;
 
 /// What a panic said.
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

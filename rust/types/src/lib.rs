@@ -13,6 +13,7 @@ pub mod request;
 pub mod signatures;
 pub mod states;
 pub mod transfer;
+pub mod upgrade;
 pub mod wire;
 
 pub use checkpoint::{Certificate, Checkpoint, CheckpointVote};
@@ -27,4 +28,5 @@ pub use quorums::{FaultModel, Quorums, REPLICAS_MAX};
 pub use request::{Batch, BatchLimits, Operation, Request};
 pub use states::{Lock, StopData, Sync, Written};
 pub use transfer::SnapshotMessage;
+pub use upgrade::{ServiceVersion, Upgrade};
 pub use wire::{DecodeError, PROTOCOL_VERSION, Reader, Writer};
