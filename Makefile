@@ -20,7 +20,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python test-again bench mutants fuzz soak lint format reference docs wheel wheels clean build
+.PHONY: help demo test test-rust test-python test-again bench mutants fuzz soak lint format reference docs wheel wheels mixed clean build
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,6 +122,16 @@ wheels: $(TOOLS) ## build a wheel for each Python of PYTHONS="python3.11 python3
 	$(BIN)/maturin sdist --out dist
 	@for python in $(PYTHONS); do $$python tests/packaging/try_wheel.py dist/*.whl || exit 1; done
 	@ls -l dist
+
+# The version that the sources are tried against: a tag or a commit.
+OLD ?= HEAD~1
+
+mixed: $(TOOLS) ## replace the replicas of a cluster by those of version OLD=<tag>, and back, one by one under load
+	rm -rf target/mixed && mkdir -p target/mixed/sources
+	git archive $(OLD) | tar -x -C target/mixed/sources
+	cd target/mixed/sources && CARGO_TARGET_DIR=$(CURDIR)/target $(CURDIR)/$(BIN)/maturin build --release --out $(CURDIR)/target/mixed/old
+	$(BIN)/maturin build --release --out target/mixed/new
+	$(BIN)/python tests/packaging/mix_versions.py target/mixed/old/*.whl target/mixed/new/*.whl
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) target dist site python/pssmr/_core*.so .pytest_cache .mypy_cache .ruff_cache

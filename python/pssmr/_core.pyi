@@ -38,11 +38,13 @@ __all__ = [
     "interpreter_ends",
     "next_logs",
     "public_key",
+    "restore_backup",
     "set_log_level",
     "sign_reconfiguration",
     "sign_upgrade",
     "simulate",
     "status_schema",
+    "verify_backup",
 ]
 
 @final
@@ -585,4 +587,32 @@ def sign_upgrade(*, cluster: str, version: int, schema: bytes, key: str) -> byte
     commands and state have this digest, which replicas show. `key` is the administrator's private key in PKCS#8 PEM form.
 
     Raises pssmr.ConfigError for what is no version.
+    """
+
+def verify_backup(
+    directory: str | PathLike[str],
+    *,
+    cluster: str,
+    fault_model: str,
+    epoch: int,
+    members: Sequence[tuple[int, str, str, str]],
+) -> tuple[int, int, int | None]:
+    """Verifies the newest snapshot in a directory that has one as data directories have it, with its proof: that enough of the
+    replicas of this membership have signed it, and that all its bytes are those that they have signed.
+
+    Raises pssmr.ConfigError if it is no backup of this cluster and this membership, or damaged.
+    """
+
+def restore_backup(
+    directory: str | PathLike[str],
+    *,
+    cluster: str,
+    fault_model: str,
+    epoch: int,
+    members: Sequence[tuple[int, str, str, str]],
+    me: int,
+) -> tuple[int, int, int | None]:
+    """The same, and makes the directory that of a replica which goes on from there. It must have nothing else.
+
+    Raises pssmr.ConfigError also if it has.
     """

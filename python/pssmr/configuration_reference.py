@@ -127,7 +127,7 @@ def _settings() -> list[str]:
         if bounds is None:
             span, meaning = " ".join(f"`{choice}`" for choice in each.metadata["choices"]), each.metadata["meaning"]
         else:
-            span, meaning = f"{bounds.low:,} to {bounds.high:,} {bounds.unit}", bounds.meaning
+            span, meaning = f"{bounds.low:,} to {bounds.high:,} {bounds.unit}".rstrip(), bounds.meaning
         agreed = bounds.agreed if bounds else "(agreed)" in meaning
         meaning = meaning.replace(" (agreed)", "") + (" (*agreed*)" if agreed else "")
         cells = (f"`{each.name}`", _default(each), span, _cell(meaning), _cell(WHEN_TO_CHANGE[each.name]))

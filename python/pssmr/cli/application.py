@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pssmr.cli import (
+    backup_commands,
     cluster_commands,
     long_help,
     reconfigure_commands,
@@ -77,6 +78,9 @@ app.command()(running_commands.up)
 app.command(context_settings={"ignore_unknown_options": True})(running_commands.call)
 app.command()(watching_commands.status)
 app.command()(cluster_commands.checkpoint)
+app.command()(backup_commands.backup)
+app.command()(backup_commands.backups)
+app.command()(backup_commands.restore)
 app.command(help="\n\n".join(long_help.CHECK))(service_commands.check)
 app.command(help="\n\n".join(long_help.PLAN))(service_commands.plan)
 app.command()(watching_commands.top)

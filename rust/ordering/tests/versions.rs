@@ -3,7 +3,7 @@
 mod cluster;
 
 use cluster::{CLIENT, Cluster, command, secret};
-use pssmr_ordering::{Config, CoreSnapshot, Durability};
+use pssmr_ordering::{Config, CoreSnapshot, Durability, Record};
 use pssmr_types::{
     ClientId, Digest, FaultModel, Operation, Outcome, Request, SecretKey, ServiceVersion, Slot, Upgrade,
 };
@@ -124,7 +124,14 @@ fn a_version_is_in_snapshots_and_comes_back_with_them_and_with_the_log() {
     for snapshot in [before, after] {
         assert_eq!(CoreSnapshot::decode(snapshot.encode().into()), Ok(snapshot));
     }
+    // From the log, and then from a snapshot that the log before it has gone for.
     order(&mut cluster, &upgrade(session, 4, version(3, 3)));
     cluster.restart(0);
     assert_eq!(cluster.cores[0].upgraded(), Some(version(3, 3)));
+    for sequence in 5..10 {
+        order(&mut cluster, &command(session, sequence));
+    }
+    assert!(!cluster.logs[1].iter().any(|record| matches!(record, Record::Slot { slot, .. } if *slot < Slot(6))));
+    cluster.restart(1);
+    assert_eq!(cluster.cores[1].upgraded(), Some(version(3, 3)));
 }

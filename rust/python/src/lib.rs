@@ -5,6 +5,7 @@
 // Doc comments of exported items are Python's docstrings, and name Python's classes in its way.
 #![allow(clippy::doc_markdown)]
 
+mod backup;
 mod client;
 mod codec;
 mod completions;
@@ -44,6 +45,8 @@ use pyo3::prelude::*;
 /// The core of pssmr. Use the names that the package `pssmr` exports.
 #[pymodule(gil_used = false)]
 mod _core {
+    #[pymodule_export]
+    use super::backup::{restore_backup, verify_backup};
     #[pymodule_export]
     use super::client::ClientCore;
     #[pymodule_export]

@@ -25,6 +25,7 @@
 //! the last of it was synced, it may have forgotten a promise, so it comes back as a *learner*: it follows, executes and
 //! answers, but does not vote.
 
+mod backup;
 mod clients;
 mod config;
 mod error;
@@ -42,6 +43,7 @@ mod state;
 mod status;
 mod versions;
 
+pub use backup::{Backup, BackupError, restore, verify};
 pub use config::{Limits, ReplicaConfig};
 pub use error::{ConfigError, StartError};
 pub use events::{Observer, ReplicaEvent, Silent};

@@ -37,7 +37,7 @@ pub(crate) struct Files {
 }
 
 /// In a promise, in the place of the boot: the log beside it is synced before votes leave, so it lacks none, ever.
-const SYNCED: [u8; 16] = [0; 16];
+pub(crate) const SYNCED: [u8; 16] = [0; 16];
 
 /// In a promise, in the place of the boot: the log beside it, if there is one, does not have all votes.
 const FORGETS: [u8; 16] = [0xff; 16];
