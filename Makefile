@@ -20,7 +20,7 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-rust test-python test-again bench mutants fuzz soak lint format reference docs wheel clean build
+.PHONY: help demo test test-rust test-python test-again bench mutants fuzz soak lint format reference docs wheel wheels mixed clean build
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -111,6 +111,27 @@ wheel: $(TOOLS) ## build the wheel and the source distribution into dist/, and t
 	$(BIN)/maturin sdist --out dist
 	$(BIN)/python tests/packaging/try_wheel.py dist/pssmr-*.whl
 	@ls -l dist
+
+# Each its own: there is no stable ABI. Interpreters that are not there are left out.
+PYTHONS ?= $(foreach python,python3.11 python3.12 python3.13 python3.13t python3.14 python3.14t,$(shell command -v $(python)))
+
+wheels: $(TOOLS) ## build a wheel for each Python of PYTHONS="python3.11 python3.13t ...", and try each where there is no Rust
+	@test -n '$(PYTHONS)' || { echo 'no Python was found: say which with make wheels PYTHONS="..."' >&2; exit 1; }
+	rm -rf dist
+	$(BIN)/maturin build --profile dist --out dist $(foreach python,$(PYTHONS),--interpreter $(python))
+	$(BIN)/maturin sdist --out dist
+	@for python in $(PYTHONS); do $$python tests/packaging/try_wheel.py dist/*.whl || exit 1; done
+	@ls -l dist
+
+# The version that the sources are tried against: a tag or a commit.
+OLD ?= HEAD~1
+
+mixed: $(TOOLS) ## replace the replicas of a cluster by those of version OLD=<tag>, and back, one by one under load
+	rm -rf target/mixed && mkdir -p target/mixed/sources
+	git archive $(OLD) | tar -x -C target/mixed/sources
+	cd target/mixed/sources && CARGO_TARGET_DIR=$(CURDIR)/target $(CURDIR)/$(BIN)/maturin build --release --out $(CURDIR)/target/mixed/old
+	$(BIN)/maturin build --release --out target/mixed/new
+	$(BIN)/python tests/packaging/mix_versions.py target/mixed/old/*.whl target/mixed/new/*.whl
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) target dist site python/pssmr/_core*.so .pytest_cache .mypy_cache .ruff_cache

@@ -127,6 +127,7 @@ fn commands(first: u64, slot: Slot, payloads: &[Bytes]) -> impl Iterator<Item = 
         sequence: position,
         timestamp: 0,
         seed: [0; 32],
+        version: 1,
         kind: CommandKind::Application,
         payload: payload.clone(),
     })

@@ -33,6 +33,8 @@ from pssmr.errors import (
     Unavailable,
     UndeclaredAccess,
     UnknownCommand,
+    UpgradeRefused,
+    VersionNotInForce,
     WrongKey,
 )
 from pssmr.membership import AddReplica, Member, Membership, RemoveReplica, ReplaceReplica
@@ -91,6 +93,8 @@ __all__ = [
     "Unavailable",
     "UndeclaredAccess",
     "UnknownCommand",
+    "UpgradeRefused",
+    "VersionNotInForce",
     "WrongKey",
     "command",
     "decode",

@@ -42,10 +42,13 @@ __all__ = [
     "interpreter_ends",
     "next_logs",
     "public_key",
+    "restore_backup",
     "set_log_level",
     "sign_reconfiguration",
+    "sign_upgrade",
     "simulate",
     "status_schema",
+    "verify_backup",
 ]
 
 @final
@@ -113,6 +116,7 @@ class Method:
         parameters: Sequence[tuple[str, Schema, tuple[Any] | None, bool]],
         result: Schema,
         vectorized: bool = False,
+        since: int = 1,
     ) -> Self: ...
     @property
     def name(self) -> str:
@@ -120,6 +124,9 @@ class Method:
     @property
     def query(self) -> bool:
         """Whether it is a query."""
+    @property
+    def since(self) -> int:
+        """The version of the service that it came with."""
     def encode_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> bytes:
         """The payload of a request that calls the command with these arguments.
 
@@ -144,7 +151,7 @@ class Interface:
     def __new__(
         cls,
         service: type,
-        tables: Sequence[tuple[str, Schema, Schema]],
+        tables: Sequence[tuple[str, Schema, Schema, int]],
         commands: Sequence[
             tuple[
                 Method,
@@ -153,6 +160,8 @@ class Interface:
                 Callable[..., Any] | None,
             ]
         ],
+        resources_since: Sequence[int],
+        latest: int,
     ) -> Self: ...
     @property
     def commands(self) -> list[str]:
@@ -190,7 +199,7 @@ class Table(Generic[_K, _V]):
     Values are kept encoded: what is read is a copy, and what has changed must be set again.
     """
 
-    def __new__(cls, instance: Instance | None = None, index: int = 0) -> Self: ...
+    def __new__(cls, instance: Instance | None = None, index: int = 0, *, since: int = 1) -> Self: ...
     @classmethod
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     @overload
@@ -230,7 +239,7 @@ class Table(Generic[_K, _V]):
 class Set(Generic[_K]):
     """A set of a service's state."""
 
-    def __new__(cls, instance: Instance | None = None, index: int = 0) -> Self: ...
+    def __new__(cls, instance: Instance | None = None, index: int = 0, *, since: int = 1) -> Self: ...
     @classmethod
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     def add(self, element: _K) -> bool:
@@ -251,7 +260,7 @@ class Set(Generic[_K]):
 class Counter:
     """A number of a service's state."""
 
-    def __new__(cls, instance: Instance | None = None, index: int = 0) -> Self: ...
+    def __new__(cls, instance: Instance | None = None, index: int = 0, *, since: int = 1) -> Self: ...
     @property
     def value(self) -> int:
         """The number. Reading it waits for all that add to it: declare it with `reads`."""
@@ -266,7 +275,7 @@ class Counter:
 class Queue(Generic[_V]):
     """A queue of a service's state, first in, first out."""
 
-    def __new__(cls, instance: Instance | None = None, index: int = 0) -> Self: ...
+    def __new__(cls, instance: Instance | None = None, index: int = 0, *, since: int = 1) -> Self: ...
     @classmethod
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
     def push(self, value: _V) -> None:
@@ -324,12 +333,24 @@ class Context:
     @property
     def sequence(self) -> int:
         """The client's number for the request, in its session."""
+    @property
+    def version(self) -> int:
+        """The version of the service that is in force: the same at every replica, whichever code it runs. A plain call, without
+        a cluster, is one of the latest.
+        """
 
 @final
 class Executor:
     """Executes commands of a service object on worker threads, ordered by what they declare."""
 
-    def __new__(cls, service: object, workers: int, scheduler: str = "keyed", plan: _Plan | None = None) -> Self: ...
+    def __new__(
+        cls,
+        service: object,
+        workers: int,
+        scheduler: str = "keyed",
+        plan: _Plan | None = None,
+        version: int | None = None,
+    ) -> Self: ...
     def execute(self, payloads: Sequence[bytes], *, time_ns: int, seed: bytes) -> list[bytes]:
         """Executes these payloads as commands of one slot, in the order of the list wherever they conflict, and returns
         their replies in that order.
@@ -428,6 +449,10 @@ class ClientCore:
     def submit_reconfiguration(self, payload: bytes, timeout: float | None = None) -> int:
         """Asks for a change of the membership, as `sign_reconfiguration` gives it; returns the token. The result is empty bytes
         if the change is made, and otherwise the reason why not, in UTF-8.
+        """
+    def submit_upgrade(self, payload: bytes, timeout: float | None = None) -> int:
+        """Asks that the service go over to a later version, as `sign_upgrade` gives it; returns the token. The result is empty
+        bytes if that version is in force, and otherwise the reason why not, in UTF-8.
         """
     def membership(self) -> tuple[int, list[tuple[int, str, str, str]]]:
         """The newest membership that the client knows: its epoch, and its members by seniority, each with its id, its public
@@ -595,4 +620,39 @@ def sign_reconfiguration(
     replicas and for clients. `key` is the administrator's private key in PKCS#8 PEM form.
 
     Raises pssmr.ConfigError for a change that no membership takes.
+    """
+
+def sign_upgrade(*, cluster: str, version: int, schema: bytes, key: str) -> bytes:
+    """The administrator's signed upgrade of the service, for `ClientCore.submit_upgrade`: to the version of this number whose
+    commands and state have this digest, which replicas show. `key` is the administrator's private key in PKCS#8 PEM form.
+
+    Raises pssmr.ConfigError for what is no version.
+    """
+
+def verify_backup(
+    directory: str | PathLike[str],
+    *,
+    cluster: str,
+    fault_model: str,
+    epoch: int,
+    members: Sequence[tuple[int, str, str, str]],
+) -> tuple[int, int, int | None]:
+    """Verifies the newest snapshot in a directory that has one as data directories have it, with its proof: that enough of the
+    replicas of this membership have signed it, and that all its bytes are those that they have signed.
+
+    Raises pssmr.ConfigError if it is no backup of this cluster and this membership, or damaged.
+    """
+
+def restore_backup(
+    directory: str | PathLike[str],
+    *,
+    cluster: str,
+    fault_model: str,
+    epoch: int,
+    members: Sequence[tuple[int, str, str, str]],
+    me: int,
+) -> tuple[int, int, int | None]:
+    """The same, and makes the directory that of a replica which goes on from there. It must have nothing else.
+
+    Raises pssmr.ConfigError also if it has.
     """

@@ -10,6 +10,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
 
+from pssmr import upgrades
 from pssmr._core import ClientCore
 from pssmr.async_client import AsyncClient
 from pssmr.client_options import ClientOptions, ClusterSource, check_timeout, status_of
@@ -310,6 +311,30 @@ class Client:
             OutcomeUnknown: If no answer came in time.
         """
         return self._change(*self._look(STATUS_TIMEOUT), change, administrator_key, force=force)
+
+    def upgrade(self, administrator_key: str | PathLike[str] | None = None, *, force: bool = False) -> int:
+        """Has the service go over to the latest version that the replicas' code has, and returns its number.
+
+        It is ordered like a command, and in force for all commands that are ordered after it. There is no way back. All
+        replicas have to run the same code: one that does not have the version stops when it comes to it.
+
+        Args:
+            administrator_key: The path of the administrator's key; `keys/administrator.pem` by default.
+            force: Leave behind the replicas that don't answer or run other code. A quorum has to have the version.
+
+        Raises:
+            UpgradeRefused: If not all replicas have the same latest version, or they refuse; not made.
+            ConfigError: If the configuration has no administrator, or the key is another one; not made.
+            Unavailable: If the cluster can't take it now; not made.
+            OutcomeUnknown: If no answer came in time.
+        """
+        core = self._open_core()
+        step = upgrades.step(*self._look(STATUS_TIMEOUT), force=force)
+        key = self._options.cluster.administrator_key(administrator_key)
+        if not step.is_made:
+            payload = upgrades.sign(self._options.cluster, step.to, key)
+            upgrades.check_made(core.wait(core.submit_upgrade(payload, self._timeout)))
+        return step.to.number
 
     def _change(
         self,

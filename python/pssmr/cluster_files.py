@@ -191,4 +191,5 @@ def _meaning(setting: dataclasses.Field[Any]) -> str:
     if "bounds" not in setting.metadata:
         return str(setting.metadata["meaning"])
     bounds = setting.metadata["bounds"]
-    return f"{bounds.meaning}; {bounds.low} to {bounds.high} {bounds.unit}{' (agreed)' if bounds.agreed else ''}"
+    unit, agreed = (f" {bounds.unit}" if bounds.unit else ""), (" (agreed)" if bounds.agreed else "")
+    return f"{bounds.meaning}; {bounds.low} to {bounds.high}{unit}{agreed}"

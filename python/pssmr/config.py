@@ -125,8 +125,9 @@ class ClusterConfig:
     """How often the membership has changed since the cluster was made. `pssmr reconfigure` writes it. Who is given an
     older configuration learns from the replicas what has changed since."""
     administrator: str = ""
-    """The Ed25519 public key, 64 hexadecimal digits, of who may add, remove and replace replicas. The private one is
-    looked for in `keys/administrator.pem`, and belongs on no replica. Without it the membership can't change."""
+    """The Ed25519 public key, 64 hexadecimal digits, of who may add, remove and replace replicas, and upgrade the
+    service. The private one is looked for in `keys/administrator.pem`, and belongs on no replica. Without it
+    neither can change."""
     settings: Settings = field(default_factory=Settings)
     """How it runs."""
     keys: Path | None = None
@@ -321,7 +322,7 @@ class ClusterConfig:
 
         if not self.administrator:
             raise ConfigError(
-                "there is none in this configuration, so the membership of this cluster can't change",
+                "there is none in this configuration, so the membership of this cluster can't change, nor its service",
                 field="administrator",
                 remedy="`pssmr keygen` makes one; write it into the file of every replica while all are stopped",
             )

@@ -35,6 +35,8 @@ WHEN_TO_CHANGE = {
     "unexecuted_slots_max": "lower it if handlers are slow and a replica that lags should slow the others sooner",
     "checkpoint_slots": "lower it for quicker restarts; higher for less writing",
     "checkpoint_bytes": "lower it for smaller logs and quicker restarts; higher for less writing",
+    "first_service_version": "raise it before the first start of a cluster whose code has later versions; afterwards"
+    " only `pssmr upgrade` counts",
     "transfer_bytes_per_second": "lower it where sending a snapshot takes bandwidth that commands need",
     "retained_slots_max": "raise it if replicas that were away shortly are given snapshots; costs memory",
     "retained_bytes_max": "the same, in bytes",
@@ -127,7 +129,7 @@ def _settings() -> list[str]:
         if bounds is None:
             span, meaning = " ".join(f"`{choice}`" for choice in each.metadata["choices"]), each.metadata["meaning"]
         else:
-            span, meaning = f"{bounds.low:,} to {bounds.high:,} {bounds.unit}", bounds.meaning
+            span, meaning = f"{bounds.low:,} to {bounds.high:,} {bounds.unit}".rstrip(), bounds.meaning
         agreed = bounds.agreed if bounds else "(agreed)" in meaning
         meaning = meaning.replace(" (agreed)", "") + (" (*agreed*)" if agreed else "")
         cells = (f"`{each.name}`", _default(each), span, _cell(meaning), _cell(WHEN_TO_CHANGE[each.name]))

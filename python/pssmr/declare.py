@@ -29,6 +29,7 @@ class Options:
     exclusive: bool = False
     conflicts: Conflicts | None = None
     vectorized: bool = False
+    since: int = 1
 
     @property
     def decorator(self) -> str:
@@ -92,7 +93,9 @@ def declare(
         raise DeclarationError(f"{where}: the result has no annotation; write -> None if there is none")
     result = _schema_at(f"{where}: the result", hints["return"])
     try:
-        method = Method(name, function, options.query, context, compiled, result, options.vectorized)
+        method = Method(
+            name, function, options.query, context, compiled, result, options.vectorized, since=options.since
+        )
     except TypeError as error:
         raise DeclarationError(f"{where}: {error}") from None
     return Declared(method, tuple(keys), _tables_of(where, options, bool(keys)))

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 RESERVED = frozenset({"snapshot", "restore"})
 """Names that mean something else in a service class."""
 
+VERSION_MAX = 1_000_000
+"""The last version that a service can have."""
+
 Tables = dict[str, Declarable]
 
 
@@ -57,8 +60,8 @@ def commands_of(owner: type, kind: type[Command[Any, Any]]) -> dict[str, Command
     return found
 
 
-def compile_interface(owner: type, tables: Tables, commands: Iterable[Command[Any, Any]]) -> Interface:
-    """Compiles a class whose commands are declared."""
+def compile_interface(owner: type, tables: Tables, commands: Iterable[Command[Any, Any]], latest: int) -> Interface:
+    """Compiles a class whose commands are declared, and whose latest version is this."""
     ids = {id(table): index for index, table in enumerate(tables.values())}
 
     def table_id(where: str, access: Access) -> int:
@@ -80,9 +83,39 @@ def compile_interface(owner: type, tables: Tables, commands: Iterable[Command[An
         scopes: list[tuple[str, int]] = [(access.mode, table_id(where, access)) for access in declared.tables]
         if options.exclusive:
             scopes.append(("exclusive", 0))
+        for access in (*(key.access for key in declared.keys), *declared.tables):
+            if access.table.since > options.since:
+                raise DeclarationError(
+                    f"{where} declares {access}, but {access.table.name} came with version {access.table.since}; "
+                    f"a command that uses it has since={access.table.since}"
+                )
         compiled.append((declared.method, keys, scopes, options.conflicts))
-    maps = [(name, table.schemas[0], table.schemas[1]) for name, table in tables.items() if isinstance(table, Stored)]
-    return Interface(owner, maps, compiled)
+    maps = [
+        (name, table.schemas[0], table.schemas[1], table.since)
+        for name, table in tables.items()
+        if isinstance(table, Stored)
+    ]
+    resources_since = [table.since for table in tables.values() if isinstance(table, Resource)]
+    return Interface(owner, maps, compiled, resources_since, latest)
+
+
+def latest_version(owner: type, tables: Tables, commands: Iterable[Command[Any, Any]], said: int | None) -> int:
+    """The latest version of a service class: what it says itself, or what came last.
+
+    Raises:
+        DeclarationError: If something is of a version that can't be, or a later one than the class says.
+    """
+    since = {f"{owner.__name__}.{name}": table.since for name, table in tables.items()}
+    since |= {f"{owner.__name__}.{command.name}": command.options.since for command in commands}
+    for what, version in [(f"{owner.__name__}: version", said), *((f"{name}: since", n) for name, n in since.items())]:
+        is_number = isinstance(version, int) and not isinstance(version, bool)
+        if version is not None and not (is_number and 1 <= version <= VERSION_MAX):
+            raise DeclarationError(f"{what} is {version!r}, expected 1 to {VERSION_MAX}")
+    for name, version in since.items():
+        if said is not None and version > said:
+            raise DeclarationError(f"{name} has since={version}, but {owner.__name__} says that its version is {said}")
+    inherited: int = owner._version  # type: ignore[attr-defined]
+    return said or max(inherited, *since.values(), 1)
 
 
 def claims_of(tables: Tables, claims: Iterable[Access | Claim]) -> list[tuple[int, str, tuple[object, Schema] | None]]:

@@ -56,6 +56,13 @@ class UnknownCommand(CommandError):
     """
 
 
+class VersionNotInForce(CommandError):
+    """A command of a version of the service that is not in force yet.
+
+    Not executed. `pssmr upgrade` brings it into force when all replicas run code that has it.
+    """
+
+
 class ArgumentError(CommandError, TypeError):
     """The arguments do not fit the command's annotations.
 
@@ -156,6 +163,14 @@ class StepDownRefused(Error):
     def __init__(self, message: str, leader: int | None = None) -> None:
         super().__init__(message)
         self.leader = leader
+
+
+class UpgradeRefused(Error):
+    """An upgrade of the service that is not made.
+
+    Either the replicas refused it, or the client did not send it, because some of them don't run code that has the new
+    version. The message says why.
+    """
 
 
 class OutcomeUnknown(Error):

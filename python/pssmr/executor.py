@@ -24,7 +24,13 @@ class Executor:
     """
 
     def __init__(
-        self, service: Service, *, workers: int = 2, scheduler: Scheduler = "keyed", plan: EarlyPlan | None = None
+        self,
+        service: Service,
+        *,
+        workers: int = 2,
+        scheduler: Scheduler = "keyed",
+        plan: EarlyPlan | None = None,
+        version: int | None = None,
     ) -> None:
         """Starts the workers.
 
@@ -33,13 +39,15 @@ class Executor:
             workers: How many threads execute.
             scheduler: What decides which commands run at once, as in `pssmr.Settings`.
             plan: The plan for the scheduler `early`.
+            version: The version of the service that is in force; its latest by default.
 
         Raises:
+            ValueError: If the service has no such version.
             ConfigError: If there is no such scheduler, it takes no plan, or the plan is for other tables.
             Closed: If the service object belongs to a replica or another executor.
         """
         core_plan = None if plan is None else plan.for_core(list(service._tables))
-        self._core = _core.Executor(service, workers, scheduler, core_plan)
+        self._core = _core.Executor(service, workers, scheduler, core_plan, version)
         close_at_exit(self)
 
     def run(self, calls: Iterable[Request[Any]], *, time_ns: int = 0, seed: bytes = bytes(32)) -> list[Any]:

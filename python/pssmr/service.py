@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, Sel
 
 from pssmr._core import Context, Instance, Interface, Schema
 from pssmr.declare import Conflicts, Declared, Options, declare
-from pssmr.declare_service import Tables, claims_of, commands_of, compile_interface, tables_of
+from pssmr.declare_service import Tables, claims_of, commands_of, compile_interface, latest_version, tables_of
 from pssmr.errors import DeclarationError
 from pssmr.request import Request
 from pssmr.snapshots import assignment_refusal, declares_snapshots
@@ -135,6 +135,7 @@ def command(
     exclusive: bool = False,
     conflicts: Conflicts | None = None,
     vectorized: bool = False,
+    since: int = 1,
 ) -> _CommandDecorator: ...
 def command(
     function: Callable[..., Any] | None = None,
@@ -146,6 +147,7 @@ def command(
     exclusive: bool = False,
     conflicts: Conflicts | None = None,
     vectorized: bool = False,
+    since: int = 1,
 ) -> Any:
     """Makes a method a command: `@command`, or `@command(...)` with what annotations of arguments don't say.
 
@@ -169,9 +171,17 @@ def command(
             raises, all is undone, and each command is executed alone, in arrays of length 1. So it must not matter
             which commands come together: no sums over the arrays, and attributes of one's own are changed after
             everything is checked.
+        since: The version of the service that it came with. As long as an older one is in force it is refused, with
+            `VersionNotInForce`.
     """
     options = Options(
-        reads=reads, writes=writes, commutes=commutes, exclusive=exclusive, conflicts=conflicts, vectorized=vectorized
+        reads=reads,
+        writes=writes,
+        commutes=commutes,
+        exclusive=exclusive,
+        conflicts=conflicts,
+        vectorized=vectorized,
+        since=since,
     )
     return Command(function, options) if function else lambda function: Command(function, options)
 
@@ -181,7 +191,9 @@ def query(function: Callable[Concatenate[Any, Context, P], R], /) -> Query[P, R]
 @overload
 def query(function: Callable[Concatenate[Any, P], R], /) -> Query[P, R]: ...
 @overload
-def query(*, reads: Sequence[Declarable] = (), conflicts: Conflicts | None = None) -> _QueryDecorator: ...
+def query(
+    *, reads: Sequence[Declarable] = (), conflicts: Conflicts | None = None, vectorized: bool = False, since: int = 1
+) -> _QueryDecorator: ...
 def query(
     function: Callable[..., Any] | None = None,
     /,
@@ -189,6 +201,7 @@ def query(
     reads: Sequence[Declarable] = (),
     conflicts: Conflicts | None = None,
     vectorized: bool = False,
+    since: int = 1,
 ) -> Any:
     """Makes a method a query, a command that changes nothing: `@query`, or `@query(...)`.
 
@@ -199,8 +212,9 @@ def query(
         reads: Maps and resources of which it may read any key, and other state that it may read.
         conflicts: Computes what it reads, as for `command`.
         vectorized: Says that the method takes many queries at once, as for `command`.
+        since: The version of the service that it came with, as for `command`.
     """
-    options = Options(query=True, reads=reads, conflicts=conflicts, vectorized=vectorized)
+    options = Options(query=True, reads=reads, conflicts=conflicts, vectorized=vectorized, since=since)
     return Query(function, options) if function else lambda function: Query(function, options)
 
 
@@ -228,15 +242,25 @@ class Service:
 
     Both may read all maps, and write none. `pssmr.testing.check_snapshots` tries them out. A service without them can't
     assign attributes in commands, and if it has resources, or attributes that can change, then it has no snapshots.
+
+    A service that runs is changed in versions. What is new says so: `@command(since=2)`, `Map[str, int](since=2)`; a
+    command that does something else than before asks `Context.version`. Replicas with the new code behave as those with
+    the old until all have it, and `pssmr upgrade` brings the new version into force. The latest version of a class is
+    that of what came last, or `class Bank(pssmr.Service, version=3)`.
     """
 
     _tables: ClassVar[Tables] = {}
     _interface: ClassVar[Interface]
     _has_snapshot: ClassVar[bool] = False
+    _version: ClassVar[int] = 1
     _instance: Instance
 
-    def __init_subclass__(cls, **kwargs: object) -> None:
+    def __init_subclass__(cls, *, version: int | None = None, **kwargs: object) -> None:
         """Reads the declarations of a new service class.
+
+        Args:
+            version: The latest version of the service; by default that of the command or the state that came last.
+            kwargs: For other bases.
 
         Raises:
             DeclarationError: If one of them makes no sense.
@@ -249,7 +273,8 @@ class Service:
         names = sys._getframe(1).f_locals
         for declared in commands.values():
             declared.declare(cls, names)
-        cls._interface = compile_interface(cls, cls._tables, commands.values())
+        cls._version = latest_version(cls, cls._tables, commands.values(), version)
+        cls._interface = compile_interface(cls, cls._tables, commands.values(), cls._version)
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:
         """A service with empty state."""

@@ -84,6 +84,9 @@ class Settings:
     checkpoint_bytes: int = _number(
         32 << 20, 512, 1 << 39, "bytes", "a checkpoint is taken after so many bytes of commands", agreed=True
     )
+    first_service_version: int = _number(
+        1, 1, 1_000_000, "", "the version of the service that a new cluster begins with", agreed=True
+    )
     transfer_bytes_per_second: int = _number(
         64 << 20, 1 << 20, 1 << 40, "bytes", "most bytes of snapshots that a replica sends in a second"
     )

@@ -61,6 +61,9 @@ class Declarable:
     has_keys: ClassVar[bool] = True
     """Whether an argument can be a key of it."""
 
+    since: int = 1
+    """The version of the service that it came with."""
+
     _example: ClassVar[str]
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -113,8 +116,13 @@ class Map(Table[K, V], Stored, Generic[K, V]):
     kind = "map"
     _example = "pssmr.Map[str, int]()"
 
-    def __init__(self) -> None:
-        """A map of a service class."""
+    def __init__(self, *, since: int = 1) -> None:
+        """A map of a service class.
+
+        Args:
+            since: The version of the service that it came with: only commands of that version, or a later one, use it.
+        """
+        self.since = since
 
 
 class Set(_core.Set[K], Stored, Generic[K]):
@@ -128,8 +136,13 @@ class Set(_core.Set[K], Stored, Generic[K]):
     kind = "set"
     _example = "pssmr.Set[str]()"
 
-    def __init__(self) -> None:
-        """A set of a service class."""
+    def __init__(self, *, since: int = 1) -> None:
+        """A set of a service class.
+
+        Args:
+            since: The version of the service that it came with: only commands of that version, or a later one, use it.
+        """
+        self.since = since
 
     @functools.cached_property
     def schemas(self) -> tuple[Schema, ...]:
@@ -147,8 +160,13 @@ class Counter(_core.Counter, Stored):
     kind = "counter"
     has_keys = False
 
-    def __init__(self) -> None:
-        """A counter of a service class; it begins at 0."""
+    def __init__(self, *, since: int = 1) -> None:
+        """A counter of a service class; it begins at 0.
+
+        Args:
+            since: The version of the service that it came with: only commands of that version, or a later one, use it.
+        """
+        self.since = since
 
     @functools.cached_property
     def schemas(self) -> tuple[Schema, ...]:
@@ -168,8 +186,13 @@ class Queue(_core.Queue[V], Stored, Generic[V]):
     has_keys = False
     _example = "pssmr.Queue[str]()"
 
-    def __init__(self) -> None:
-        """A queue of a service class."""
+    def __init__(self, *, since: int = 1) -> None:
+        """A queue of a service class.
+
+        Args:
+            since: The version of the service that it came with: only commands of that version, or a later one, use it.
+        """
+        self.since = since
 
     @functools.cached_property
     def schemas(self) -> tuple[Schema, ...]:
@@ -188,6 +211,14 @@ class Resource(Declarable, Generic[K]):
 
     kind = "resource"
     _example = "pssmr.Resource[str]()"
+
+    def __init__(self, *, since: int = 1) -> None:
+        """A resource of a service class.
+
+        Args:
+            since: The version of the service that it came with: only commands of that version, or a later one, use it.
+        """
+        self.since = since
 
 
 def _schemas_in_brackets(declared: object, example: str) -> tuple[Schema, ...]:

@@ -1,8 +1,9 @@
 """Installs a wheel where there is no Rust and nothing of the sources, and does with it what a new user does.
 
-    python tests/packaging/try_wheel.py dist/pssmr-0.1.0-cp311-cp311-manylinux_2_34_x86_64.whl
+    python3.13 tests/packaging/try_wheel.py dist/*.whl
 
-`make wheel` runs it on what it has built.
+Of several wheels it takes the one for the Python that it runs on. `make wheel` and `make wheels` run it on what they
+have built.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Iterable
 from pathlib import Path
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -26,6 +28,15 @@ def path_without_rust() -> str:
 
 
 RUST = ("cargo", "rustc", "maturin")
+
+
+def wheel_of_this_python(wheels: Iterable[Path]) -> Path:
+    """The wheel for the interpreter that runs this."""
+    version = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    tags = f"-{version}-{version}{sys.abiflags}-"
+    found = [wheel for wheel in wheels if tags in wheel.name]
+    assert len(found) == 1, f"{len(found)} wheels with {tags}"
+    return found[0]
 
 
 def try_wheel(wheel: Path, folder: Path) -> None:
@@ -50,11 +61,15 @@ def try_wheel(wheel: Path, folder: Path) -> None:
     assert str(folder) in run("python", "-c", "import pssmr; print(pssmr.__file__)")
     shutil.copy(EXAMPLES / "quick_start.py", folder)
     assert "the winner is bob" in run("python", "quick_start.py")
+    if "t" in sys.abiflags:
+        imports = "import sys, pssmr, pssmr.client, pssmr.replica, pssmr.admin"
+        assert run("python", "-c", f"{imports}; print(sys._is_gil_enabled())") == "False\n"
     run("pssmr", "init", "cluster")
     run("pssmr", "check", "pssmr.structures:Counters", "--runs", "20")
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="pssmr-wheel-") as made:
-        try_wheel(Path(sys.argv[1]), Path(made))
-    print(f"{sys.argv[1]} installs and works without Rust")
+        wheel = wheel_of_this_python(map(Path, sys.argv[1:]))
+        try_wheel(wheel, Path(made))
+    print(f"{wheel} installs and works without Rust, with Python {sys.version.split()[0]}")

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pssmr.cli import (
+    backup_commands,
     cluster_commands,
     long_help,
     reconfigure_commands,
@@ -29,6 +30,7 @@ _EPILOG = (
     "pssmr replica bank.py:Bank --cluster prod --id 0        [dim]and 1, 2, 3[/dim]",
     "pssmr status --cluster prod",
     "pssmr reconfigure --help                                [dim]add, remove, replace replicas[/dim]",
+    "pssmr upgrade --cluster prod                            [dim]when all run the new code[/dim]",
     "",
     "[bold]Exit codes[/bold]",
     "0 done; 1 failed, or refused by the application; 2 wrong command line;",
@@ -77,6 +79,9 @@ app.command(context_settings={"ignore_unknown_options": True})(running_commands.
 app.command()(watching_commands.status)
 app.command()(cluster_commands.checkpoint)
 app.command()(cluster_commands.step_down)
+app.command()(backup_commands.backup)
+app.command()(backup_commands.backups)
+app.command()(backup_commands.restore)
 app.command(help="\n\n".join(long_help.CHECK))(service_commands.check)
 app.command(help="\n\n".join(long_help.PLAN))(service_commands.plan)
 app.command()(watching_commands.top)
@@ -84,4 +89,5 @@ app.command()(watching_commands.events)
 app.command()(watching_commands.doctor)
 app.command(name="simulate")(service_commands.simulate_schedulers)
 app.command()(running_commands.bench)
+app.command()(running_commands.upgrade)
 app.add_typer(reconfigure_commands.app, name="reconfigure")

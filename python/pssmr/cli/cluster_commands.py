@@ -29,8 +29,8 @@ def init(
     administrator: Annotated[
         bool,
         typer.Option(
-            help="Make keys/administrator.pem, too: who has it can add, remove and replace replicas; without it,"
-            " nobody can."
+            help="Make keys/administrator.pem, too: who has it can add, remove and replace replicas,"
+            " and upgrade the service; without it, nobody can."
         ),
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -72,8 +72,8 @@ def _word_on_administrator(config: ClusterConfig, directory: Path) -> str:
     if not config.administrator:
         return "No administrator: nobody can add, remove or replace a replica of this cluster."
     return (
-        f"{directory}/keys/{ADMINISTRATOR}.pem is who may add, remove and replace replicas: it belongs on no replica,"
-        " and in a safe place of its own."
+        f"{directory}/keys/{ADMINISTRATOR}.pem is who may add, remove and replace replicas, and upgrade the service: it"
+        " belongs on no replica, and in a safe place of its own."
     )
 
 

@@ -26,6 +26,7 @@ _STYLES = {
     "peer_down": "yellow",
     "leader_suspected": "yellow",
     "epoch_entered": "cyan",
+    "service_upgraded": "cyan",
     "retired": "yellow",
     "forgotten": "yellow",
     "snapshot_failed": "yellow",

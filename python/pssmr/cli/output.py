@@ -59,6 +59,7 @@ def executed(error: BaseException) -> str:
             | errors.ConfigError()
             | errors.ReconfigurationRefused()
             | errors.StepDownRefused()
+            | errors.UpgradeRefused()
         ):
             return "no"
         case _:

@@ -127,6 +127,46 @@ def call(
     )
 
 
+def upgrade(
+    context: typer.Context,
+    cluster: Cluster,
+    administrator_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--administrator-key",
+            metavar="FILE",
+            help="keys/administrator.pem beside cluster.toml.",
+            show_default=False,
+        ),
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="A client's name or key file.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds until the replicas have to have done it.")] = 30.0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Leave behind replicas that don't have the version: they stop.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Has the service go over to the latest version that the replicas' code has. Needs the administrator's key.
+
+    First start all replicas, one by one, with the new code: they behave as the old until this. There is no way back.
+
+    Example: [bold]pssmr upgrade --cluster prod[/bold]
+    """
+    from pssmr.cli.upgrade import upgrade_service
+
+    context.obj.as_json = as_json
+    upgrade_service(
+        cluster,
+        administrator_key=administrator_key,
+        client_key=key,
+        timeout=timeout,
+        force=force,
+        ask=not yes,
+        as_json=as_json,
+    )
+
+
 def bench(
     what: Annotated[
         Literal["cluster", "schedulers"],

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pssmr import upgrades
 from pssmr.cli.output import messages, results
 from pssmr.client import Client
 from pssmr.config import ClusterConfig
@@ -112,6 +113,7 @@ def remarks(config: ClusterConfig, statuses: Statuses) -> list[str]:
             )
         if status["log_error"]:
             lines.append(f"replica {i} does not vote until it can write its log: {status['log_error']}")
+    lines += upgrades.remarks(config.membership, statuses)
     votes, quorum = votes_of(statuses), config.quorum
     if votes < quorum:
         lines.append(f"no quorum: {votes} replicas can vote, {quorum} are needed; commands wait")

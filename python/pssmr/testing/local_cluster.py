@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import sys
 import threading
 from collections import deque
@@ -45,6 +46,7 @@ class LocalCluster:
         replicas: int = 4,
         fault_model: FaultModel = "bft",
         settings: Settings | None = None,
+        version: int | None = None,
         in_process: bool = False,
         start_timeout: float = START_TIMEOUT,
     ) -> None:
@@ -55,6 +57,8 @@ class LocalCluster:
             replicas: How many.
             fault_model: What a faulty one may do.
             settings: How the cluster runs; by default with durability `memory`.
+            version: The version of the service that the cluster begins with; by default the latest of a class that is
+                given as such, and else what `settings` say.
             in_process: Whether the replicas are threads of this process.
             start_timeout: Seconds until every replica has to listen.
         """
@@ -62,7 +66,7 @@ class LocalCluster:
         self._in_process = in_process
         self._replicas = replicas
         self._fault_model: FaultModel = fault_model
-        self._settings = settings
+        self._settings = _beginning_with(version, service, settings)
         self._start_timeout = start_timeout
         self._running: LocalProcesses | InProcessReplicas | None = None
         self._directory: Any = None
@@ -238,6 +242,15 @@ class LocalCluster:
 
             return load_service_class(self._service)
         return self._service
+
+
+def _beginning_with(version: int | None, service: type[Service] | str, settings: Settings | None) -> Settings | None:
+    """The settings of a cluster that begins with this version of the service."""
+    if version is None and not isinstance(service, str):
+        version = service._version
+    if version is None or version == 1:
+        return settings
+    return dataclasses.replace(settings or Settings(durability="memory"), first_service_version=version)
 
 
 def application_of(service: type[Service]) -> str:

@@ -127,7 +127,9 @@ impl Client {
 
     fn check(&self, submission: &Submission) -> Result<(), SubmitError> {
         match &submission.work {
-            Work::Command(payload) | Work::Reconfigure(payload) if payload.len() > self.payload_bytes_max => {
+            Work::Command(payload) | Work::Reconfigure(payload) | Work::Upgrade(payload)
+                if payload.len() > self.payload_bytes_max =>
+            {
                 Err(SubmitError::RequestTooLarge { bytes: payload.len(), bytes_max: self.payload_bytes_max })
             }
             Work::Status(replica) if !self.membership().contains(*replica) => Err(SubmitError::NoSuchReplica),

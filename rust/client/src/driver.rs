@@ -1,5 +1,6 @@
 //! The client's thread: its links, and the loop that drives them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -103,12 +104,15 @@ impl Driver {
             }
             Event::Frame { link, frame } => {
                 let Some((replica, known)) = self.links.find(link) else { return };
-                let taken =
-                    if known.greeted { self.take_frame(replica, frame, now) } else { self.greet(link, frame, now) };
+                let taken = if known.greeted {
+                    self.take_frame(replica, frame, now).map_err(Cow::Borrowed)
+                } else {
+                    self.greet(link, frame, now)
+                };
                 if let Err(refusal) = taken {
-                    tracing::warn!(%replica, reason = refusal, "closing the link to a replica");
-                    self.transport.close(link, CloseReason::Violation(refusal));
-                    self.lose(link, Some(refusal.to_owned()), now);
+                    tracing::warn!(%replica, reason = &*refusal, "closing the link to a replica");
+                    self.transport.close(link, CloseReason::Violation(refusal.clone()));
+                    self.lose(link, Some(refusal.into_owned()), now);
                 }
             }
             Event::Down { link, reason } => {
@@ -143,16 +147,19 @@ impl Driver {
     }
 
     /// Takes a link's first frame.
-    fn greet(&mut self, link: LinkId, frame: Bytes, now: Instant) -> Result<(), &'static str> {
+    fn greet(&mut self, link: LinkId, frame: Bytes, now: Instant) -> Result<(), Cow<'static, str>> {
         let hello = Hello::decode(frame).map_err(|_| "the replica's greeting cannot be read")?;
         if hello.version != PROTOCOL_VERSION {
-            return Err("the replica speaks another version of the protocol");
+            let (theirs, mine) = (hello.version, PROTOCOL_VERSION);
+            let problem =
+                format!("the replica speaks version {theirs} of the protocol, and this client version {mine}");
+            return Err(problem.into());
         }
         if hello.cluster != self.requester.membership().cluster() {
-            return Err("the replica belongs to another cluster");
+            return Err("the replica belongs to another cluster".into());
         }
         if self.greeting.agreed_settings.is_some_and(|settings| settings != hello.agreed_settings) {
-            return Err("the replica has other settings than this client knows");
+            return Err("the replica has other settings than this client knows".into());
         }
         let Some((replica, link)) = self.links.find(link) else { return Ok(()) };
         link.greeted = true;

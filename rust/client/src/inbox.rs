@@ -37,6 +37,9 @@ pub enum Work {
     /// change is made, and otherwise says why it is not, in UTF-8. The client itself learns of the new membership when k
     /// replicas have proved it, which may be later.
     Reconfigure(Bytes),
+    /// Have the service go over to a later version: the encoding of an [`Upgrade`](pssmr_types::Upgrade). The result is empty
+    /// if that version is in force then, and otherwise says why it is not, in UTF-8.
+    Upgrade(Bytes),
     /// Ask one replica how it is.
     Status(ReplicaId),
 }
@@ -44,7 +47,7 @@ pub enum Work {
 impl Submission {
     pub(crate) fn payload_bytes(&self) -> usize {
         match &self.work {
-            Work::Command(payload) | Work::Reconfigure(payload) => payload.len(),
+            Work::Command(payload) | Work::Reconfigure(payload) | Work::Upgrade(payload) => payload.len(),
             Work::StateDigests | Work::Checkpoint | Work::Status(_) => 0,
         }
     }

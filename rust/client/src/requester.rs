@@ -193,6 +193,9 @@ impl Requester {
             Work::Reconfigure(payload) => {
                 self.waiting.push_back(Waiting { token, operation: Operation::Reconfigure, payload, deadline, trace });
             }
+            Work::Upgrade(payload) => {
+                self.waiting.push_back(Waiting { token, operation: Operation::Upgrade, payload, deadline, trace });
+            }
             // It was one when this was submitted.
             Work::Status(replica) if !self.membership.contains(replica) => {
                 self.completions.push(Completion { token, result: Err(RequestError::ReplicaGone) });

@@ -295,6 +295,9 @@ pub(crate) fn task_of(service: &dyn Service, command: Command, builder: &mut Foo
         return Task { deferred: true, ..Task::of(command) };
     }
     let extraction = match command.kind {
+        CommandKind::Application if !service.is_there(&command.payload, command.version) => {
+            Err(Refusal::UnknownCommand)
+        }
         CommandKind::Application => service.footprint(&command.payload, builder),
         CommandKind::StateDigest | CommandKind::Snapshot => {
             builder.exclusive();

@@ -139,7 +139,7 @@ fn command(position: u64, payload: &'static [u8]) -> Command {
     let (slot, client) = (Slot(position), ClientId::default());
     let kind = if payload.is_empty() { CommandKind::StateDigest } else { CommandKind::Application };
     let payload = Bytes::from_static(payload);
-    Command { position, slot, client, sequence: position, timestamp: 0, seed: [0; 32], kind, payload }
+    Command { position, slot, client, sequence: position, timestamp: 0, seed: [0; 32], version: 1, kind, payload }
 }
 
 fn submit(rig: &Rig, first: u64, payloads: &[&'static [u8]]) {

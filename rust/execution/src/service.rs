@@ -32,6 +32,8 @@ pub struct Command {
     pub timestamp: u64,
     /// The agreed seed of its slot. A command's own randomness comes from this seed and its position.
     pub seed: [u8; 32],
+    /// The version of the service that is in force for it.
+    pub version: u32,
     /// What to do.
     pub kind: CommandKind,
     /// For an application's command: its name and arguments, as in [`crate::extract`], or several of them, as in
@@ -134,6 +136,25 @@ pub trait Service: Send + Sync + 'static {
         let _ = (worker, footprint);
         operations[0].reply = reply::refused(&Refusal::NoTransactions);
         Err(0)
+    }
+
+    /// The latest version of itself that the service can be: it behaves as any from 1 to this, command by command, as
+    /// [`Command::version`] says.
+    fn latest_version(&self) -> u32 {
+        1
+    }
+
+    /// The digest of what the service's commands and state are in `version`, one of those that it can be.
+    fn schema(&self, version: u32) -> Digest {
+        let _ = version;
+        Digest::default()
+    }
+
+    /// Whether the command that this payload calls, if there is one, is there in `version`. If not, the reply is that to a
+    /// command that nobody knows: code that is older gives the same.
+    fn is_there(&self, payload: &[u8], version: u32) -> bool {
+        let _ = (payload, version);
+        true
     }
 
     /// The digest of the whole state. No command runs meanwhile.
@@ -289,6 +310,18 @@ impl<S: Service + ?Sized> Service for Arc<S> {
         operations: &mut [Task],
     ) -> Result<(), usize> {
         (**self).execute_transaction(worker, footprint, operations)
+    }
+
+    fn latest_version(&self) -> u32 {
+        (**self).latest_version()
+    }
+
+    fn schema(&self, version: u32) -> Digest {
+        (**self).schema(version)
+    }
+
+    fn is_there(&self, payload: &[u8], version: u32) -> bool {
+        (**self).is_there(payload, version)
     }
 
     fn state_digest(&self) -> Digest {

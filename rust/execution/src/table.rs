@@ -34,6 +34,8 @@ type Shard = OrdMap<Arc<[u8]>, Bytes>;
 #[derive(Debug)]
 struct Table {
     name: String,
+    /// A later version of the service has added it.
+    is_added: bool,
     shards: [RwLock<Shard>; SHARDS],
 }
 
@@ -59,8 +61,17 @@ impl Tables {
     /// # Panics
     /// If there are more than 65536 names, or one of them is there twice.
     pub fn new<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
-        let tables: Vec<_> =
-            names.into_iter().map(|name| Table { name: name.into(), shards: Default::default() }).collect();
+        Self::with_added(names.into_iter().map(|name| (name, false)))
+    }
+
+    /// The same, where some tables were added by a later version of the service: those are in no snapshot and no digest
+    /// as long as they are empty, so that code without them comes to the same.
+    ///
+    /// # Panics
+    /// As [`Tables::new`] does.
+    pub fn with_added<N: Into<String>>(tables: impl IntoIterator<Item = (N, bool)>) -> Self {
+        let table = |(name, is_added): (N, bool)| Table { name: name.into(), is_added, shards: Default::default() };
+        let tables: Vec<_> = tables.into_iter().map(table).collect();
         assert!(tables.len() <= 1 << 16, "a table's id has 16 bits");
         let mut names: Vec<_> = tables.iter().map(|table| &table.name).collect();
         names.sort_unstable();

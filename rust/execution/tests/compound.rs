@@ -178,6 +178,7 @@ fn command(position: u64, payload: Bytes) -> Command {
         sequence: position,
         timestamp: 0,
         seed: [0; 32],
+        version: 1,
         kind: CommandKind::Application,
         payload,
     }

@@ -127,7 +127,17 @@ impl Recorder {
 
 fn command(position: u64, slot: u64, kind: CommandKind, payload: Bytes) -> Command {
     let client = ClientId::default();
-    Command { position, slot: Slot(slot), client, sequence: position, timestamp: 0, seed: [0; 32], kind, payload }
+    Command {
+        position,
+        slot: Slot(slot),
+        client,
+        sequence: position,
+        timestamp: 0,
+        seed: [0; 32],
+        version: 1,
+        kind,
+        payload,
+    }
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -17,6 +17,7 @@ fn task(footprint: Footprint, handler: u32) -> Task {
         sequence: 1,
         timestamp: 0,
         seed: [0; 32],
+        version: 1,
         kind: CommandKind::Application,
         payload: Bytes::new(),
     };

@@ -46,8 +46,17 @@ impl Replica {
         self.position += 1;
         let (position, slot) = (self.position, Slot(self.position));
         let client = ClientId::default();
-        let command =
-            Command { position, slot, client, sequence: position, timestamp: 0, seed: [0; 32], kind, payload };
+        let command = Command {
+            position,
+            slot,
+            client,
+            sequence: position,
+            timestamp: 0,
+            seed: [0; 32],
+            version: 1,
+            kind,
+            payload,
+        };
         self.executor.submit([command], slot);
     }
 

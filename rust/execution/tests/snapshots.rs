@@ -82,7 +82,7 @@ fn what_is_no_snapshot_of_these_tables_changes_nothing() {
     };
     assert!(refused(&with(0, b'x')).contains("\"pssmr tables 1\" expected"));
     assert!(refused(&with(14, 3)).contains("3 tables, where 2 are expected"));
-    assert!(refused(&with(30, b'x')).contains("table \"xccounts\", where \"accounts\" is expected"));
+    assert!(refused(&with(30, b'x')).contains("table \"xccounts\", where \"accounts\" or \"orders\" is expected"));
     assert!(refused(&with(54, b'c')).contains("do not ascend"));
     assert!(refused(&with(54, b'b')).contains("do not ascend"));
     assert!(refused(&with(53, 1)).contains("where at most"), "a key that claims to have 2^56 bytes");
@@ -195,7 +195,17 @@ fn start(service: Arc<dyn Service>, start: Watermark) -> Replica {
 
 fn command(position: u64, slot: u64, kind: CommandKind, payload: Bytes) -> Command {
     let client = ClientId::default();
-    Command { position, slot: Slot(slot), client, sequence: position, timestamp: 0, seed: [0; 32], kind, payload }
+    Command {
+        position,
+        slot: Slot(slot),
+        client,
+        sequence: position,
+        timestamp: 0,
+        seed: [0; 32],
+        version: 1,
+        kind,
+        payload,
+    }
 }
 
 /// Puts its position at one of a few keys.

@@ -48,6 +48,7 @@ pub fn records(bytes: &[u8]) {
                 asked_at: 0,
                 membership,
                 sessions: Vec::new(),
+                upgraded: None,
             });
             delivered = slot;
         }

@@ -109,6 +109,7 @@ impl Core {
             asked_at: checkpoints.asked_at,
             membership: self.membership_after().clone(),
             sessions: self.sessions.snapshot(),
+            upgraded: self.upgraded,
         });
         // Whoever joins needs the state at the end of the epoch.
         effects.push(Effect::Checkpoint { snapshot, is_asked: is_asked || ends_epoch });
@@ -333,6 +334,7 @@ impl Core {
         assert!(self.chain.head() == self.chain.decided(), "what is not decided was cut off");
         self.chain = crate::chain::Chain::on_top_of(slot, digest, timestamp);
         self.sessions = Sessions::restored(self.config.sessions_per_client_max, snapshot);
+        self.upgraded = snapshot.upgraded;
         if snapshot.membership.epoch() > self.membership.epoch() {
             self.enter(snapshot.membership.clone());
             self.note_retirement(&mut Vec::new());

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pssmr_types::{
-    Digest, Epoch, Lock, Membership, PeerMessage, Propose, Quorums, ReplicaId, SecretKey, Slot, Status, View, genesis,
+    Digest, Epoch, Lock, Membership, PeerMessage, Propose, Quorums, ReplicaId, SecretKey, ServiceVersion, Slot, Status,
+    View, genesis,
 };
 
 use crate::catch_up::CatchUp;
@@ -75,6 +76,8 @@ pub struct Core {
     pub(crate) catch_up: CatchUp,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) epochs: Epochs,
+    /// The version that the service has gone over to, if it has left the first one.
+    pub(crate) upgraded: Option<ServiceVersion>,
     /// What each replica last said of itself.
     pub(crate) peers: Vec<Option<Status>>,
 
@@ -153,6 +156,7 @@ impl Core {
             catch_up: CatchUp::new(n),
             checkpoints: Checkpoints::new(n),
             epochs: Epochs::new((Slot(0), genesis), n, epoch > Epoch(0)),
+            upgraded: None,
             peers: vec![None; n],
             executed: Slot(0),
             progressed: now.monotonic,
@@ -403,6 +407,7 @@ impl Core {
             pending: self.pool.len(),
             sessions: self.sessions.len(),
             position: self.sessions.position(),
+            service_version: self.service_version(),
             peers: self.peers.clone(),
         }
     }
@@ -444,6 +449,8 @@ pub struct CoreStatus {
     pub sessions: usize,
     /// The position of the last command delivered.
     pub position: u64,
+    /// The version of the service that is in force.
+    pub service_version: u32,
     /// What each replica last said of itself, by id.
     pub peers: Vec<Option<Status>>,
 }

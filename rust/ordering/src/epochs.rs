@@ -120,8 +120,10 @@ impl Core {
 
     /// Why a request need not even be ordered: it asks for a change that would not be made, and would only hold up others.
     pub(crate) fn refusal_of_request(&self, request: &Request) -> Option<String> {
-        if request.operation != Operation::Reconfigure {
-            return None;
+        match request.operation {
+            Operation::Reconfigure => {}
+            Operation::Upgrade => return self.refusal_of_upgrade(request.payload()),
+            _ => return None,
         }
         match Reconfiguration::decode(request.payload()) {
             // If the change is the administrator's and of a later epoch, this replica may be the one that is behind.

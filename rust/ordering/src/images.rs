@@ -91,6 +91,7 @@ mod tests {
             asked_at: 0,
             membership: members.clone(),
             sessions: vec![],
+            upgraded: None,
         };
         let restored = || {
             let me = ReplicaId(2);

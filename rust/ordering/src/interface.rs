@@ -86,8 +86,10 @@ pub struct Config {
     pub retained_slots_max: usize,
     /// Most bytes of decided batches that are kept for replicas that lag.
     pub retained_bytes_max: usize,
-    /// The key that signs changes of the membership; without one it can't change. *Agreed*.
+    /// The key that signs changes of the membership and upgrades of the service; without one there are none. *Agreed*.
     pub administrator: Option<PublicKey>,
+    /// The version of the service that a new cluster begins with, from 1 on. *Agreed*.
+    pub first_service_version: u32,
 }
 
 impl Default for Config {
@@ -110,6 +112,7 @@ impl Default for Config {
             retained_slots_max: 100_000,
             retained_bytes_max: 64 << 20,
             administrator: None,
+            first_service_version: 1,
         }
     }
 }
@@ -187,6 +190,7 @@ impl Config {
             size(self.pending_bytes_max),
             "not below batch_bytes_max",
         )?;
+        is(self.first_service_version >= 1, "first_service_version", self.first_service_version.into(), "1 or more")?;
         is(self.unexecuted_slots_max >= 1, "unexecuted_slots_max", size(self.unexecuted_slots_max), "1 or more")?;
         is(
             self.retained_slots_max >= 2 * self.window,
@@ -443,9 +447,11 @@ pub struct Command {
     pub sequence: u64,
     /// Replies to the session's sequences below this are no longer wanted.
     pub acknowledged: u64,
-    /// A command, a state digest or a checkpoint, which is answered as a state digest, or a change of the membership; never
-    /// the opening of a session.
+    /// A command, a state digest or a checkpoint, which is answered as a state digest, a change of the membership, or an
+    /// upgrade; never the opening of a session.
     pub operation: Operation,
-    /// The argument; of a change of the membership, the result: empty if it is made, and else why not.
+    /// The version of the service that is in force for it; of an upgrade that is made, the one that it is to.
+    pub version: u32,
+    /// The argument; of a change of the membership and of an upgrade, the result: empty if it is made, and else why not.
     pub payload: Bytes,
 }

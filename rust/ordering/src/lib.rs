@@ -14,6 +14,7 @@
 //! | `catch_up` | fetching what this replica lacks |
 //! | `checkpoint`, `snapshot`, `images` | when all before can go, and what takes its place |
 //! | `epochs` | changes of the membership |
+//! | `versions` | which version of the service is in force |
 //! | `votes`, `chain`, `shelf`, `writeset`, `pool`, `hearsay`, `unproven`, `sessions`, `replies` | the data that these work on |
 
 mod catch_up;
@@ -40,6 +41,7 @@ mod shelf;
 mod snapshot;
 mod step_down;
 mod unproven;
+mod versions;
 mod view_change;
 mod votes;
 mod writeset;

@@ -334,10 +334,10 @@ impl Core {
             let outcome = match self.sessions.apply(request) {
                 Applied::Execute => {
                     asks_for_checkpoint |= request.operation == Operation::Checkpoint;
-                    let payload = if request.operation == Operation::Reconfigure {
-                        self.reconfigure(slot, digest, &request.payload())
-                    } else {
-                        request.payload()
+                    let payload = match request.operation {
+                        Operation::Reconfigure => self.reconfigure(slot, digest, &request.payload()),
+                        Operation::Upgrade => self.upgrade(request.payload()),
+                        _ => request.payload(),
                     };
                     commands.push(Command {
                         position: self.sessions.position(),
@@ -345,6 +345,7 @@ impl Core {
                         sequence,
                         acknowledged: request.acknowledged,
                         operation: request.operation,
+                        version: self.service_version(),
                         payload,
                     });
                     continue;

@@ -180,7 +180,17 @@ mod tests {
         let session = crate::snapshot::SessionSnapshot { client: ANN, low, last_active: 1, executed: words };
         let (slot, digest) = (pssmr_types::Slot(1), pssmr_types::Digest::default());
         let (membership, sessions) = (crate::snapshot::tests::membership(), vec![session]);
-        CoreSnapshot { slot, digest, timestamp: 0, position: 9, number: 1, asked_at: 0, membership, sessions }
+        CoreSnapshot {
+            slot,
+            digest,
+            timestamp: 0,
+            position: 9,
+            number: 1,
+            asked_at: 0,
+            membership,
+            sessions,
+            upgraded: None,
+        }
     }
 
     #[test]

@@ -284,6 +284,7 @@ mod tests {
             asked_at: 70,
             membership: crate::snapshot::tests::membership(),
             sessions: sessions.snapshot(),
+            upgraded: None,
         };
         let decoded = CoreSnapshot::decode(snapshot.encode().into()).unwrap();
         assert_eq!(decoded, snapshot);

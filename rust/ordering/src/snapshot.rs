@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use pssmr_types::wire::{DecodeError, Reader, Writer};
-use pssmr_types::{ClientId, Digest, Membership, Slot};
+use pssmr_types::{ClientId, Digest, Membership, ServiceVersion, Slot};
 
 use crate::sessions::{SESSION_WINDOW, WORDS};
 
@@ -32,6 +32,8 @@ pub struct CoreSnapshot {
     pub membership: Membership,
     /// The open sessions, ascending by client.
     pub sessions: Vec<SessionSnapshot>,
+    /// The version that the service has gone over to, if it has left the first one.
+    pub upgraded: Option<ServiceVersion>,
 }
 
 /// One session.
@@ -78,6 +80,10 @@ impl CoreSnapshot {
             out.put_u64(used.clone().fold(0, |mask, (index, _)| mask | 1 << index));
             used.for_each(|(_, word)| out.put_u64(*word));
         }
+        // Nothing for the first version: replicas that know of no others write the same.
+        if let Some(version) = &self.upgraded {
+            version.encode(&mut out);
+        }
         out
     }
 
@@ -112,8 +118,9 @@ impl CoreSnapshot {
             }
             sessions.push(SessionSnapshot { client, low, last_active, executed });
         }
+        let upgraded = if reader.rest().is_empty() { None } else { Some(ServiceVersion::decode(&mut reader)?) };
         reader.finish()?;
-        Ok(Self { slot, digest, timestamp, position, number, asked_at, membership, sessions })
+        Ok(Self { slot, digest, timestamp, position, number, asked_at, membership, sessions, upgraded })
     }
 }
 

@@ -138,6 +138,14 @@ impl ClientCore {
         Ok(self.submit_works(py, vec![work], timeout)?[0])
     }
 
+    /// Asks that the service go over to a later version, as `sign_upgrade` gives it; returns the token. The result is empty
+    /// bytes if that version is in force, and otherwise the reason why not, in UTF-8.
+    #[pyo3(signature = (payload, timeout=None))]
+    fn submit_upgrade(&self, py: Python<'_>, payload: Bound<'_, PyBytes>, timeout: Option<f64>) -> PyResult<u64> {
+        let work = Work::Upgrade(Bytes::copy_from_slice(payload.as_bytes()));
+        Ok(self.submit_works(py, vec![work], timeout)?[0])
+    }
+
     /// The newest membership that the client knows: its epoch, and its members by seniority, each with its id, its public
     /// key in hexadecimal, and its addresses for replicas and for clients. A change that is made is known a little later.
     fn membership(&self, py: Python<'_>) -> PyResult<(u64, Vec<MemberTuple>)> {

@@ -19,6 +19,7 @@ pub(crate) struct Facts {
     session: u64,
     sequence: u64,
     operation: u32,
+    version: u32,
 }
 
 impl Facts {
@@ -33,11 +34,16 @@ impl Facts {
             session: command.client.session,
             sequence: command.sequence,
             operation: task.operation,
+            version: command.version,
         }
     }
 
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+
     /// The facts of a plain call, outside of a cluster: each call is a slot of its own.
-    pub(crate) fn local(position: u64, time_ns: u64) -> Self {
+    pub(crate) fn local(position: u64, time_ns: u64, version: u32) -> Self {
         Self {
             slot: position,
             position,
@@ -47,6 +53,7 @@ impl Facts {
             session: 0,
             sequence: position,
             operation: 0,
+            version,
         }
     }
 }
@@ -137,6 +144,13 @@ impl Context {
     #[getter]
     fn sequence(&self) -> u64 {
         self.facts.sequence
+    }
+
+    /// The version of the service that is in force: the same at every replica, whichever code it runs. A plain call, without
+    /// a cluster, is one of the latest.
+    #[getter]
+    fn version(&self) -> u32 {
+        self.facts.version
     }
 
     fn __repr__(&self) -> String {

@@ -19,8 +19,10 @@ pub(crate) struct Counter(Option<Place>);
 impl Counter {
     /// A counter that is only declared; or the one with this index in an instance's state.
     #[new]
-    #[pyo3(signature = (instance=None, index=0))]
-    fn new(instance: Option<&Instance>, index: u16) -> PyResult<Self> {
+    #[pyo3(signature = (instance=None, index=0, *, since=1))]
+    fn new(instance: Option<&Instance>, index: u16, since: u32) -> PyResult<Self> {
+        // That of a declaration is for Python, which knows it when it declares the interface.
+        let _ = since;
         Ok(Self(instance.map(|instance| Place::new("counter", instance, index)).transpose()?))
     }
 

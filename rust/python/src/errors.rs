@@ -44,6 +44,8 @@ exceptions! {
     command_error, "CommandError";
     /// A command that nobody knows.
     unknown_command, "UnknownCommand";
+    /// A command of a version of the service that is not in force yet.
+    version_not_in_force, "VersionNotInForce";
     /// A service that can't be.
     declaration_error, "DeclarationError";
     /// A handler that failed; the text is the name of the exception's type.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use pssmr_execution::{
-    Command, CommandKind, Completion, CompletionSink, Executor as Core, ExecutorConfig, Fatal, Pending, SnapshotError,
-    SnapshotSource, Watermark,
+    Command, CommandKind, Completion, CompletionSink, Executor as Core, ExecutorConfig, Fatal, Pending, Service as _,
+    SnapshotError, SnapshotSource, Watermark,
 };
 use pssmr_types::{ClientId, Slot};
 use pyo3::exceptions::PyValueError;
@@ -30,6 +30,8 @@ pub(crate) struct Executor {
     /// The position of the latest command.
     position: Mutex<u64>,
     visitors: Visitors,
+    /// The version of the service that commands are executed in.
+    version: u32,
 }
 
 /// The replies to one run of commands.
@@ -72,18 +74,29 @@ impl CompletionSink for Replies {
 #[pymethods]
 impl Executor {
     #[new]
-    #[pyo3(signature = (service, workers, scheduler="keyed", plan=None))]
-    fn new(service: &Bound<'_, PyAny>, workers: usize, scheduler: &str, plan: Option<PlanSpec>) -> PyResult<Self> {
+    #[pyo3(signature = (service, workers, scheduler="keyed", plan=None, version=None))]
+    fn new(
+        service: &Bound<'_, PyAny>,
+        workers: usize,
+        scheduler: &str,
+        plan: Option<PlanSpec>,
+        version: Option<u32>,
+    ) -> PyResult<Self> {
         if workers == 0 || workers > WORKERS_MAX {
             return Err(PyValueError::new_err(format!("workers is {workers}, expected 1 to {WORKERS_MAX}")));
         }
         errors::load(service.py())?;
         let scheduler = plan::scheduler(service.py(), scheduler, plan)?;
         let service = Arc::new(PythonService::new(service)?);
+        let latest = service.latest_version();
+        let version = version.unwrap_or(latest);
+        if version == 0 || version > latest {
+            return Err(PyValueError::new_err(format!("version is {version}, the service's are 1 to {latest}")));
+        }
         let replies = Arc::new(Replies::default());
         let config = ExecutorConfig { workers, scheduler, ..ExecutorConfig::default() };
         let core = Core::start(service, &config, replies.clone())?;
-        Ok(Self { core, replies, position: Mutex::new(0), visitors: Visitors::default() })
+        Ok(Self { core, replies, position: Mutex::new(0), visitors: Visitors::default(), version })
     }
 
     /// Executes these payloads as commands of one slot, in the order of the list wherever they conflict, and returns
@@ -200,6 +213,7 @@ impl Executor {
                 sequence: position,
                 timestamp,
                 seed,
+                version: self.version,
                 kind,
                 payload,
             })

@@ -31,7 +31,8 @@ pub(crate) struct Instance {
 impl Instance {
     #[new]
     fn new(interface: Py<Interface>) -> Self {
-        let state = Arc::new(State::new(interface.get().tables.iter().map(|table| table.name.as_str())));
+        let tables = &interface.get().tables;
+        let state = Arc::new(State::new(tables.iter().map(|table| (table.name.as_str(), table.since > 1))));
         Self { interface, state, calls: AtomicU64::new(0) }
     }
 
@@ -102,7 +103,8 @@ impl Instance {
         let position = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         let access = Access::new(self.state.tables.clone());
-        let scope = Scope::enter(access, &builder.build(), handler.name.clone(), Facts::local(position, now));
+        let scope =
+            Scope::enter(access, &builder.build(), handler.name.clone(), Facts::local(position, now, interface.latest));
         let result = if method.vectorized {
             call_vectorized(py, method, service, arguments_of(&payload))
         } else {

@@ -27,6 +27,12 @@ pub(crate) struct Interface {
     pub(crate) tables: Vec<TableDeclaration>,
     pub(crate) commands: CommandTable,
     pub(crate) handlers: Vec<Handler>,
+    /// The latest version of the service.
+    pub(crate) latest: u32,
+    /// The version that each resource came with, in the order of their ids.
+    resources_since: Vec<u32>,
+    /// Some command came with a version after the first.
+    has_later_commands: bool,
     /// The service class: what callables are given to name tables by.
     class: Py<PyType>,
 }
@@ -37,7 +43,12 @@ pub(crate) struct TableDeclaration {
     pub(crate) name: String,
     pub(crate) key: Schema,
     pub(crate) value: Schema,
+    /// The version of the service that it came with.
+    pub(crate) since: u32,
 }
+
+/// A table with storage as Python gives it: name, types of keys and of values, the version that it came with.
+type TableSpec<'py> = (String, PyRef<'py, Schema>, PyRef<'py, Schema>, u32);
 
 /// One command's handler, with the index of its declaration.
 #[derive(Debug)]
@@ -63,11 +74,14 @@ type ClaimSpec<'py> = (u16, String, Option<(Bound<'py, PyAny>, PyRef<'py, Schema
 #[pymethods]
 impl Interface {
     #[new]
+    #[pyo3(signature = (service, tables, commands, resources_since, latest))]
     fn new(
         py: Python<'_>,
         service: Bound<'_, PyType>,
-        tables: Vec<(String, PyRef<'_, Schema>, PyRef<'_, Schema>)>,
+        tables: Vec<TableSpec<'_>>,
         commands: Vec<CommandDeclaration<'_>>,
+        resources_since: Vec<u32>,
+        latest: u32,
     ) -> PyResult<Self> {
         let mut specs = Vec::with_capacity(commands.len());
         let mut handlers = Vec::with_capacity(commands.len());
@@ -88,9 +102,11 @@ impl Interface {
             .map_err(|error| errors::declaration_error(py, format!("{name}.{}: {}", error.command, error.problem)))?;
         let tables = tables
             .into_iter()
-            .map(|(name, key, value)| TableDeclaration { name, key: key.clone(), value: value.clone() })
+            .map(|(name, key, value, since)| TableDeclaration { name, key: key.clone(), value: value.clone(), since })
             .collect();
-        Ok(Self { name, tables, commands, handlers, class: service.unbind() })
+        let has_later_commands = handlers.iter().any(|handler| handler.method.get().since > 1);
+        let class = service.unbind();
+        Ok(Self { name, tables, commands, handlers, latest, resources_since, has_later_commands, class })
     }
 
     /// The names of the commands and queries, in the order of their declaration.
@@ -141,17 +157,45 @@ fn scope_declaration((scope, table): &ScopeSpec) -> PyResult<ScopeDeclaration> {
 }
 
 impl Interface {
-    /// The digest of what decides, beside the handlers' code, what a command does: names, types, tables, keys.
-    pub(crate) fn digest(&self) -> Digest {
+    /// The digest of what decides, beside the handlers' code, what a command does in a version: names, types, tables, keys.
+    /// Code that has more versions, and so more commands and tables, gives the same.
+    pub(crate) fn digest(&self, version: u32) -> Digest {
         let mut text = format!("{}\n", self.name);
-        for table in &self.tables {
+        for table in self.tables.iter().filter(|table| table.since <= version) {
             let (key, value) = (table.key.0.describe(), table.value.0.describe());
             writeln!(text, "{} {key} {value}", table.name).expect("writing to a string");
         }
+        let ids = self.ids_in(version);
         for (spec, handler) in self.commands.commands().iter().zip(&self.handlers) {
-            writeln!(text, "{spec:?} {}", handler.method.get().describe()).expect("writing to a string");
+            let method = handler.method.get();
+            if method.since <= version {
+                let spec = renumbered(spec, &ids);
+                writeln!(text, "{spec:?} {}", method.describe()).expect("writing to a string");
+            }
         }
         Digest::of("pssmr python interface 1", text.as_bytes())
+    }
+
+    /// The ids that tables and resources have in code that goes up to this version, by the ids that they have here.
+    fn ids_in(&self, version: u32) -> Vec<TableId> {
+        let since = self.tables.iter().map(|table| table.since).chain(self.resources_since.iter().copied());
+        let mut next = 0;
+        since
+            .map(|since| {
+                let id = TableId(next);
+                next += u16::from(since <= version);
+                id
+            })
+            .collect()
+    }
+
+    /// Whether the command that a payload calls, if there is one, is there in a version.
+    pub(crate) fn is_there(&self, payload: &[u8], version: u32) -> bool {
+        if !self.has_later_commands {
+            return true;
+        }
+        let index = name_of(payload).and_then(|name| self.commands.index_of(name));
+        index.is_none_or(|index| self.handlers[index as usize].method.get().since <= version)
     }
 
     /// Completes the footprint of a payload whose command declares a callable.
@@ -200,6 +244,20 @@ impl Interface {
         failure::log(py, &format!("{}.{command}: its `conflicts`", self.name), error);
         Refusal::Footprint(exception)
     }
+}
+
+/// The command with other ids for what it touches; none of it came later than the command.
+fn renumbered(spec: &CommandSpec, ids: &[TableId]) -> CommandSpec {
+    let mut spec = spec.clone();
+    for key in &mut spec.keys {
+        key.table = ids[key.table.index()];
+    }
+    for scope in &mut spec.scopes {
+        if let ScopeDeclaration::Table(table, _) = scope {
+            *table = ids[table.index()];
+        }
+    }
+    spec
 }
 
 fn name_of(payload: &[u8]) -> Option<&str> {

@@ -5,6 +5,7 @@
 // Doc comments of exported items are Python's docstrings, and name Python's classes in its way.
 #![allow(clippy::doc_markdown)]
 
+mod backup;
 mod client;
 mod codec;
 mod completions;
@@ -38,6 +39,7 @@ mod stepper;
 mod table;
 mod table_iterator;
 mod trace;
+mod upgrade;
 mod vectorized;
 
 use pyo3::prelude::*;
@@ -45,6 +47,8 @@ use pyo3::prelude::*;
 /// The core of pssmr. Use the names that the package `pssmr` exports.
 #[pymodule(gil_used = false)]
 mod _core {
+    #[pymodule_export]
+    use super::backup::{restore_backup, verify_backup};
     #[pymodule_export]
     use super::client::ClientCore;
     #[pymodule_export]
@@ -89,4 +93,6 @@ mod _core {
     use super::table_iterator::TableIterator;
     #[pymodule_export]
     use super::trace::current_trace;
+    #[pymodule_export]
+    use super::upgrade::sign_upgrade;
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use pssmr_execution::messagepack::write_array;
-use pssmr_execution::{ArgumentSpec, Reply, reply};
+use pssmr_execution::{ArgumentSpec, Refusal, Reply, reply};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
@@ -24,6 +24,8 @@ pub(crate) struct Method {
     pub(crate) context: bool,
     /// Whether the function takes many commands at once: an array for each parameter.
     pub(crate) vectorized: bool,
+    /// The version of the service that it came with.
+    pub(crate) since: u32,
     pub(crate) function: Py<PyAny>,
     pub(crate) parameters: Vec<Parameter>,
     /// How many of the parameters can be given by position.
@@ -52,7 +54,8 @@ pub(crate) struct Arguments<'py> {
 #[pymethods]
 impl Method {
     #[new]
-    #[pyo3(signature = (name, function, query, context, parameters, result, vectorized=false))]
+    #[pyo3(signature = (name, function, query, context, parameters, result, vectorized=false, since=1))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         name: String,
         function: Py<PyAny>,
@@ -61,6 +64,7 @@ impl Method {
         parameters: Vec<ParameterSpec<'_>>,
         result: &Schema,
         vectorized: bool,
+        since: u32,
     ) -> PyResult<Self> {
         let positional = parameters.iter().take_while(|(_, _, _, keyword_only)| !keyword_only).count();
         let mut compiled = Vec::with_capacity(parameters.len());
@@ -82,6 +86,7 @@ impl Method {
             query,
             context,
             vectorized,
+            since,
             function,
             parameters: compiled,
             positional,
@@ -99,6 +104,12 @@ impl Method {
     #[getter(query)]
     fn get_query(&self) -> bool {
         self.query
+    }
+
+    /// The version of the service that it came with.
+    #[getter(since)]
+    fn get_since(&self) -> u32 {
+        self.since
     }
 
     /// The payload of a request that calls the command with these arguments.
@@ -131,6 +142,15 @@ impl Method {
     fn decode_reply<'py>(&self, py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
         match replies::decode(data)? {
             Reply::Result(result) => self.decode_result(py, &result),
+            // Code that is older does not know the command: all replicas say the same.
+            Reply::Refused { code, .. } if code == Refusal::UnknownCommand.code() && self.since > 1 => {
+                let (name, since) = (&self.name, self.since);
+                let message = format!(
+                    "{name} came with version {since} of the service, and an older one is in force: `pssmr upgrade` has the \
+                     replicas go over to it, once all of them run code that has it"
+                );
+                Err(errors::version_not_in_force(py, message))
+            }
             other => Err(replies::error_of(py, &self.name, other)),
         }
     }

@@ -25,6 +25,8 @@ pub(crate) struct Place {
     pub(crate) id: TableId,
     pub(crate) key: Schema,
     pub(crate) value: Schema,
+    /// The version of the service that it came with.
+    since: u32,
 }
 
 /// A key in both its forms.
@@ -42,7 +44,7 @@ impl Place {
         let declared = instance.interface.get().tables.get(usize::from(index));
         let declared = declared.ok_or_else(|| PyTypeError::new_err("there is no such table"))?;
         let (state, key, value) = (instance.state.clone(), declared.key.clone(), declared.value.clone());
-        Ok(Self { kind, state, id: TableId(index), key, value })
+        Ok(Self { kind, state, id: TableId(index), key, value, since: declared.since })
     }
 
     /// The place of what is a `kind`.
@@ -112,7 +114,7 @@ impl Place {
         key: &Key<'_, '_>,
         touch: impl FnOnce(&mut Access, &[u8]) -> Result<R, AccessError>,
     ) -> PyResult<R> {
-        with_access(&self.state, |access| touch(access, &key.bytes))
+        with_access(&self.state, self.since, |access| touch(access, &key.bytes))
             .map_err(|denied| self.denied(key.object.py(), denied, &self.entry(key)))
     }
 
@@ -122,7 +124,7 @@ impl Place {
         py: Python<'_>,
         touch: impl FnOnce(&mut Access) -> Result<R, AccessError>,
     ) -> PyResult<R> {
-        with_access(&self.state, touch).map_err(|denied| self.denied(py, denied, &self.whole()))
+        with_access(&self.state, self.since, touch).map_err(|denied| self.denied(py, denied, &self.whole()))
     }
 
     /// Touches the one entry that is the whole table, as the running command.
@@ -135,7 +137,7 @@ impl Place {
             AccessError::UndeclaredKey { table, mode } => AccessError::UndeclaredTable { table, mode },
             other => other,
         };
-        with_access(&self.state, |access| touch(access, &key.bytes).map_err(whole))
+        with_access(&self.state, self.since, |access| touch(access, &key.bytes).map_err(whole))
             .map_err(|denied| self.denied(key.object.py(), denied, &self.whole()))
     }
 
@@ -159,6 +161,14 @@ impl Place {
         let name = self.name();
         let (command, error) = match denied {
             Denied::Undeclared { command, error } => (command, error),
+            Denied::NotInForce { command, version } => {
+                let since = self.since;
+                let message = format!(
+                    "{command} touches {what}, which came with version {since} of the service, and version {version} is in \
+                     force: ask the context for the version first, or write a command with since={since}"
+                );
+                return errors::undeclared_access(py, message);
+            }
             Denied::Held => {
                 let message = format!("{what} belongs to a replica: only commands may touch it; ask through a client");
                 return errors::undeclared_access(py, message);

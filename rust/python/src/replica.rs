@@ -129,7 +129,7 @@ impl ReplicaCore {
         config.check().map_err(|error| errors::config_error(py, error.to_string()))?;
         let traces = Arc::new(Traces::new(spans));
         config.traces = Some(traces.clone());
-        let (service, schema) = service_of(service, &traces)?;
+        let (service, schema) = service_of(service, config.ordering.first_service_version, &traces)?;
         config.service_schema = schema;
         let events = Arc::new(Events { queue: Mutex::default(), signal: Signal::new()? });
         let observer = events.clone();
@@ -265,6 +265,7 @@ impl Failure {
                     StartError::Config(_)
                     | StartError::OtherMember { .. }
                     | StartError::Storage(_)
+                    | StartError::Version(_)
                     | StartError::Log { .. } => errors::config_error(py, text),
                     StartError::Peers(TransportError::Bind { source, .. })
                     | StartError::Clients(TransportError::Bind { source, .. })
@@ -276,13 +277,18 @@ impl Failure {
     }
 }
 
-/// The service that Python gives, and the digest that replicas compare, to see that they run the same.
-fn service_of(service: &Bound<'_, PyAny>, traces: &Arc<Traces>) -> PyResult<(Arc<dyn Service>, Digest)> {
+/// The service that Python gives, and the digest of the version that a new cluster begins with, which replicas compare, to
+/// see that they run the same.
+fn service_of(
+    service: &Bound<'_, PyAny>,
+    first_version: u32,
+    traces: &Arc<Traces>,
+) -> PyResult<(Arc<dyn Service>, Digest)> {
     if let Ok(native) = service.cast::<NativeService>() {
         return Ok((native.get().take(service.py())?, native.get().schema_digest()));
     }
     let service = PythonService::new(service)?;
-    let schema = service.schema_digest();
+    let schema = service.schema(first_version);
     Ok((Arc::new(service.with_traces(traces.clone())), schema))
 }
 
@@ -315,6 +321,7 @@ fn apply(settings: &Bound<'_, PyDict>, config: &mut ReplicaConfig) -> PyResult<S
     ordering.checkpoint_bytes = number("checkpoint_bytes")? as u64;
     ordering.retained_slots_max = number("retained_slots_max")?;
     ordering.retained_bytes_max = number("retained_bytes_max")?;
+    ordering.first_service_version = u32::try_from(number("first_service_version")?)?;
     config.limits.result_bytes_max = number("result_bytes_max")?;
     config.limits.transfer_bytes_per_second = number("transfer_bytes_per_second")?;
     config.limits.queued_bytes_max = config.limits.queued_bytes_max.max(config.ordering.limits.bytes_max);

@@ -80,18 +80,26 @@ impl Drop for Scope {
 pub(crate) enum Denied {
     /// The running command does not declare it.
     Undeclared { command: Arc<str>, error: AccessError },
+    /// It came with a version of the service that is not in force yet.
+    NotInForce { command: Arc<str>, version: u32 },
     /// No command is running, and the state belongs to a replica.
     Held,
 }
 
-/// Touches `state` as the command that runs on this thread, or, with no command of this state running, directly.
+/// Touches `state` as the command that runs on this thread, or, with no command of this state running, directly. What is
+/// touched came with version `since` of the service.
 pub(crate) fn with_access<R>(
     state: &State,
+    since: u32,
     touch: impl FnOnce(&mut Access) -> Result<R, AccessError>,
 ) -> Result<R, Denied> {
     RUNNING.with_borrow_mut(|running| match running {
         Some(running) if Arc::ptr_eq(running.access.tables(), &state.tables) => {
-            touch(&mut running.access).map_err(|error| Denied::Undeclared { command: running.command.clone(), error })
+            let (command, version) = (&running.command, running.facts.version());
+            if version < since {
+                return Err(Denied::NotInForce { command: command.clone(), version });
+            }
+            touch(&mut running.access).map_err(|error| Denied::Undeclared { command: command.clone(), error })
         }
         _ if state.is_held() => Err(Denied::Held),
         _ => touch(&mut Access::unguarded(state.tables.clone()))

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use pssmr_execution::{
-    Access, Extraction, Footprint, FootprintBuilder, Independent, Refusal, Reply, RestoreError, Service, ServiceReading,
-    SnapshotError, SnapshotSource, Task, Worker, WorkerId, reply,
+    Access, Extraction, Footprint, FootprintBuilder, Independent, Refusal, Reply, RestoreError, Service,
+    ServiceReading, SnapshotError, SnapshotSource, Task, Worker, WorkerId, reply,
 };
 use pssmr_replica::Traces;
 use pssmr_types::Digest;
@@ -97,11 +97,6 @@ impl PythonService {
             }
         }
         Ok(())
-    }
-
-    /// The digest of what the service's commands are: replicas that differ in it don't talk to each other.
-    pub(crate) fn schema_digest(&self) -> Digest {
-        self.interface().digest()
     }
 
     /// What the class's `snapshot` gives.
@@ -301,6 +296,18 @@ impl Service for PythonService {
             ACCESS.set(Some(if ended.is_ok() { scope.commit() } else { scope.rollback() }));
             ended
         })
+    }
+
+    fn latest_version(&self) -> u32 {
+        self.interface().latest
+    }
+
+    fn schema(&self, version: u32) -> Digest {
+        self.interface().digest(version)
+    }
+
+    fn is_there(&self, payload: &[u8], version: u32) -> bool {
+        self.interface().is_there(payload, version)
     }
 
     /// Of the tables, and of what `snapshot` returns if the class has it. State in other attributes is not seen.

@@ -14,9 +14,9 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Empty tables with these names.
-    pub(crate) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        Self { tables: Arc::new(Tables::new(names)), held: AtomicBool::new(false) }
+    /// Empty tables with these names; whether a later version of the service has added each.
+    pub(crate) fn new<'a>(tables: impl Iterator<Item = (&'a str, bool)>) -> Self {
+        Self { tables: Arc::new(Tables::with_added(tables)), held: AtomicBool::new(false) }
     }
 
     pub(crate) fn is_held(&self) -> bool {

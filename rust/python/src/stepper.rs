@@ -41,7 +41,8 @@ impl Stepper {
         seed: &Bound<'_, PyBytes>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let seed = seed.as_bytes().try_into().map_err(|_| PyValueError::new_err("a seed is 32 bytes"))?;
-        let request = request(Bytes::copy_from_slice(&payload), position, time_ns, seed);
+        let version = self.service.latest_version();
+        let request = request(Bytes::copy_from_slice(&payload), position, time_ns, seed, version);
         let reply = guarded(py, || alone::execute(&self.service, request))?;
         Ok(PyBytes::new(py, &reply))
     }
@@ -85,7 +86,8 @@ impl Stepper {
     /// For each payload, the places of those before it that it conflicts with.
     fn conflicts(&self, payloads: Vec<PyBackedBytes>) -> Vec<Vec<usize>> {
         let touched = |payload: &PyBackedBytes| {
-            alone::footprint(&self.service, request(Bytes::copy_from_slice(payload), 1, 0, [0; 32]))
+            let version = self.service.latest_version();
+            alone::footprint(&self.service, request(Bytes::copy_from_slice(payload), 1, 0, [0; 32], version))
         };
         let footprints: Vec<_> = payloads.iter().map(touched).collect();
         let before = |(place, footprint): (usize, &Footprint)| {
@@ -103,7 +105,7 @@ fn guarded<R>(py: Python<'_>, call: impl FnOnce() -> R) -> PyResult<R> {
     })
 }
 
-fn request(payload: Bytes, position: u64, timestamp: u64, seed: [u8; 32]) -> Command {
+fn request(payload: Bytes, position: u64, timestamp: u64, seed: [u8; 32], version: u32) -> Command {
     Command {
         position,
         slot: Slot(position),
@@ -111,6 +113,7 @@ fn request(payload: Bytes, position: u64, timestamp: u64, seed: [u8; 32]) -> Com
         sequence: position,
         timestamp,
         seed,
+        version,
         kind: CommandKind::Application,
         payload,
     }

@@ -6,6 +6,7 @@ mod replies;
 mod routes;
 mod sample;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -217,7 +218,7 @@ impl ClientThread {
                     self.counters.bad_frames += 1;
                     let principal = self.links.get(&link).map(|known| known.principal);
                     let client = principal.map_or_else(String::new, |principal| principal.to_string());
-                    tracing::warn!(client, reason = refusal, "closing a client's link");
+                    tracing::warn!(client, reason = &*refusal, "closing a client's link");
                     self.last_error = Some(format!("{client}: {refusal}"));
                     transport.close(link, CloseReason::Violation(refusal));
                     self.forget(link);
@@ -260,7 +261,7 @@ impl ClientThread {
         }
     }
 
-    fn take_frame(&mut self, link: LinkId, frame: Bytes, transport: &mut Transport) -> Result<(), &'static str> {
+    fn take_frame(&mut self, link: LinkId, frame: Bytes, transport: &mut Transport) -> Result<(), Cow<'static, str>> {
         // Frames that came before the link was closed here.
         let Some(known) = self.links.get_mut(&link) else { return Ok(()) };
         if known.epoch.is_none() {
@@ -287,7 +288,9 @@ impl ClientThread {
             }
             ClientMessage::Requests { full_replies, requests } => {
                 if !requests.iter().all(|request| known.rights.allow(request.operation)) {
-                    return Err("a replica may ask for checkpoints and changes of the membership, and sent a command");
+                    return Err(
+                        "a replica may ask for checkpoints and changes of the membership, and sent a command".into()
+                    );
                 }
                 self.counters.requests += requests.len() as u64;
                 for request in requests {
@@ -398,7 +401,7 @@ impl ClientThread {
             && end <= now
         {
             self.ungreeted.pop_front();
-            transport.close(link, CloseReason::Violation("it sent no greeting"));
+            transport.close(link, CloseReason::Violation("it sent no greeting".into()));
         }
     }
 

@@ -84,7 +84,7 @@ pub struct ReplicaConfig {
     pub execution: ExecutorConfig,
     /// Between how many and how many workers there are, if their number is to follow the load.
     pub worker_bounds: Option<WorkerBounds>,
-    /// The digest of what the service's commands are and mean. *Agreed*.
+    /// The digest of what the service's commands are and mean in the version that a new cluster begins with. *Agreed*.
     pub service_schema: Digest,
     /// Where the replica keeps its log and its promises. Without it durability can only be `memory`, and a replica that is
     /// started again must have another key.
@@ -144,6 +144,10 @@ impl ReplicaConfig {
             bytes.put(administrator.as_bytes());
         }
         bytes.put_digest(&self.service_schema);
+        // Only where it says something: replicas that know of no versions agree with those that begin with the first.
+        if ordering.first_service_version > 1 {
+            bytes.put_u32(ordering.first_service_version);
+        }
         Digest::of("pssmr agreed settings 1", &bytes)
     }
 
@@ -256,6 +260,7 @@ mod tests {
             change(|c| c.ordering.checkpoint_bytes += 1),
             change(|c| c.ordering.administrator = Some(SecretKey::from_seed([9; 32]).public())),
             change(|c| c.service_schema = Digest([9; 32])),
+            change(|c| c.ordering.first_service_version += 1),
         ] {
             assert_ne!(changed, base);
         }

@@ -7,6 +7,8 @@ use pssmr_storage::StorageError;
 use pssmr_transport::TransportError;
 use pssmr_types::{MembershipError, PublicKey, ReplicaId};
 
+use crate::versions::VersionError;
+
 /// A setting that can't be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -96,6 +98,9 @@ pub enum StartError {
     /// The links to clients can't be set up.
     #[error("links to clients: {0}")]
     Clients(TransportError),
+    /// The code is not the service that is in force.
+    #[error(transparent)]
+    Version(#[from] VersionError),
     /// A thread can't be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),

@@ -39,6 +39,13 @@ pub enum ReplicaEvent {
         /// The replicas, ascending.
         replicas: Vec<u16>,
     },
+    /// The service has gone over to a later version.
+    ServiceUpgraded {
+        /// The version that is in force.
+        version: u32,
+        /// The slot that it begins in.
+        slot: u64,
+    },
     /// The replica is not one of the membership any more: it can be stopped for good.
     Retired {
         /// The epoch without it.

@@ -1,5 +1,7 @@
 //! Whether the two sides of a link can work together.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use pssmr_types::{Digest, Hello};
 
@@ -18,11 +20,22 @@ pub(crate) enum Side {
 }
 
 /// Checks a link's first frame against what this replica says itself, and gives it.
-pub(crate) fn check(mine: &Hello, frame: Bytes, side: Side) -> Result<Hello, &'static str> {
+pub(crate) fn check(mine: &Hello, frame: Bytes, side: Side) -> Result<Hello, Cow<'static, str>> {
     let theirs = Hello::decode(frame).map_err(|_| "its greeting cannot be read")?;
     if theirs.version != mine.version {
-        return Err("it speaks another version of the protocol");
+        return Err(other_version(theirs.version, mine.version).into());
     }
+    check_cluster(mine, &theirs, side)?;
+    Ok(theirs)
+}
+
+fn other_version(theirs: u32, mine: u32) -> String {
+    format!(
+        "it speaks version {theirs} of the protocol, and this replica version {mine}: run versions of pssmr that can be mixed"
+    )
+}
+
+fn check_cluster(mine: &Hello, theirs: &Hello, side: Side) -> Result<(), &'static str> {
     if theirs.cluster != mine.cluster {
         return Err("it belongs to another cluster");
     }
@@ -34,7 +47,7 @@ pub(crate) fn check(mine: &Hello, frame: Bytes, side: Side) -> Result<Hello, &'s
         return Err("it has another membership of the same epoch: compare epoch, ids, keys and addresses of the \
                     replicas in the configurations");
     }
-    Ok(theirs)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -62,6 +75,20 @@ mod tests {
             assert!(check(&mine, frame(&other), Side::Client).is_err(), "{other:?}");
         }
         assert!(check(&mine, Bytes::from_static(b"GET / HTTP/1.1"), Side::Peer).is_err());
+    }
+
+    #[test]
+    fn who_speaks_another_version_is_told_from_whom_by_both_versions() {
+        let mine = Hello::new(ClusterId([1; 16]), Digest([2; 32]), Epoch(3), Digest([4; 32]));
+        // What a version of the future puts after its number is its own.
+        let future = [b"pssmr", &7u32.to_le_bytes()[..], b"whatever"].concat();
+        for side in [Side::Peer, Side::Client] {
+            let refusal = check(&mine, future.clone().into(), side).unwrap_err();
+            assert!(
+                refusal.contains("version 7") && refusal.contains(&format!("version {}", mine.version)),
+                "{refusal}"
+            );
+        }
     }
 
     #[test]

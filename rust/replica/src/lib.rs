@@ -26,6 +26,7 @@
 //! answers, but does not vote.
 
 mod autoscaling;
+mod backup;
 mod clients;
 mod config;
 mod error;
@@ -43,7 +44,9 @@ mod state;
 mod status;
 mod step_down;
 mod traces;
+mod versions;
 
+pub use backup::{Backup, BackupError, restore, verify};
 pub use config::{Limits, ReplicaConfig};
 pub use error::{ConfigError, StartError};
 pub use events::{Observer, ReplicaEvent, Silent};
@@ -53,10 +56,11 @@ pub use pssmr_transport::AcceptKeys;
 pub use replica::Replica;
 pub use status::{
     ClientsStatus, Counters, ExecutionStatus, HandlerStatus, HistogramStatus, LinkCounters, LogStatus, MemberStatus,
-    PeerStatus, ReplicaStatus, Role, SnapshotStatus, TransferStatus, WorkerStatus, status_schema,
+    PeerStatus, ReplicaStatus, Role, ServiceStatus, SnapshotStatus, TransferStatus, WorkerStatus, status_schema,
 };
 pub use step_down::{StepDownError, SteppedDown};
 pub use traces::{TracedCommand, TracedRequest, Traces, now};
+pub use versions::VersionError;
 
 /// What a panic said.
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

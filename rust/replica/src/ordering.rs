@@ -12,7 +12,7 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pssmr_execution::{Command, CommandKind, Executor};
-use pssmr_ordering::{Core, Delivery, Effect, Event, Input, Now, Record};
+use pssmr_ordering::{Command as OrderedCommand, Core, Delivery, Effect, Event, Input, Now, Record};
 use pssmr_storage::MembershipFile;
 use pssmr_transport::{Event as LinkEvent, Transport};
 use pssmr_types::{BatchLimits, ClientId, Membership, Operation, PeerMessage, Request, Slot};
@@ -28,6 +28,7 @@ use crate::state::State;
 use crate::status::Counters;
 use crate::step_down::{Answer, SteppedDown};
 use crate::traces::Traces;
+use crate::versions::VersionError;
 
 /// How long the last frames may take to leave when the replica stops.
 const LINGER: Duration = Duration::from_millis(100);
@@ -68,6 +69,8 @@ pub(crate) struct OrderingThread {
     step_downs: Vec<SyncSender<Answer>>,
     /// The last slot that the core knows is executed.
     executed: Slot,
+    /// The version of the service that what was delivered last is of.
+    version: u32,
     /// When what the thread shows was last brought up to date, and whether it has changed since.
     shown_at: Instant,
     show_due: bool,
@@ -101,6 +104,7 @@ pub(crate) fn clocks(origin: Instant) -> Now {
 impl OrderingThread {
     pub(crate) fn new(parts: Parts) -> Self {
         Self {
+            version: parts.core.service_version(),
             core: parts.core,
             links: parts.links,
             executor: parts.executor,
@@ -268,7 +272,7 @@ impl OrderingThread {
             Effect::Broadcast(message) => self.links.broadcast(&message, transport, &mut self.counters),
             Effect::Deliver(delivery) => {
                 self.state.meters.slot_commands.add(delivery.commands.len() as u64);
-                self.deliver(delivery);
+                self.deliver(delivery).map_err(|error| error.to_string())?;
             }
             Effect::Reply { client, sequence, outcome } => {
                 self.notices.push(Notice::Reply { client, sequence, outcome });
@@ -282,6 +286,7 @@ impl OrderingThread {
             Effect::Install(slot) => {
                 self.restore(slot).map_err(|failure| match failure {
                     RestoreFailure::Lost(reason) | RestoreFailure::Fatal(reason) => reason,
+                    RestoreFailure::Version(error) => error.to_string(),
                 })?;
             }
             Effect::Reconfigured(_) => self.follow(transport)?,
@@ -299,7 +304,12 @@ impl OrderingThread {
         Ok(())
     }
 
-    fn deliver(&mut self, delivery: Delivery) {
+    /// Hands a slot to execution.
+    ///
+    /// # Errors
+    /// It brings a version of the service into force that the code here does not have; nothing of it is executed then.
+    fn deliver(&mut self, delivery: Delivery) -> Result<(), VersionError> {
+        self.note_upgrades(&delivery)?;
         self.counters.slots += 1;
         self.counters.commands += delivery.commands.len() as u64;
         self.show_due = true;
@@ -325,15 +335,33 @@ impl OrderingThread {
             sequence: command.sequence,
             timestamp,
             seed: digest.0,
+            version: command.version,
             kind: match command.operation {
                 Operation::Command => CommandKind::Application,
                 Operation::StateDigest | Operation::Checkpoint => CommandKind::StateDigest,
-                Operation::Reconfigure => CommandKind::Settled,
+                Operation::Reconfigure | Operation::Upgrade => CommandKind::Settled,
                 Operation::OpenSession => unreachable!("the opening of a session is not delivered"),
             },
             payload: command.payload,
         });
         self.executor.submit(commands, slot);
+        Ok(())
+    }
+
+    fn note_upgrades(&mut self, delivery: &Delivery) -> Result<(), VersionError> {
+        let is_made = |command: &&OrderedCommand| {
+            command.operation == Operation::Upgrade && command.payload.is_empty() && command.version > self.version
+        };
+        let Some(version) = delivery.commands.iter().filter(is_made).map(|command| command.version).last() else {
+            return Ok(());
+        };
+        let in_force = self.core.upgraded().expect("an upgrade was made");
+        self.state.code.check(in_force)?;
+        self.version = version;
+        let slot = delivery.slot;
+        tracing::info!(version, %slot, "the service has gone over to a later version");
+        self.state.tell(&ReplicaEvent::ServiceUpgraded { version, slot: slot.0 });
+        Ok(())
     }
 
     fn tell(&mut self, event: &Event) {

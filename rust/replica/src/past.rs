@@ -37,7 +37,7 @@ pub(crate) struct Files {
 }
 
 /// In a promise, in the place of the boot: the log beside it is synced before votes leave, so it lacks none, ever.
-const SYNCED: [u8; 16] = [0; 16];
+pub(crate) const SYNCED: [u8; 16] = [0; 16];
 
 /// In a promise, in the place of the boot: the log beside it, if there is one, does not have all votes.
 const FORGETS: [u8; 16] = [0xff; 16];
@@ -113,6 +113,7 @@ fn replay(directory: &DataDirectory, thread: &mut OrderingThread) -> Result<Repl
     let started = Instant::now();
     let mut told_at = started;
     let mut failed = None;
+    let damaged = |index, reason| StartError::Log { directory: directory.path().to_owned(), index, reason };
     let mut lost = false;
     let mut images = Images::default();
     let mut begun = false;
@@ -126,7 +127,7 @@ fn replay(directory: &DataDirectory, thread: &mut OrderingThread) -> Result<Repl
         }
         let record = match Record::decode(Bytes::copy_from_slice(record)) {
             Ok(record) => record,
-            Err(error) => return failed = Some((index, error.to_string())),
+            Err(error) => return failed = Some(damaged(index, error.to_string())),
         };
         images.see(index, &record);
         // A log that is cut off goes on from an image. Before it there may be what a crash left of the cutting, which is
@@ -145,11 +146,12 @@ fn replay(directory: &DataDirectory, thread: &mut OrderingThread) -> Result<Repl
                 );
                 lost = true;
             }
-            Err(RestoreFailure::Fatal(reason)) => failed = Some((index, reason)),
+            Err(RestoreFailure::Fatal(reason)) => failed = Some(damaged(index, reason)),
+            Err(RestoreFailure::Version(error)) => failed = Some(error.into()),
         }
     })?;
-    if let Some((index, reason)) = failed {
-        return Err(StartError::Log { directory: directory.path().to_owned(), index, reason });
+    if let Some(error) = failed {
+        return Err(error);
     }
     if !begun && recovery.next_index > recovery.first_index {
         tracing::error!(

@@ -28,6 +28,7 @@ use crate::snapshots::{Pace, SnapshotInbox, SnapshotThread, WriterInbox, WriterT
 use crate::state::{OrderingState, State};
 use crate::status::{Counters, ReplicaStatus};
 use crate::step_down::{StepDownError, SteppedDown};
+use crate::versions::Code;
 
 /// A running replica. Dropping it stops it.
 pub struct Replica {
@@ -94,6 +95,8 @@ impl Replica {
             Arc::new(OrderingInbox::new(limits.queued_requests_max, limits.queued_bytes_max, peers.waker()));
         let client_inbox = Arc::new(ClientInbox::new(clients.waker()));
         let sink = Sink { ordering: Arc::clone(&ordering_inbox), clients: Arc::clone(&client_inbox) };
+        let code = Code::new(Arc::clone(&service));
+        code.check_first(config.ordering.first_service_version)?;
         let executor =
             Arc::new(Executor::start(service, &config.execution, Arc::new(sink)).map_err(StartError::Thread)?);
 
@@ -107,8 +110,15 @@ impl Replica {
             counters: Counters::default(),
             transport: peers.counters(),
         };
-        let state =
-            Arc::new(State::new(config.me, membership.clone(), hello, observer, config.ordering.durability, shown));
+        let state = Arc::new(State::new(
+            config.me,
+            membership.clone(),
+            hello,
+            observer,
+            config.ordering.durability,
+            code,
+            shown,
+        ));
 
         let snapshots = directory.as_ref().map(|directory| Snapshots::open(directory, snapshot_options()));
         let snapshots = snapshots.transpose()?.map(Arc::new);

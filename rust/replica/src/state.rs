@@ -14,8 +14,9 @@ use crate::inbox::{ClientInbox, OrderingInbox};
 use crate::meters::Meters;
 use crate::status::{
     ClientsStatus, Counters, ExecutionStatus, HandlerStatus, HistogramStatus, LinkCounters, MemberStatus, PeerStatus,
-    ReplicaStatus, Role, TransferStatus, WorkerStatus,
+    ReplicaStatus, Role, TransferStatus, WorkerStatus, hexadecimal,
 };
+use crate::versions::Code;
 
 /// What the ordering thread shows.
 #[derive(Clone, Debug)]
@@ -56,6 +57,7 @@ pub(crate) struct State {
     started: Instant,
     observer: Arc<dyn Observer>,
     durability: Durability,
+    pub(crate) code: Code,
     pub(crate) ordering: Mutex<OrderingState>,
     pub(crate) clients: Mutex<ClientState>,
     pub(crate) meters: Meters,
@@ -74,6 +76,7 @@ impl State {
         hello: Hello,
         observer: Arc<dyn Observer>,
         durability: Durability,
+        code: Code,
         ordering: OrderingState,
     ) -> Self {
         Self {
@@ -83,6 +86,7 @@ impl State {
             started: Instant::now(),
             observer,
             durability,
+            code,
             ordering: Mutex::new(ordering),
             clients: Mutex::default(),
             meters: Meters::default(),
@@ -203,6 +207,7 @@ impl State {
                 worker: stats.busy.iter().map(|busy| WorkerStatus { busy_ns: busy.as_nanos() as u64 }).collect(),
                 interpreter_wait_ns: service.interpreter_wait.as_nanos() as u64,
             },
+            service: self.code.status(core.service_version),
             handlers: service.handlers.into_iter().map(HandlerStatus::from).collect(),
             request_ns: HistogramStatus::of(&self.meters.request_ns.read()),
             slot_commands: HistogramStatus::of(&self.meters.slot_commands.read()),
@@ -237,14 +242,6 @@ fn reached(peers: &[PeerStatus], weak: usize) -> u64 {
     let mut decided: Vec<_> = peers.iter().filter_map(|peer| peer.decided).collect();
     decided.sort_unstable_by(|a, b| b.cmp(a));
     decided.get(weak - 1).copied().unwrap_or_default()
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a string takes everything");
-        text
-    })
 }
 
 #[cfg(test)]

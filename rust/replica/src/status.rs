@@ -103,6 +103,8 @@ pub struct ReplicaStatus {
     pub clients: ClientsStatus,
     /// Execution.
     pub execution: ExecutionStatus,
+    /// The versions of the service.
+    pub service: ServiceStatus,
     /// The service's commands, in the order of their declaration; none of a service in Rust.
     pub handlers: Vec<HandlerStatus>,
     /// From a request's arrival here to its result here, in nanoseconds: of samples, one request at a time. A replica
@@ -136,6 +138,17 @@ pub struct ReplicaStatus {
     pub time_ms: u64,
     /// The version of pssmr that it runs.
     pub version: &'static str,
+}
+
+/// The versions of the service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ServiceStatus {
+    /// The version that is in force.
+    pub version: u32,
+    /// The latest version that this replica's code has.
+    pub latest: u32,
+    /// The digest of what commands and state are in that one, in hexadecimal digits.
+    pub schema: String,
 }
 
 /// A replica of the membership.
@@ -355,4 +368,12 @@ pub struct Counters {
     pub commands: u64,
     /// Views entered.
     pub view_changes: u64,
+}
+/// Bytes as people write them.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
 }

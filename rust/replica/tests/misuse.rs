@@ -19,8 +19,8 @@ use pssmr_execution::{Extraction, Refusal, Task};
 use pssmr_replica::{Replica, ReplicaEvent, Role, Service, Silent};
 use pssmr_transport::{Event, LinkId, Transport, TransportConfig};
 use pssmr_types::{
-    Change, ClientId, ClientMessage, Digest, Epoch, FaultModel, Hello, Operation, Outcome, Principal, PublicKey,
-    Reconfiguration, ReplicaId, ReplicaMessage, Request, SecretKey,
+    Change, ClientId, ClientMessage, Digest, Epoch, FaultModel, Hello, Operation, Outcome, PROTOCOL_VERSION, Principal,
+    PublicKey, Reconfiguration, ReplicaId, ReplicaMessage, Request, SecretKey,
 };
 
 use support::{CLUSTER, Cluster, TestClient, add, client_secret, eventually, get, number_of, put, replica_secret};
@@ -228,6 +228,21 @@ fn a_replica_that_sends_no_message_is_cut_off_and_the_others_go_on() {
     assert_eq!(replica.status().peers[2].last_error.as_deref(), Some("it sent a frame that is no message"));
     let client = cluster.client(0);
     assert!(client.call_all(vec![add("sum", 1); 100]).iter().all(Result::is_ok));
+}
+
+#[test]
+fn a_replica_of_another_version_of_the_protocol_is_not_talked_to_and_the_status_names_both() {
+    let mut cluster = Cluster::start(FaultModel::Byzantine, 4, KeyValue::new);
+    cluster.stop_replica(3);
+    let first = cluster.replica(0);
+    let mut newer = RawLink::dial(replica_secret(3), b"pssmr-peer/1", replica_secret(0).public(), first.peer_address());
+    newer.send(&[b"pssmr", &(PROTOCOL_VERSION + 1).to_le_bytes()[..], b"and what is new there"].concat());
+    newer.wait_for_close();
+    eventually("the status names both versions", || {
+        let error = first.status().peers[2].last_error.clone();
+        let versions = [PROTOCOL_VERSION, PROTOCOL_VERSION + 1].map(|version| format!("version {version}"));
+        error.is_some_and(|error| versions.iter().all(|version| error.contains(version)))
+    });
 }
 
 #[test]

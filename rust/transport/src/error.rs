@@ -1,5 +1,6 @@
 //! What goes wrong, typed.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 
@@ -77,7 +78,7 @@ pub enum FrameError {
 }
 
 /// Why the owner closes a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CloseReason {
     /// It is not needed any more.
     #[error("not needed any more")]
@@ -87,7 +88,7 @@ pub enum CloseReason {
     QueueFull,
     /// The other side broke the protocol above; the text says how.
     #[error("{0}")]
-    Violation(&'static str),
+    Violation(Cow<'static, str>),
     /// Its key may not connect any more.
     #[error("its key was removed")]
     KeyRemoved,

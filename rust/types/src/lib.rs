@@ -14,6 +14,7 @@ pub mod signatures;
 pub mod states;
 pub mod trace;
 pub mod transfer;
+pub mod upgrade;
 pub mod wire;
 
 pub use checkpoint::{Certificate, Checkpoint, CheckpointVote};
@@ -29,4 +30,5 @@ pub use request::{Batch, BatchLimits, Operation, Request};
 pub use states::{Lock, StopData, Sync, Written};
 pub use trace::{RequestTrace, TraceContext};
 pub use transfer::SnapshotMessage;
+pub use upgrade::{ServiceVersion, Upgrade};
 pub use wire::{DecodeError, PROTOCOL_VERSION, Reader, Writer};

@@ -21,6 +21,8 @@ pub enum Operation {
     Checkpoint,
     /// Change the membership; the payload is a [`Reconfiguration`](crate::Reconfiguration).
     Reconfigure,
+    /// Go over to a later version of the service; the payload is an [`Upgrade`](crate::Upgrade).
+    Upgrade,
 }
 
 impl Operation {
@@ -31,6 +33,7 @@ impl Operation {
             Self::StateDigest => 2,
             Self::Checkpoint => 3,
             Self::Reconfigure => 4,
+            Self::Upgrade => 5,
         }
     }
 
@@ -41,6 +44,7 @@ impl Operation {
             2 => Ok(Self::StateDigest),
             3 => Ok(Self::Checkpoint),
             4 => Ok(Self::Reconfigure),
+            5 => Ok(Self::Upgrade),
             _ => Err(DecodeError::UnknownTag("operation", tag)),
         }
     }
@@ -92,7 +96,7 @@ impl Request {
         let acknowledged = reader.u64("acknowledged")?;
         let operation = Operation::from_tag(reader.u8("operation")?)?;
         let payload = reader.bytes("payload", payload_bytes_max)?;
-        let may_have_payload = matches!(operation, Operation::Command | Operation::Reconfigure);
+        let may_have_payload = matches!(operation, Operation::Command | Operation::Reconfigure | Operation::Upgrade);
         if !may_have_payload && !payload.is_empty() {
             return Err(DecodeError::Invalid("the payload of an operation that has none"));
         }

@@ -228,6 +228,7 @@ const sentences = {
   stepping_down: (e) => `steps down as it was asked to, for view ${e.view}`,
   view_entered: (e) => `view ${e.view} begins, led by ${e.leader}`,
   view_active: (e) => `ordering goes on in view ${e.view}, led by ${e.leader}`,
+  service_upgraded: (e) => `version ${e.version} of the service is in force from slot ${e.slot} on`,
   epoch_entered: (e) => `epoch ${e.epoch} begins after slot ${e.slot}: replicas ${e.replicas.join(", ")}`,
   retired: (e) => `not one of the replicas any more, from epoch ${e.epoch} on`,
   catching_up: (e) => `catches up from slot ${e.decided} to ${e.target}`,

@@ -1,7 +1,8 @@
 //! The bytes of all tables: what a snapshot of them is, and what their digest is of.
 //!
-//! `"pssmr tables 1"`, the number of tables; for each its name, the number of its keys; for each key, in order, the
-//! key and its value. Numbers and lengths have 8 bytes, the lowest first; a length stands before what it is of.
+//! `"pssmr tables 1"`, the number of tables; for each, in the order of their ids, its name, the number of its keys; for each
+//! key, in order, the key and its value. A table that a later version of the service has added is left out while it is
+//! empty. Numbers and lengths have 8 bytes, the lowest first; a length stands before what it is of.
 
 use std::io::{self, BufWriter, Read, Write};
 
@@ -68,11 +69,13 @@ impl Tables {
     /// nothing writes meanwhile.
     pub fn snapshot_all(&self) -> TablesSnapshot {
         let ids = (0..self.count()).map(|index| TableId(index as u16));
-        TablesSnapshot { tables: ids.map(|id| (self.name(id).to_owned(), self.snapshot(id))).collect() }
+        let tables = ids.map(|id| (&self.tables[id.index()], self.snapshot(id)));
+        let there = tables.filter(|(table, snapshot)| !table.is_added || !snapshot.is_empty());
+        TablesSnapshot { tables: there.map(|(table, snapshot)| (table.name.clone(), snapshot)).collect() }
     }
 
-    /// Makes all tables what `source`, which [`TablesSnapshot::encode`] has written, says. It reads that and no byte
-    /// more, in small pieces: hand over a reader with a buffer.
+    /// Makes all tables what `source`, which [`TablesSnapshot::encode`] has written, says: those that it does not have were
+    /// added since, and are empty. It reads that and no byte more, in small pieces: hand over a reader with a buffer.
     ///
     /// # Errors
     /// The source can't be read, is of other tables, or is not in the canonical encoding. The tables are as before.
@@ -80,23 +83,34 @@ impl Tables {
         let mut reader = SnapshotReader(source);
         reader.literal(HEADER)?;
         let count = reader.number()?;
-        if count != self.count() as u64 {
+        if count > self.count() as u64 {
             return Err(RestoreError::Malformed(format!("{count} tables, where {} are expected", self.count())));
         }
-        let read: Result<Vec<_>, _> =
-            (0..self.count()).map(|index| self.read_table(TableId(index as u16), &mut reader)).collect();
-        for (index, table) in read?.into_iter().enumerate() {
+        let mut read = vec![TableSnapshot::empty(); self.count()];
+        let mut next = 0;
+        for _ in 0..count {
+            let id = self.find_from(next, &reader.bytes("name", NAME_BYTES_MAX)?)?;
+            next = id.index() + 1;
+            read[id.index()] = Self::read_table(id, &mut reader)?;
+        }
+        for (index, table) in read.into_iter().enumerate() {
             self.restore(TableId(index as u16), table);
         }
         Ok(())
     }
 
-    fn read_table(&self, id: TableId, reader: &mut SnapshotReader<'_>) -> Result<TableSnapshot, RestoreError> {
-        let name = reader.bytes("name", NAME_BYTES_MAX)?;
-        if name != self.name(id).as_bytes() {
-            let (got, expected) = (String::from_utf8_lossy(&name), self.name(id));
-            return Err(RestoreError::Malformed(format!("table {got:?}, where {expected:?} is expected")));
-        }
+    /// The table of this name, which is not one before `next`.
+    fn find_from(&self, next: usize, name: &[u8]) -> Result<TableId, RestoreError> {
+        let found =
+            (next..self.count()).map(|index| TableId(index as u16)).find(|id| self.name(*id).as_bytes() == name);
+        found.ok_or_else(|| {
+            let expected = self.tables[next..].iter().map(|table| format!("{:?}", table.name)).collect::<Vec<_>>();
+            let got = String::from_utf8_lossy(name);
+            RestoreError::Malformed(format!("table {got:?}, where {} is expected", expected.join(" or ")))
+        })
+    }
+
+    fn read_table(id: TableId, reader: &mut SnapshotReader<'_>) -> Result<TableSnapshot, RestoreError> {
         let mut table = TableSnapshot::empty();
         let mut last: Option<Vec<u8>> = None;
         for _ in 0..reader.number()? {

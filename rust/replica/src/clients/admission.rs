@@ -9,7 +9,7 @@ pub(super) enum Rights {
     /// Everything.
     All,
     /// What keeps the cluster in order, and no command: a replica whose operator wants something of all of them. A
-    /// checkpoint is agreed, and a change of the membership has the administrator's signature.
+    /// checkpoint is agreed, and a change of the membership or of the version has the administrator's signature.
     Upkeep,
 }
 

@@ -127,8 +127,9 @@ mod tests {
         let membership =
             Membership::new(ClusterId::default(), Epoch(0), FaultModel::Crash, vec![key]).expect("one replica");
         let (timestamp, position, asked_at) = (0, 0, 0);
+        let (number, sessions, upgraded) = (1, vec![], None);
         let snapshot =
-            CoreSnapshot { slot, digest, timestamp, position, number: 1, asked_at, membership, sessions: vec![] };
+            CoreSnapshot { slot, digest, timestamp, position, number, asked_at, membership, sessions, upgraded };
         Notice::Checkpoint(Arc::new(snapshot))
     }
 

@@ -15,6 +15,7 @@ use pssmr_types::{Certificate, Checkpoint, ClientId, PeerMessage, Slot};
 use super::OrderingThread;
 use crate::inbox::Notice;
 use crate::snapshots::{Content, Pace, SnapshotInbox, WriterInbox, certificate_of};
+use crate::versions::VersionError;
 
 /// How long to wait for execution at a time.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -72,6 +73,8 @@ pub(crate) enum RestoreFailure {
     Lost(String),
     /// The replica can't go on.
     Fatal(String),
+    /// The code is not the service that is in force.
+    Version(VersionError),
 }
 
 impl OrderingThread {
@@ -104,6 +107,7 @@ impl OrderingThread {
             sequence: 0,
             timestamp: 0,
             seed: digest.0,
+            version: self.core.service_version(),
             kind: CommandKind::Snapshot,
             payload: Bytes::new(),
         };
@@ -139,6 +143,10 @@ impl OrderingThread {
         }
         let mut reader = snapshot.reader();
         let content = Content::read(&mut reader).map_err(|error| lost(error.to_string()))?;
+        if let Some(in_force) = content.core.upgraded {
+            self.state.code.check(in_force).map_err(RestoreFailure::Version)?;
+            self.version = in_force.number;
+        }
         let replies =
             content.cache(checkpointing.cached_bytes_per_session_max).map_err(|error| lost(error.to_string()))?;
         while self.executor.pending() > 0 {

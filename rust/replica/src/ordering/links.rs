@@ -3,6 +3,7 @@
 //! They follow the membership. Replicas that were in it stay known for a while: one that was away when it was taken out still
 //! believes to be a replica, and is told otherwise on its link.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -234,7 +235,7 @@ impl PeerLinks {
         frame: Bytes,
         limits: &BatchLimits,
         transport: &mut Transport,
-    ) -> Result<Taken, &'static str> {
+    ) -> Result<Taken, Cow<'static, str>> {
         // Not if the link is on its way down.
         let Some(known) = self.links.iter_mut().find(|known| known.id == link) else { return Ok(Taken::Nothing) };
         let peer = &mut self.peers[known.peer];
@@ -270,11 +271,11 @@ impl PeerLinks {
     }
 
     /// Closes a link whose other side breaks the protocol; it may connect again.
-    pub(crate) fn refuse(&mut self, link: LinkId, refusal: &'static str, transport: &mut Transport) {
+    pub(crate) fn refuse(&mut self, link: LinkId, refusal: Cow<'static, str>, transport: &mut Transport) {
         if let Some(known) = self.links.iter().find(|known| known.id == link) {
             let peer = &mut self.peers[known.peer];
-            tracing::warn!(replica = %peer.id, reason = refusal, "closing the link to a replica");
-            peer.last_error = Some(refusal.to_owned());
+            tracing::warn!(replica = %peer.id, reason = &*refusal, "closing the link to a replica");
+            peer.last_error = Some(refusal.clone().into_owned());
         }
         transport.close(link, CloseReason::Violation(refusal));
     }

@@ -34,7 +34,7 @@ impl OrderingThread {
         self.core.replay(record, &mut effects).map_err(|error| RestoreFailure::Fatal(error.to_string()))?;
         for effect in effects {
             match effect {
-                Effect::Deliver(delivery) => self.deliver(delivery),
+                Effect::Deliver(delivery) => self.deliver(delivery).map_err(RestoreFailure::Version)?,
                 Effect::SessionEvicted(client) => {
                     self.notices.push(Notice::Evicted { client, slot: self.core.decided() });
                 }
