@@ -49,6 +49,7 @@ fn submit(executor: &Executor, first: u64, count: u64) {
         sequence: position,
         timestamp: 0,
         seed: [0; 32],
+        version: 1,
         kind: CommandKind::Application,
         payload: Bytes::new(),
     });

@@ -471,7 +471,8 @@ fn a_status_query_goes_to_one_replica_and_needs_no_session() {
 #[test]
 fn a_status_query_to_a_replica_that_cannot_be_reached_ends_when_that_is_known() {
     let mut test = Test::new(FaultModel::Byzantine, 4);
-    test.requester.submit(Submission { token: 1, work: Work::Status(ReplicaId(2)), timeout: None }, test.now);
+    test.requester
+        .submit(Submission { token: 1, work: Work::Status(ReplicaId(2)), timeout: None, trace: None }, test.now);
     test.requester.dial_failed(ReplicaId(1));
     assert_eq!(test.completions(), []);
     test.requester.dial_failed(ReplicaId(2));
