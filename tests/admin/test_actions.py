@@ -37,6 +37,9 @@ def test_the_leader_steps_down_and_others_say_who_leads(three: ThreeReplicas) ->
 
 def test_a_replica_steps_down_for_the_program_that_it_runs_in(three: ThreeReplicas) -> None:
     replicas = three.running._replicas
+    with three.client() as client:
+        # Before a cluster has begun, nobody gives up anything.
+        client.call(Counters.add, "ann", 1)
     with pytest.raises(StepDownRefused, match="it does not lead") as refused:
         replicas[1].step_down()
     assert refused.value.leader == 0

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::net::TcpListener;
+
 use bytes::Bytes;
 use pssmr_client::{Client, ClientConfig, ConnectError, RequestError, Response, Submission, SubmitError, Work};
 use pssmr_types::{Change, Epoch, FaultModel, Member, Membership, Operation, ReplicaId, ReplicaMessage};
@@ -158,8 +160,9 @@ fn a_replica_is_asked_how_it_is_by_its_id_while_it_is_a_member() {
 fn a_question_to_a_replica_that_is_removed_does_not_wait_for_its_time_out() {
     let replicas = replicas(4);
     let mut members: Vec<Member> = replicas.iter().map(FakeReplica::member).collect();
-    // Nobody listens there, so nobody answers.
-    members[3].client_address = "127.0.0.1:1".to_owned();
+    // Whoever listens there never says a word.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    members[3].client_address = silent.local_addr().unwrap().to_string();
     let first = Membership::of(CLUSTER, Epoch(0), FaultModel::Byzantine, members).unwrap();
     let client = TestClient::connect(&first);
     client.submit(Work::Status(ReplicaId(3)));

@@ -326,9 +326,9 @@ pub enum StepDownRefusal {
         /// The leader of the view that the replica is in.
         leader: ReplicaId,
     },
-    /// It leads a view that has not begun, or is on its way out of it.
-    #[error("a view change is under way")]
-    ViewChange,
+    /// It leads a view that has not begun, or is on its way out of it, or does not vote yet.
+    #[error("it does not lead now: a view change is under way, or it does not vote yet")]
+    NotNow,
     /// There is nobody else to lead.
     #[error("it is the only replica")]
     Alone,

@@ -14,12 +14,12 @@ impl Core {
     /// reason enough. What is open is decided on the way, or in the next view.
     pub(crate) fn on_step_down(&mut self, effects: &mut Vec<Effect>) {
         let leader = self.leader();
-        let refusal = if self.is_learner() || leader != self.me {
+        let refusal = if leader != self.me {
             Some(StepDownRefusal::NotLeading { leader })
         } else if self.membership.members().len() == 1 {
             Some(StepDownRefusal::Alone)
-        } else if self.phase != Phase::Active || !self.may_lead() {
-            Some(StepDownRefusal::ViewChange)
+        } else if self.phase != Phase::Active || !self.may_lead() || self.waits_for_newborn() {
+            Some(StepDownRefusal::NotNow)
         } else {
             None
         };
