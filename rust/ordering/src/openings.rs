@@ -33,7 +33,8 @@ impl Openings {
 
     /// The session that an opening has opened.
     pub(crate) fn session_of(&self, key: &Key) -> Option<u64> {
-        self.sessions.get(key).copied()
+        // A request in a session opens none: nothing is looked up for commands.
+        if key.0.session == 0 { self.sessions.get(key).copied() } else { None }
     }
 }
 
