@@ -226,8 +226,8 @@ class Replica:
         goes on as a follower: before its machine is restarted, say.
 
         Raises:
-            StepDownRefused: If another replica leads (`leader` says which), a view change is under way, or this one does
-                not vote yet.
+            StepDownRefused: If another replica leads (`leader` says which), a view change is under way, or this replica
+                does not vote yet.
         """
         _, leader = self._started_core().step_down()
         return leader
