@@ -58,7 +58,12 @@ class Storm:
                 self.cluster.kills,
                 self.users.history.acknowledged,
             )
-            await deed()
+            try:
+                await deed()
+            except TimeoutError:
+                statuses = (await self.client.status()).values()
+                told = "\n".join([*map(str, statuses), *self.cluster.log[-400:]])
+                raise AssertionError(f"nothing goes on after {deed.__name__}:\n{told}") from None
 
     async def kill_some(self) -> None:
         await self._restart(self._some(len(self.cluster.ids)))

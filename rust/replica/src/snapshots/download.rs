@@ -1,6 +1,6 @@
 //! Whom to ask for which chunk: some of each replica at a time, again elsewhere what does not come. No I/O.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use pssmr_types::ReplicaId;
@@ -33,22 +33,26 @@ pub(super) struct Download {
     to_ask: Option<VecDeque<u32>>,
     asked: BTreeMap<u32, Asked>,
     manifest_asked: Option<Asked>,
+    /// Those that let the last question to them pass.
+    silent: BTreeSet<ReplicaId>,
 }
 
 impl Download {
     pub(super) fn new(peers: VecDeque<ReplicaId>) -> Self {
-        Self { peers, to_ask: None, asked: BTreeMap::new(), manifest_asked: None }
+        Self { peers, to_ask: None, asked: BTreeMap::new(), manifest_asked: None, silent: BTreeSet::new() }
     }
 
     /// The manifest is known, and these chunks are missing.
     pub(super) fn begin(&mut self, missing: VecDeque<u32>) {
-        self.manifest_asked = None;
+        if let Some(asked) = self.manifest_asked.take() {
+            self.silent.remove(&asked.of);
+        }
         self.to_ask = Some(missing);
     }
 
-    /// Nobody is left to be asked.
+    /// Nobody is left who answers: there may be a newer snapshot by now, that others have.
     pub(super) fn is_hopeless(&self) -> bool {
-        self.peers.is_empty()
+        self.peers.iter().all(|peer| self.silent.contains(peer))
     }
 
     /// When the first answer is overdue.
@@ -66,7 +70,9 @@ impl Download {
 
     /// A chunk is there.
     pub(super) fn arrived(&mut self, chunk: u32) {
-        self.asked.remove(&chunk);
+        if let Some(asked) = self.asked.remove(&chunk) {
+            self.silent.remove(&asked.of);
+        }
     }
 
     /// A chunk that came can't be kept now.
@@ -98,6 +104,8 @@ impl Download {
 
     /// What to ask for now, and whom: nobody for more than a few at a time, all in turn.
     pub(super) fn requests(&mut self, now: Instant) -> Vec<(ReplicaId, Request)> {
+        let late = self.asked.values().chain(&self.manifest_asked).filter(|asked| asked.until <= now);
+        self.silent.extend(late.map(|asked| asked.of));
         self.manifest_asked.take_if(|asked| asked.until <= now);
         self.ask_again(|asked| asked.until <= now);
         let mut requests = Vec::new();
@@ -154,6 +162,30 @@ mod tests {
         download.gone(ReplicaId(2));
         download.gone(ReplicaId(0));
         assert!(download.is_hopeless());
+    }
+
+    /// A kill storm: one replica was paused, and the others had newer snapshots only.
+    #[test]
+    fn one_that_says_nothing_does_not_hold_up_a_download_for_ever() {
+        let (mut download, now) = (download(3), Instant::now());
+        download.requests(now);
+        download.gone(ReplicaId(0));
+        download.requests(now);
+        download.gone(ReplicaId(1));
+        assert_eq!(download.requests(now), [(ReplicaId(2), Request::Manifest)]);
+        assert!(!download.is_hopeless(), "it may have it");
+        let later = download.deadline().unwrap();
+        download.requests(later);
+        assert!(download.is_hopeless());
+        // It has been late, but it has answered.
+        download.begin([7].into());
+        download.requests(later);
+        assert!(!download.is_hopeless());
+        let latest = download.deadline().unwrap();
+        download.requests(latest);
+        assert!(download.is_hopeless());
+        download.arrived(7);
+        assert!(!download.is_hopeless());
     }
 
     #[test]
