@@ -164,10 +164,11 @@ def replicas(tmp_path: Path) -> Iterator[MakeReplicas]:
         each.check_log()
 
 
-def flip(file: Path, offset: int) -> None:
-    """Flips a bit of a file."""
+def flip(file: Path, offset: int, length: int = 1) -> None:
+    """Flips a bit in each of some bytes of a file. A log has zeros between its entries, but never 64 bytes of them."""
     data = bytearray(file.read_bytes())
-    data[offset] ^= 1
+    for at in range(offset, offset + length):
+        data[at] ^= 1
     file.write_bytes(data)
 
 

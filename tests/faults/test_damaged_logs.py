@@ -23,7 +23,7 @@ async def test_damaged_and_lost_logs_are_made_good_by_the_other_replicas(replica
             await cluster.kill(victim)
             log = cluster.segments(victim)[0]
             if victim == 3:
-                flip(log, 5000)
+                flip(log, 5000, 64)
             else:
                 shutil.rmtree(log.parent)
             await cluster.start(victim)
@@ -46,7 +46,7 @@ async def test_a_replica_that_lost_a_part_of_its_log_and_has_no_others_to_ask_do
     async with cluster.client() as client:
         assert [await client.call(Ledger.add, number) for number in range(50)] == [1] * 50
     await cluster.kill()
-    flip(cluster.segments(0)[0], 5000)
+    flip(cluster.segments(0)[0], 5000, 64)
     await cluster.start()
     async with pssmr.AsyncClient(cluster.cluster, timeout=1.0) as client:
         with pytest.raises(pssmr.Error):
