@@ -83,10 +83,12 @@ def restore(
     from pssmr.config import ClusterConfig
 
     context.obj.as_json = as_json
-    restored = restore_backup(ClusterConfig.load(cluster), replicas, open_store(place), slot)
+    config = ClusterConfig.load(cluster)
+    restored = restore_backup(config, replicas, open_store(place), slot)
     if as_json:
         results.print(json.dumps(asdict(restored), indent=2))
         return
     ids = ", ".join(map(str, replicas))
     results.print(f"slot {restored.slot:,}, made {restored.made}: verified, and the data of replica {ids}")
-    messages.print("Restore the other replicas from the same backup before you start one.")
+    if others := [str(each.id) for each in config.replicas if each.id not in replicas]:
+        messages.print(f"Restore replica {', '.join(others)} from the same backup, too, before you start one.")
