@@ -13,7 +13,7 @@ use pssmr::execution::{
     Command, CommandKind, Completion, CompletionSink, Executor, ExecutorConfig, Fatal, Pending, Service, Watermark,
     payload,
 };
-use pssmr::types::{ClientId, Slot};
+use pssmr::types::Slot;
 
 const ROUNDS: usize = 15;
 /// Commands of a slot.
@@ -121,15 +121,8 @@ impl CompletionSink for Count {
 
 fn commands(first: u64, slot: Slot, payloads: &[Bytes]) -> impl Iterator<Item = Command> {
     (first..).zip(payloads).map(move |(position, payload)| Command {
-        position,
         slot,
-        client: ClientId::default(),
-        sequence: position,
-        timestamp: 0,
-        seed: [0; 32],
-        version: 1,
-        kind: CommandKind::Application,
-        payload: payload.clone(),
+        ..Command::unordered(position, CommandKind::Application, payload.clone())
     })
 }
 

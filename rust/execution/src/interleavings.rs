@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use pssmr_types::{ClientId, Digest, Slot};
+use pssmr_types::{Digest, Slot};
 use shuttle::sync::{Barrier, Mutex};
 use shuttle::{check_pct, check_random, thread};
 
@@ -136,10 +136,8 @@ fn rig_with(workers: usize, scheduler: SchedulerConfig, run_length_max: usize) -
 }
 
 fn command(position: u64, payload: &'static [u8]) -> Command {
-    let (slot, client) = (Slot(position), ClientId::default());
     let kind = if payload.is_empty() { CommandKind::StateDigest } else { CommandKind::Application };
-    let payload = Bytes::from_static(payload);
-    Command { position, slot, client, sequence: position, timestamp: 0, seed: [0; 32], version: 1, kind, payload }
+    Command::unordered(position, kind, Bytes::from_static(payload))
 }
 
 fn submit(rig: &Rig, first: u64, payloads: &[&'static [u8]]) {

@@ -41,6 +41,24 @@ pub struct Command {
     pub payload: Bytes,
 }
 
+impl Command {
+    /// A command that nobody has ordered, for a service that is tried by itself: in a slot of its own, at time 0, in version
+    /// 1, and of no client.
+    pub fn unordered(position: u64, kind: CommandKind, payload: Bytes) -> Self {
+        Self {
+            position,
+            slot: Slot(position),
+            client: ClientId::default(),
+            sequence: position,
+            timestamp: 0,
+            seed: [0; 32],
+            version: 1,
+            kind,
+            payload,
+        }
+    }
+}
+
 /// What a command asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandKind {

@@ -8,7 +8,7 @@ use pssmr_execution::{
     Autoscaler, Command, CommandKind, Completion, CompletionSink, Executor, ExecutorConfig, Extraction, Fatal,
     FootprintBuilder, LoadMeter, Refusal, Service, Task, Watermark, WorkerBounds, WorkerId,
 };
-use pssmr_types::{ClientId, Digest, Slot};
+use pssmr_types::{Digest, Slot};
 
 /// Commands that take a millisecond and conflict with none.
 struct Sleeper;
@@ -42,17 +42,8 @@ impl CompletionSink for Nobody {
 }
 
 fn submit(executor: &Executor, first: u64, count: u64) {
-    let commands = (first..first + count).map(|position| Command {
-        position,
-        slot: Slot(position),
-        client: ClientId::default(),
-        sequence: position,
-        timestamp: 0,
-        seed: [0; 32],
-        version: 1,
-        kind: CommandKind::Application,
-        payload: Bytes::new(),
-    });
+    let commands =
+        (first..first + count).map(|position| Command::unordered(position, CommandKind::Application, Bytes::new()));
     executor.submit(commands, Slot(first + count - 1));
 }
 

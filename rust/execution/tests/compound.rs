@@ -14,7 +14,7 @@ use pssmr_execution::{
     FootprintBuilder, Mode, Pending, Refusal, Reply, SchedulerConfig, Service, TableId, Task, Watermark, WorkerId,
     alone, payload, reply,
 };
-use pssmr_types::{ClientId, Digest, Slot};
+use pssmr_types::{Digest, Slot};
 
 /// A command of the key-value store.
 #[derive(Clone, Debug)]
@@ -171,17 +171,7 @@ impl CompletionSink for Recorder {
 }
 
 fn command(position: u64, payload: Bytes) -> Command {
-    Command {
-        position,
-        slot: Slot(position),
-        client: ClientId::default(),
-        sequence: position,
-        timestamp: 0,
-        seed: [0; 32],
-        version: 1,
-        kind: CommandKind::Application,
-        payload,
-    }
+    Command::unordered(position, CommandKind::Application, payload)
 }
 
 /// The replies to these requests, in their order.

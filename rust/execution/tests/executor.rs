@@ -13,7 +13,7 @@ use pssmr_execution::{
     Command, CommandKind, Completion, CompletionSink, Executor, ExecutorConfig, Extraction, Fatal, Footprint,
     FootprintBuilder, Pending, Refusal, Reply, SchedulerConfig, Service, Task, Watermark, Worker, WorkerId,
 };
-use pssmr_types::{ClientId, Digest, Slot};
+use pssmr_types::{Digest, Slot};
 
 use support::model::{State, any_footprint};
 
@@ -126,18 +126,7 @@ impl Recorder {
 }
 
 fn command(position: u64, slot: u64, kind: CommandKind, payload: Bytes) -> Command {
-    let client = ClientId::default();
-    Command {
-        position,
-        slot: Slot(slot),
-        client,
-        sequence: position,
-        timestamp: 0,
-        seed: [0; 32],
-        version: 1,
-        kind,
-        payload,
-    }
+    Command { slot: Slot(slot), ..Command::unordered(position, kind, payload) }
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -5,22 +5,11 @@ mod support;
 use bytes::Bytes;
 use proptest::prelude::*;
 use pssmr_execution::{Command, CommandKind, Footprint, Independent, Task};
-use pssmr_types::{ClientId, Slot};
 
 use support::model::{any_footprint, keys};
 
 fn task(footprint: Footprint, handler: u32) -> Task {
-    let command = Command {
-        position: 1,
-        slot: Slot(1),
-        client: ClientId::default(),
-        sequence: 1,
-        timestamp: 0,
-        seed: [0; 32],
-        version: 1,
-        kind: CommandKind::Application,
-        payload: Bytes::new(),
-    };
+    let command = Command::unordered(1, CommandKind::Application, Bytes::new());
     Task::new(command, footprint, handler)
 }
 

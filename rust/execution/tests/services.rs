@@ -9,7 +9,7 @@ use pssmr_execution::{
     Command, CommandKind, Completion, CompletionSink, Executor, ExecutorConfig, Fatal, Pending, Reply, Service,
     Watermark, payload,
 };
-use pssmr_types::{ClientId, Digest, Slot};
+use pssmr_types::{Digest, Slot};
 
 #[derive(Default)]
 struct Replies(Mutex<Vec<Completion>>, Condvar);
@@ -44,20 +44,7 @@ impl Replica {
 
     fn submit(&mut self, kind: CommandKind, payload: Bytes) {
         self.position += 1;
-        let (position, slot) = (self.position, Slot(self.position));
-        let client = ClientId::default();
-        let command = Command {
-            position,
-            slot,
-            client,
-            sequence: position,
-            timestamp: 0,
-            seed: [0; 32],
-            version: 1,
-            kind,
-            payload,
-        };
-        self.executor.submit([command], slot);
+        self.executor.submit([Command::unordered(self.position, kind, payload)], Slot(self.position));
     }
 
     /// The reply of the command that was submitted last.

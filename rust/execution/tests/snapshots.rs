@@ -13,7 +13,7 @@ use pssmr_execution::{
     FootprintBuilder, Pending, Refusal, RestoreError, Service, SnapshotError, SnapshotSource, TableId, Tables, Task,
     Watermark, WorkerId, payload,
 };
-use pssmr_types::{ClientId, Digest, Slot};
+use pssmr_types::{Digest, Slot};
 
 const ACCOUNTS: TableId = TableId(0);
 const ORDERS: TableId = TableId(1);
@@ -194,18 +194,7 @@ fn start(service: Arc<dyn Service>, start: Watermark) -> Replica {
 }
 
 fn command(position: u64, slot: u64, kind: CommandKind, payload: Bytes) -> Command {
-    let client = ClientId::default();
-    Command {
-        position,
-        slot: Slot(slot),
-        client,
-        sequence: position,
-        timestamp: 0,
-        seed: [0; 32],
-        version: 1,
-        kind,
-        payload,
-    }
+    Command { slot: Slot(slot), ..Command::unordered(position, kind, payload) }
 }
 
 /// Puts its position at one of a few keys.

@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use pssmr_execution::{Command, CommandKind, Footprint, Service, alone};
-use pssmr_types::{ClientId, Slot};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -41,8 +40,7 @@ impl Stepper {
         seed: &Bound<'_, PyBytes>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let seed = seed.as_bytes().try_into().map_err(|_| PyValueError::new_err("a seed is 32 bytes"))?;
-        let version = self.service.latest_version();
-        let request = request(Bytes::copy_from_slice(&payload), position, time_ns, seed, version);
+        let request = Command { timestamp: time_ns, seed, ..self.request(&payload, position) };
         let reply = guarded(py, || alone::execute(&self.service, request))?;
         Ok(PyBytes::new(py, &reply))
     }
@@ -85,15 +83,20 @@ impl Stepper {
 
     /// For each payload, the places of those before it that it conflicts with.
     fn conflicts(&self, payloads: Vec<PyBackedBytes>) -> Vec<Vec<usize>> {
-        let touched = |payload: &PyBackedBytes| {
-            let version = self.service.latest_version();
-            alone::footprint(&self.service, request(Bytes::copy_from_slice(payload), 1, 0, [0; 32], version))
-        };
+        let touched = |payload: &PyBackedBytes| alone::footprint(&self.service, self.request(payload, 1));
         let footprints: Vec<_> = payloads.iter().map(touched).collect();
         let before = |(place, footprint): (usize, &Footprint)| {
             (0..place).filter(|earlier| footprints[*earlier].conflicts(footprint)).collect()
         };
         footprints.iter().enumerate().map(before).collect()
+    }
+}
+
+impl Stepper {
+    fn request(&self, payload: &[u8], position: u64) -> Command {
+        let payload = Bytes::copy_from_slice(payload);
+        let version = self.service.latest_version();
+        Command { version, ..Command::unordered(position, CommandKind::Application, payload) }
     }
 }
 
@@ -103,18 +106,4 @@ fn guarded<R>(py: Python<'_>, call: impl FnOnce() -> R) -> PyResult<R> {
         let text = panic.downcast_ref::<String>().map_or("the service panicked", String::as_str);
         errors::replica_stopped(py, text)
     })
-}
-
-fn request(payload: Bytes, position: u64, timestamp: u64, seed: [u8; 32], version: u32) -> Command {
-    Command {
-        position,
-        slot: Slot(position),
-        client: ClientId::default(),
-        sequence: position,
-        timestamp,
-        seed,
-        version,
-        kind: CommandKind::Application,
-        payload,
-    }
 }
