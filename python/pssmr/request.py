@@ -130,12 +130,13 @@ class Transaction(_Several["list[R]"], Generic[R]):
         failed, replies = decode_several(reply, self.name)
         if failed is None:
             return [call.decode(each) for call, each in zip(self.calls, replies, strict=True)]
-        call = self.calls[failed]
-        try:
-            call.decode(replies[0])
-        except Exception as error:
-            error.add_note(f"raised by {call.name}, command {failed} of a transaction of {len(self.calls)}")
-            raise
+        if failed < len(self.calls):
+            call = self.calls[failed]
+            try:
+                call.decode(replies[0])
+            except Exception as error:
+                error.add_note(f"raised by {call.name}, command {failed + 1} of {len(self.calls)} of the transaction")
+                raise
         raise ValueError("the replicas' reply is malformed")
 
 

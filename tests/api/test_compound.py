@@ -112,7 +112,7 @@ def test_a_transaction_that_fails_leaves_nothing_in_tables_and_names_the_command
     )
     error, left = run(transaction, total.bind())
     assert shown(error) == shown(pssmr.Refused("too little", 3))
-    assert error.__notes__ == ["raised by withdraw, command 2 of a transaction of 4"]
+    assert error.__notes__ == ["raised by withdraw, command 3 of 4 of the transaction"]
     assert left == 0
 
 
@@ -217,7 +217,7 @@ async def test_both_clients_have_batches_and_transactions(start_cluster: StartCl
             await client.batch(calls)
         with pytest.raises(pssmr.Refused, match="no") as raised:
             await client.transaction(calls)
-        assert "raised by refuse, command 1 of a transaction of 3" in raised.value.__notes__
+        assert "raised by refuse, command 2 of 3 of the transaction" in raised.value.__notes__
         assert await client.transaction([Ledger.add.bind("ann"), Ledger.read.bind("ann")]) == [13, 13]
     with pssmr.Client(cluster, timeout=60) as blocking:
         assert blocking.batch(calls[:1]) == [18]

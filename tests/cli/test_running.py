@@ -130,7 +130,11 @@ def test_up_runs_a_cluster_that_call_and_status_reach_and_leaves_nothing(
     assert (error["kind"], error["executed"]) == ("Overdrawn", "undone")
     together = tmp_path / "together"
     together.write_text("balance ann\ndeposit eve 5 4\ntransfer ann bob 1000 5\n")
-    assert "Overdrawn" in call("--transaction", together).stderr
+    (note,) = json.loads(call("--transaction", together, "--json").stdout)["error"]["notes"]
+    assert note == "raised by transfer, command 3 of 3 of the transaction"
+    undone = call("--transaction", together).stderr
+    assert "Overdrawn" in undone
+    assert f"; {note}" in undone
     together.write_text("balance ann\nbalance eve\n")
     assert call("--batch", together).stdout == "[70, 0]\n"
 

@@ -67,9 +67,10 @@ def executed(error: BaseException) -> str:
 
 
 def report(error: Exception, options: Options) -> ExitCode:
-    """Says an error in one line, with `--verbose` also where it came from, and returns the exit code for it."""
+    """Says an error and its notes in one line, `--verbose` also where it came from, and returns its exit code."""
+    notes = list(getattr(error, "__notes__", ()))
     if options.as_json:
-        said = {"kind": type(error).__name__, "message": str(error), "executed": executed(error)}
+        said = {"kind": type(error).__name__, "message": str(error), "executed": executed(error), "notes": notes}
         results.print(json.dumps({"error": said}, ensure_ascii=False))
     if options.verbose:
         from rich.traceback import Traceback
@@ -78,6 +79,6 @@ def report(error: Exception, options: Options) -> ExitCode:
     named = isinstance(error, errors.ApplicationError) or not isinstance(error, errors.Error)
     kind = f"{type(error).__name__}: " if named else ""
     more = "" if options.verbose or isinstance(error, errors.Error) else " (--verbose shows where)"
-    text = " ".join(str(error).split())
+    text = " ".join("; ".join([str(error), *notes]).split())
     messages.print(f"pssmr: error: {kind}{text}{more}", style="red", markup=False)
     return exit_code_of(error)
