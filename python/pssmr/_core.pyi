@@ -125,6 +125,9 @@ class Method:
     def query(self) -> bool:
         """Whether it is a query."""
     @property
+    def readable(self) -> bool:
+        """Whether it can be answered without being ordered: a query that takes no context."""
+    @property
     def since(self) -> int:
         """The version of the service that it came with."""
     def encode_call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> bytes:
@@ -442,6 +445,10 @@ class ClientCore:
 
         Raises pssmr.Busy if there is room for none, pssmr.RequestTooLarge or pssmr.Closed.
         """
+    def submit_reads(
+        self, payloads: Sequence[bytes], timeout: float | None = None, traces: Sequence[bytes | None] | None = None
+    ) -> list[int]:
+        """Sends queries that need not be ordered, as `submit` sends requests."""
     def submit_state_digests(self, timeout: float | None = None) -> int:
         """Asks for the digest of each replica's state, at one position of the total order; returns the token."""
     def submit_checkpoint(self, timeout: float | None = None) -> int:

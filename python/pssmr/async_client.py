@@ -33,6 +33,7 @@ class _Request(NamedTuple):
     decode: Callable[[Any], Any]
     payload: bytes
     timeout: float
+    is_read: bool = False
     trace: bytes | None = None
 
 
@@ -57,23 +58,22 @@ class _Connection:
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
-        by_timeout: dict[float, list[_Request]] = {}
+        alike: dict[tuple[float, bool], list[_Request]] = {}
         for request in unsent:
             if request.future.done():
                 self.room.release()
             else:
-                by_timeout.setdefault(request.timeout, []).append(request)
-        for timeout, requests in by_timeout.items():
-            self._submit(requests, timeout)
+                alike.setdefault((request.timeout, request.is_read), []).append(request)
+        for (timeout, is_read), requests in alike.items():
+            self._submit(requests, timeout, is_read=is_read)
 
-    def _submit(self, requests: list[_Request], timeout: float) -> None:
+    def _submit(self, requests: list[_Request], timeout: float, *, is_read: bool) -> None:
         error: Exception = Busy("the client has as many bytes under way as it may: wait for some commands to complete")
         tokens: list[int] = []
         try:
             traces = [request.trace for request in requests]
-            tokens = self.core.submit(
-                [request.payload for request in requests], timeout, traces if any(traces) else None
-            )
+            submit = self.core.submit_reads if is_read else self.core.submit
+            tokens = submit([request.payload for request in requests], timeout, traces if any(traces) else None)
         except Exception as refused:
             error = refused
         self._sent.update(zip(tokens, requests, strict=False))
@@ -137,6 +137,7 @@ class AsyncClient:
         key: str | PathLike[str] | None = None,
         timeout: float = 10.0,
         in_flight_max: int = 1024,
+        order_queries: bool = False,
     ) -> None:
         """Connects to nothing yet: that is for `async with`, or `open`.
 
@@ -146,11 +147,13 @@ class AsyncClient:
                 first client of the configuration whose key file is there.
             timeout: Seconds that a command may take, from when there is room for it in flight.
             in_flight_max: Most commands that are sent and not answered at once, 1 to 4000. More wait here.
+            order_queries: Have queries ordered like commands. By default the replicas answer a query without ordering
+                it, if it takes no context and enough of them agree: sooner, and seeing all that had completed before.
 
         Raises:
             ConfigError: If the configuration or the key can't be used.
         """
-        self._options = ClientOptions.load(cluster, key, timeout, in_flight_max)
+        self._options = ClientOptions.load(cluster, key, timeout, in_flight_max, order_queries=order_queries)
         self._timeout = timeout
         self._connection: _Connection | None = None
 
@@ -433,7 +436,8 @@ class AsyncClient:
             connection.room.release()
             raise Closed("the client was closed before the command was sent")
         future = connection.loop.create_future()
-        connection.send(_Request(future, call.decode, call.payload, self._timeout, trace))
+        is_read = self._options.is_read(call)
+        connection.send(_Request(future, call.decode, call.payload, self._timeout, is_read, trace))
         return future
 
     def _open_connection(self) -> _Connection:

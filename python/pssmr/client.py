@@ -44,6 +44,7 @@ class Client:
         key: str | PathLike[str] | None = None,
         timeout: float = 10.0,
         in_flight_max: int = 1024,
+        order_queries: bool = False,
     ) -> None:
         """Connects to nothing yet: that is for `with`, or `open`.
 
@@ -53,11 +54,13 @@ class Client:
                 first client of the configuration whose key file is there.
             timeout: Seconds that a command may take.
             in_flight_max: Most commands that are sent and not answered at once, 1 to 4000. More wait here.
+            order_queries: Have queries ordered like commands. By default the replicas answer a query without ordering
+                it, if it takes no context and enough of them agree: sooner, and seeing all that had completed before.
 
         Raises:
             ConfigError: If the configuration or the key can't be used.
         """
-        self._options = ClientOptions.load(cluster, key, timeout, in_flight_max)
+        self._options = ClientOptions.load(cluster, key, timeout, in_flight_max, order_queries=order_queries)
         self._timeout = timeout
         self._core: ClientCore | None = None
 
@@ -125,9 +128,14 @@ class Client:
         self._options.check_size(call.name, call.payload)
         core = self._open_core()
         with calling(call.name) as trace:
-            (token,) = core.submit([call.payload], self._timeout, None if trace is None else [trace])
+            token = self._submit(core, call, trace)
             result: R = call.decode(core.wait(token))
         return result
+
+    def _submit(self, core: ClientCore, call: Request[Any], trace: bytes | None) -> int:
+        submit = core.submit_reads if self._options.is_read(call) else core.submit
+        (token,) = submit([call.payload], self._timeout, None if trace is None else [trace])
+        return token
 
     @overload
     def call_many(self, calls: Iterable[Request[R]], *, return_exceptions: Literal[False] = False) -> list[R]: ...
@@ -168,8 +176,7 @@ class Client:
                 self._options.check_size(call.name, call.payload)
                 if len(waiting) == self._options.in_flight_max:
                     take_oldest()
-                (token,) = core.submit([call.payload], self._timeout, None if trace is None else [trace])
-                waiting.append((call, token))
+                waiting.append((call, self._submit(core, call, trace)))
             while waiting:
                 take_oldest()
         finally:

@@ -14,6 +14,7 @@ from pssmr.errors import ConfigError, RequestTooLarge
 from pssmr.logs import start_forwarding
 from pssmr.membership import Change, Member, Membership
 from pssmr.reconfiguration import Statuses, check_safe, for_core, sign
+from pssmr.request import Request
 
 ClusterSource = ClusterConfig | Mapping[str, Any] | str | PathLike[str]
 """A cluster in any form that `ClusterConfig.load` takes."""
@@ -30,10 +31,17 @@ class ClientOptions:
     key: str
     timeout: float
     in_flight_max: int
+    order_queries: bool = False
 
     @classmethod
     def load(
-        cls, cluster: ClusterSource, key: str | PathLike[str] | None, timeout: float, in_flight_max: int
+        cls,
+        cluster: ClusterSource,
+        key: str | PathLike[str] | None,
+        timeout: float,
+        in_flight_max: int,
+        *,
+        order_queries: bool = False,
     ) -> ClientOptions:
         """Reads and checks them.
 
@@ -44,7 +52,7 @@ class ClientOptions:
         if not 1 <= in_flight_max <= IN_FLIGHT_MAX:
             raise ConfigError(f"is {in_flight_max}, expected 1 to {IN_FLIGHT_MAX} commands", field="in_flight_max")
         config = ClusterConfig.load(cluster)
-        return cls(config, config.client_key(key), timeout, in_flight_max)
+        return cls(config, config.client_key(key), timeout, in_flight_max, order_queries)
 
     def connect(self, *, for_loop: bool) -> ClientCore:
         """Starts a client whose completions are for an asyncio loop, or for threads that wait."""
@@ -61,6 +69,10 @@ class ClientOptions:
             request_bytes_max=self.cluster.settings.request_bytes_max,
             result_bytes_max=self.cluster.settings.result_bytes_max,
         )
+
+    def is_read(self, call: Request[Any]) -> bool:
+        """Whether it is sent to be answered without being ordered."""
+        return call.readable and not self.order_queries
 
     def membership(self, core: ClientCore) -> Membership:
         """The newest membership that a client knows."""

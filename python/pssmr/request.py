@@ -22,6 +22,8 @@ class Request(abc.ABC, Generic[R_co]):
     """What messages call it."""
     payload: bytes
     """Its encoding."""
+    readable: bool = False
+    """Whether it can be answered without being ordered."""
 
     @abc.abstractmethod
     def decode(self, reply: bytes) -> R_co:

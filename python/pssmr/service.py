@@ -94,6 +94,7 @@ class Call(Request[R]):
         self.command = command
         self.name = command.name
         self.payload = payload
+        self.readable = command.declared.method.readable
 
     def decode(self, reply: bytes) -> R:
         """The command's result.

@@ -127,7 +127,7 @@ impl Client {
 
     fn check(&self, submission: &Submission) -> Result<(), SubmitError> {
         match &submission.work {
-            Work::Command(payload) | Work::Reconfigure(payload) | Work::Upgrade(payload)
+            Work::Command(payload) | Work::Read(payload) | Work::Reconfigure(payload) | Work::Upgrade(payload)
                 if payload.len() > self.payload_bytes_max =>
             {
                 Err(SubmitError::RequestTooLarge { bytes: payload.len(), bytes_max: self.payload_bytes_max })

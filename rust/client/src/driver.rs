@@ -179,6 +179,7 @@ impl Driver {
                 }
                 self.requester.status(replica, &json);
             }
+            Ok(ReplicaMessage::ReadReplies(replies)) => self.requester.read_replies(replica, replies),
             Ok(ReplicaMessage::Handovers(handovers)) => return self.take_handovers(handovers, now),
             Err(error) => {
                 tracing::debug!(%replica, %error, "a frame that is no message");

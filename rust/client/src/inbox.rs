@@ -29,6 +29,9 @@ pub struct Submission {
 pub enum Work {
     /// Execute this command.
     Command(Bytes),
+    /// Answer this query. It is ordered only if the replicas can't answer it otherwise; its result is the same either way: that
+    /// of a place in the order after all that had completed anywhere before it was submitted.
+    Read(Bytes),
     /// Compare the replicas' states, at one position of the total order.
     StateDigests,
     /// The same, and have a checkpoint taken there.
@@ -47,7 +50,9 @@ pub enum Work {
 impl Submission {
     pub(crate) fn payload_bytes(&self) -> usize {
         match &self.work {
-            Work::Command(payload) | Work::Reconfigure(payload) | Work::Upgrade(payload) => payload.len(),
+            Work::Command(payload) | Work::Read(payload) | Work::Reconfigure(payload) | Work::Upgrade(payload) => {
+                payload.len()
+            }
             Work::StateDigests | Work::Checkpoint | Work::Status(_) => 0,
         }
     }

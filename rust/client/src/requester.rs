@@ -2,6 +2,7 @@
 
 mod adoption;
 mod opening;
+mod reads;
 mod retry;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use pssmr_types::{
 };
 
 use self::opening::Session;
+use self::reads::Reads;
 use crate::completion::{Completion, Response};
 use crate::config::{ClientConfig, SPREAD_MAX};
 use crate::error::RequestError;
@@ -107,6 +109,7 @@ pub(crate) struct Requester {
     session: Session,
     window: Window<InFlight>,
     waiting: VecDeque<Waiting>,
+    reads: Reads,
     /// By replica.
     status_queries: Vec<Vec<StatusQuery>>,
     /// Random numbers, for opening sessions.
@@ -138,6 +141,7 @@ impl Requester {
             session: Session::Closed,
             window: Window::new(config.in_flight_max, SPREAD_MAX),
             waiting: VecDeque::new(),
+            reads: Reads::new(config.in_flight_max),
             status_queries: (0..REPLICAS_MAX).map(|_| Vec::new()).collect(),
             nonces,
             kept_bytes: 0,
@@ -163,11 +167,11 @@ impl Requester {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.window.len()
+        self.window.len() + self.reads.in_flight()
     }
 
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.reads.waiting()
     }
 
     /// The open session's number.
@@ -185,6 +189,7 @@ impl Requester {
             Work::Command(payload) => {
                 self.waiting.push_back(Waiting { token, operation: Operation::Command, payload, deadline, trace });
             }
+            Work::Read(payload) => self.submit_read(token, payload, deadline, trace, now),
             work @ (Work::StateDigests | Work::Checkpoint) => {
                 let takes_checkpoint = matches!(work, Work::Checkpoint);
                 let operation = if takes_checkpoint { Operation::Checkpoint } else { Operation::StateDigest };
@@ -228,6 +233,7 @@ impl Requester {
         if let Session::Opening(opening) = &mut self.session {
             orphaned |= opening.attempts.lose(replica, now);
         }
+        self.reads_lose(replica);
         if orphaned {
             self.wake_at(now);
         }
@@ -341,7 +347,7 @@ impl Requester {
         let queries = self.status_queries.iter_mut().flat_map(std::mem::take).map(|query| query.token);
         let waiting = self.waiting.drain(..).map(|waiting| waiting.token);
         let in_flight = self.window.drain().map(|entry| entry.token);
-        for token in queries.chain(waiting).chain(in_flight) {
+        for token in queries.chain(waiting).chain(in_flight).chain(self.reads.drain()) {
             self.completions.push(Completion { token, result: Err(RequestError::Closed) });
         }
     }
@@ -351,10 +357,12 @@ impl Requester {
     /// Sends what can be sent and does what is due.
     pub(crate) fn advance(&mut self, now: Instant) {
         self.open_session(now);
+        self.admit_reads(now);
         self.admit(now);
         if self.due.is_some_and(|due| due <= now) {
             self.take_due(now);
             // What has ended made room.
+            self.admit_reads(now);
             self.admit(now);
         }
     }

@@ -80,6 +80,12 @@ impl Tally {
         whole.map_or(Verdict::ResultMissing, |vote| Verdict::Believed(vote.outcome.clone()))
     }
 
+    /// How many replicas say what most say.
+    pub(crate) fn most_agreeing(&self) -> usize {
+        let agreeing = |vote: &Vote| self.votes.iter().filter(|other| other.digest == vote.digest).count();
+        self.votes.iter().map(agreeing).max().unwrap_or(0)
+    }
+
     /// Takes the votes of these replicas out.
     pub(crate) fn forget(&mut self, replicas: ReplicaSet) {
         self.votes.retain(|vote| !replicas.contains(vote.replica));

@@ -216,7 +216,10 @@ impl Task {
         builder.include(&self.footprint);
         self.deferred = false;
         match service.compute_footprint(&self.command.payload, builder) {
-            Ok(()) => self.footprint = builder.build(),
+            Ok(()) => {
+                self.footprint = builder.build();
+                self.only_reads();
+            }
             Err(refusal) => self.refuse(refusal),
         }
     }

@@ -184,7 +184,8 @@ impl Executor {
     /// [`Executor::executed`] or [`Executor::pending`]. After the end, or after a fatal error, commands are dropped.
     ///
     /// # Panics
-    /// If positions or slots do not ascend, or a command is of a slot after `through`.
+    /// If positions or slots do not ascend, or a command is of a slot after `through`. Reads are of no slot of their own:
+    /// `through` is that of what was submitted last.
     pub fn submit(&self, commands: impl IntoIterator<Item = Command>, through: Slot) {
         let mut intake = lock(&self.intake);
         let Intake { builder, batch } = &mut *intake;
@@ -295,10 +296,15 @@ pub(crate) fn task_of(service: &dyn Service, command: Command, builder: &mut Foo
         return Task { deferred: true, ..Task::of(command) };
     }
     let extraction = match command.kind {
-        CommandKind::Application if !service.is_there(&command.payload, command.version) => {
+        CommandKind::Read if Compound::is_in(&command.payload) => Err(Refusal::MustBeOrdered),
+        CommandKind::Application | CommandKind::Read if !service.is_there(&command.payload, command.version) => {
             Err(Refusal::UnknownCommand)
         }
         CommandKind::Application => service.footprint(&command.payload, builder),
+        CommandKind::Read => {
+            let extraction = service.footprint(&command.payload, builder);
+            extraction.and_then(|it| service.is_readable(it.handler).then_some(it).ok_or(Refusal::MustBeOrdered))
+        }
         CommandKind::StateDigest | CommandKind::Snapshot => {
             builder.exclusive();
             Ok(Extraction::default())
@@ -312,7 +318,9 @@ pub(crate) fn task_of(service: &dyn Service, command: Command, builder: &mut Foo
             (Extraction::default(), Some(refusal))
         }
     };
-    Task { footprint: builder.build(), handler, refused, deferred, ..Task::of(command) }
+    let mut task = Task { footprint: builder.build(), handler, refused, deferred, ..Task::of(command) };
+    task.only_reads();
+    task
 }
 
 impl Task {
@@ -333,6 +341,14 @@ impl Task {
             deferred: false,
             ordinal: 0,
             part: None,
+        }
+    }
+
+    /// A read that touches anything but to read it is refused.
+    pub(crate) fn only_reads(&mut self) {
+        if self.command.kind == CommandKind::Read && !self.footprint.is_read_only() {
+            self.deferred = false;
+            self.refuse(Refusal::MustBeOrdered);
         }
     }
 

@@ -61,6 +61,9 @@ pub enum Refusal {
         /// Why.
         refusal: Box<Refusal>,
     },
+    /// A read of what is no query, or of one that needs its place in the order.
+    #[error("it has to be ordered")]
+    MustBeOrdered,
 }
 
 impl Refusal {
@@ -75,6 +78,7 @@ impl Refusal {
             Self::Argument(_) => 6,
             Self::TooLarge(_) => 7,
             Self::NoTransactions => 8,
+            Self::MustBeOrdered => 9,
             Self::Operation { refusal, .. } => refusal.code(),
         }
     }
@@ -117,6 +121,14 @@ impl CommandTable {
     /// The commands, in order of their index.
     pub fn commands(&self) -> &[CommandSpec] {
         &self.commands
+    }
+
+    /// Whether the command with this index changes nothing.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn is_query(&self, index: u32) -> bool {
+        self.commands[index as usize].query
     }
 
     /// The index of the command with this name.

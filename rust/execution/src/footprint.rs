@@ -179,6 +179,11 @@ impl Footprint {
         }
     }
 
+    /// Whether it only looks at what it touches.
+    pub fn is_read_only(&self) -> bool {
+        self.scope != Scope::Exclusive && self.claims.iter().all(|claim| claim.mode == Mode::Read)
+    }
+
     /// Whether two commands with these footprints must run in delivery order. This is the definition that schedulers
     /// are tested against; they find conflicts faster, and may order more pairs than this.
     pub fn conflicts(&self, other: &Self) -> bool {

@@ -21,7 +21,9 @@ impl Independent {
         self.keys.clear();
         self.wide.clear();
         let Some(first) = run.first() else { return 0 };
-        let same = run.iter().take_while(|task| task.handler == first.handler).count();
+        // What is ordered has a place in the order, and reads have none.
+        let is_alike = |task: &&Task| task.handler == first.handler && task.command.kind == first.command.kind;
+        let same = run.iter().take_while(is_alike).count();
         (0..same).find(|place| !self.admit(run, *place)).unwrap_or(same)
     }
 

@@ -37,6 +37,10 @@ impl Progress {
     /// Takes note of the next command, which is of `slot`; returns its ordinal.
     pub(crate) fn submitted(&mut self, kind: CommandKind, position: u64, slot: Slot) -> u64 {
         let last = self.commands.back().map_or(self.watermark.position, |(position, _)| *position);
+        if kind == CommandKind::Read {
+            self.commands.push_back((last, false));
+            return self.next_ordinal() - 1;
+        }
         let is_snapshot = kind == CommandKind::Snapshot;
         assert!(position > last || (is_snapshot && position == last), "positions ascend");
         // One is often wanted only when its slot is submitted completely.

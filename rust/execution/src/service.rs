@@ -20,7 +20,7 @@ use crate::worker::Worker;
 pub struct Command {
     /// Its position in the delivery order: from 1 on, unique, ascending, possibly with gaps. A
     /// [`CommandKind::Snapshot`] needs no position of its own: it may have that of the command before it, and be of
-    /// a slot that was submitted completely just before.
+    /// a slot that was submitted completely just before. A [`CommandKind::Read`] has none.
     pub position: u64,
     /// The slot that it was decided in.
     pub slot: Slot,
@@ -72,6 +72,11 @@ pub enum CommandKind {
     Snapshot,
     /// Nothing is executed: the payload is the reply, as it is.
     Settled,
+    /// One of the service's commands that is executed here and now, after all that was submitted, without having been
+    /// ordered. Its `position` does not count, its `slot` is the last one that was submitted. An empty reply says that it
+    /// has to be ordered: it is none that [`Service::is_readable`], or touches anything but to read it, and was not
+    /// executed; or the service found out meanwhile.
+    Read,
 }
 
 /// A command on its way through the executor.
@@ -173,6 +178,13 @@ pub trait Service: Send + Sync + 'static {
     fn is_there(&self, payload: &[u8], version: u32) -> bool {
         let _ = (payload, version);
         true
+    }
+
+    /// Whether the command with this handler changes nothing, and uses nothing of its place in the order (agreed time,
+    /// randomness, position, client): it may be executed unordered then, as a [`CommandKind::Read`]. By default none may.
+    fn is_readable(&self, handler: u32) -> bool {
+        let _ = handler;
+        false
     }
 
     /// The digest of the whole state. No command runs meanwhile.
@@ -340,6 +352,10 @@ impl<S: Service + ?Sized> Service for Arc<S> {
 
     fn is_there(&self, payload: &[u8], version: u32) -> bool {
         (**self).is_there(payload, version)
+    }
+
+    fn is_readable(&self, handler: u32) -> bool {
+        (**self).is_readable(handler)
     }
 
     fn state_digest(&self) -> Digest {

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use crate::compound::{Part, unfold};
 use crate::dispatch::{Applicant, Dispatch, Job};
 use crate::executor::{Pending, Shared};
+use crate::extract::Refusal;
 use crate::footprint::FootprintBuilder;
 use crate::inbox::{Phase, Wake};
 use crate::progress::SnapshotOutcome;
@@ -214,14 +215,19 @@ pub(crate) fn execute_run(
     run: &mut [Task],
     snapshots: &mut Vec<SnapshotOutcome>,
 ) {
-    let is_plain =
-        |task: &Task| task.command.kind == CommandKind::Application && task.refused.is_none() && !task.is_transaction();
+    let is_plain = |task: &Task| {
+        matches!(task.command.kind, CommandKind::Application | CommandKind::Read)
+            && task.refused.is_none()
+            && !task.is_transaction()
+    };
     for part in run.chunk_by_mut(|a, b| is_plain(a) && is_plain(b)) {
         let task = &mut part[0];
         match (&task.refused, task.command.kind) {
+            // Its reply stays empty.
+            (Some(Refusal::MustBeOrdered), _) => {}
             (Some(refusal), _) => task.reply = reply::refused(refusal),
             (None, CommandKind::Application) if task.is_transaction() => task.execute_transaction(service, worker),
-            (None, CommandKind::Application) => service.execute(worker, part),
+            (None, CommandKind::Application | CommandKind::Read) => service.execute(worker, part),
             (None, CommandKind::StateDigest) => task.reply = Bytes::copy_from_slice(&service.state_digest().0),
             (None, CommandKind::Settled) => task.reply = std::mem::take(&mut task.command.payload),
             (None, CommandKind::Snapshot) => {
@@ -236,7 +242,7 @@ pub(crate) fn execute_run(
 pub(crate) fn completion(task: &mut Task) -> Option<Completion> {
     let Command { position, slot, client, sequence, kind, .. } = task.command;
     let reply = std::mem::take(&mut task.reply);
-    let has_none = reply.is_empty() && kind != CommandKind::Settled;
+    let has_none = reply.is_empty() && !matches!(kind, CommandKind::Settled | CommandKind::Read);
     let mut reply = if has_none { Bytes::from_static(reply::NIL) } else { reply };
     if let Some(Part::OfBatch(gathering)) = task.part.as_deref() {
         reply = gathering.add(task.operation, reply)?;

@@ -33,6 +33,7 @@ mod normal_case;
 mod openings;
 mod pool;
 mod promise;
+mod reads;
 mod record;
 mod recovery;
 mod replies;

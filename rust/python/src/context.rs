@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pssmr_execution::Task;
+use pssmr_execution::{CommandKind, Task};
 use pssmr_types::Digest;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -20,6 +20,8 @@ pub(crate) struct Facts {
     sequence: u64,
     operation: u32,
     version: u32,
+    /// It has no place in the order.
+    is_read: bool,
 }
 
 impl Facts {
@@ -35,7 +37,12 @@ impl Facts {
             sequence: command.sequence,
             operation: task.operation,
             version: command.version,
+            is_read: command.kind == CommandKind::Read,
         }
+    }
+
+    pub(crate) fn is_read(&self) -> bool {
+        self.is_read
     }
 
     pub(crate) fn version(&self) -> u32 {
@@ -54,6 +61,7 @@ impl Facts {
             sequence: position,
             operation: 0,
             version,
+            is_read: false,
         }
     }
 }

@@ -106,6 +106,12 @@ impl Method {
         self.query
     }
 
+    /// Whether it can be answered without being ordered: a query that takes no context.
+    #[getter(readable)]
+    fn get_readable(&self) -> bool {
+        self.is_readable()
+    }
+
     /// The version of the service that it came with.
     #[getter(since)]
     fn get_since(&self) -> u32 {
@@ -161,6 +167,11 @@ impl Method {
 }
 
 impl Method {
+    /// Whether it changes nothing, and is not told of its place in the order.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.query && !self.context
+    }
+
     pub(crate) fn argument_specs(&self) -> Vec<ArgumentSpec> {
         let spec =
             |parameter: &Parameter| ArgumentSpec { name: parameter.name.clone(), default: parameter.default.clone() };

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use pssmr_execution::{Access, AccessError, Footprint};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use crate::context::{Context, Facts};
@@ -17,6 +18,8 @@ pub(crate) struct Running {
     facts: Facts,
     /// What the handler was given, if it asked. The functions that it calls get the same.
     context: Option<Py<Context>>,
+    /// It is a read, and something in it has asked for its place in the order.
+    must_be_ordered: bool,
 }
 
 thread_local! {
@@ -33,7 +36,7 @@ impl Scope {
     /// afterwards.
     pub(crate) fn enter(mut access: Access, footprint: &Footprint, command: Arc<str>, facts: Facts) -> Self {
         access.begin(footprint);
-        Self { outer: RUNNING.replace(Some(Running { access, command, facts, context: None })) }
+        Self { outer: RUNNING.replace(Some(Running { access, command, facts, context: None, must_be_ordered: false })) }
     }
 
     /// Begins an operation of the transaction that the command is.
@@ -47,6 +50,12 @@ impl Scope {
         });
         // Gone while nothing is borrowed: that can run other Python code.
         drop(ended);
+    }
+
+    /// Whether the command is a read, and something in it has asked for its place in the order: what it came to is void.
+    #[expect(clippy::unused_self, reason = "it is within this scope")]
+    pub(crate) fn must_be_ordered(&self) -> bool {
+        must_be_ordered()
     }
 
     /// Keeps what the command has written.
@@ -112,12 +121,24 @@ pub(crate) fn is_running(state: &State) -> bool {
     with_running(state, |_| ()).is_some()
 }
 
+/// Whether the running command is a read, and something in it has asked for its place in the order.
+pub(crate) fn must_be_ordered() -> bool {
+    RUNNING.with_borrow(|running| running.as_ref().is_some_and(|running| running.must_be_ordered))
+}
+
 /// The context of the command of this state that runs on this thread.
+///
+/// # Errors
+/// It is a read, which has none: it will be ordered.
 pub(crate) fn context(py: Python<'_>, state: &State) -> PyResult<Option<Py<Context>>> {
     let known =
         with_running(state, |running| (running.facts, running.context.as_ref().map(|known| known.clone_ref(py))));
     match known {
         None => Ok(None),
+        Some((facts, _)) if facts.is_read() => {
+            with_running(state, |running| running.must_be_ordered = true);
+            Err(PyRuntimeError::new_err("a query that is not ordered has no context"))
+        }
         Some((_, Some(known))) => Ok(Some(known)),
         Some((facts, None)) => {
             // Made while nothing is borrowed: an allocation can run other Python code.

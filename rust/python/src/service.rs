@@ -25,7 +25,7 @@ use crate::instance::Instance;
 use crate::interface::{Handler, Interface, arguments_of};
 use crate::method::ArgumentsError;
 use crate::own_state::OwnState;
-use crate::running::Scope;
+use crate::running::{self, Scope};
 use crate::trace::Running;
 use crate::vectorized::{self, Columns};
 
@@ -141,13 +141,15 @@ impl PythonService {
         let scope = Scope::enter(self.access(), &footprint.build(), handler.name.clone(), facts);
         let access = match vectorized::call(py, method, self.object.bind(py).clone(), &columns) {
             Ok(replies) => {
+                let must_be_ordered = scope.must_be_ordered();
                 for (place, reply) in called.into_iter().zip(replies) {
-                    tasks[place].reply = reply;
+                    tasks[place].reply = if must_be_ordered { Bytes::new() } else { reply };
                 }
                 scope.commit()
             }
             Err(error) if called.len() == 1 => {
-                tasks[called[0]].reply = self.failed(py, handler, error).reply();
+                let reply = self.failed(py, handler, error).reply();
+                tasks[called[0]].reply = if scope.must_be_ordered() { Bytes::new() } else { reply };
                 scope.rollback()
             }
             Err(error) => {
@@ -167,6 +169,7 @@ impl PythonService {
         let scope = Scope::enter(self.access(), &task.footprint, handler.name.clone(), Facts::of(task));
         let ended = self.run(py, handler, arguments_of(&task.command.payload));
         let (reply, access, is_kept) = match ended {
+            _ if scope.must_be_ordered() => (Bytes::new(), scope.rollback(), false),
             Ended::Well(reply) => (reply, scope.commit(), true),
             Ended::Badly(reply) => (reply, scope.rollback(), false),
         };
@@ -225,6 +228,9 @@ impl PythonService {
     }
 
     fn undeclared(&self, py: Python<'_>, handler: &Handler, error: PyErr) -> Ended {
+        if running::must_be_ordered() {
+            return Ended::Badly(Bytes::new());
+        }
         let reply = reply::handler_failed(&errors::type_name(py, &error));
         failure::log(py, &format!("{}.{}", self.interface().name, handler.name), error);
         Ended::Badly(reply)
@@ -308,6 +314,10 @@ impl Service for PythonService {
 
     fn is_there(&self, payload: &[u8], version: u32) -> bool {
         self.interface().is_there(payload, version)
+    }
+
+    fn is_readable(&self, handler: u32) -> bool {
+        self.interface().handlers[handler as usize].method.get().is_readable()
     }
 
     /// Of the tables, and of what `snapshot` returns if the class has it. State in other attributes is not seen.

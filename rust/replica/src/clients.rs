@@ -2,6 +2,7 @@
 
 mod admission;
 mod outbox;
+mod reads;
 mod replies;
 mod routes;
 mod sample;
@@ -13,23 +14,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pssmr_execution::{Completion, Executor};
+use pssmr_execution::{CommandKind, Completion, Executor};
 use pssmr_transport::{CloseReason, Event, LinkId, Transport};
 use pssmr_types::handover::HANDOVERS_MAX;
 use pssmr_types::{
-    ClientId, ClientMessage, Epoch, Hello, Membership, Outcome, Principal, ReplicaId, ReplicaMessage, Reply, Request,
-    result_digest,
+    ClientId, ClientMessage, Epoch, Hello, Membership, Operation, Outcome, Principal, Read, ReadReply, ReplicaId,
+    ReplicaMessage, Reply, Request, Slot, result_digest,
 };
 
 pub(crate) use self::admission::Admission;
 use self::admission::Rights;
 use self::outbox::Outbox;
+use self::reads::{Asked, Reads};
 use self::replies::Replies;
 use self::routes::{Route, Routes};
 use self::sample::Sample;
 use crate::greeting::{self, Side};
 use crate::inbox::{ClientInbox, Notice, OrderingInbox, Taken};
 use crate::panic_message;
+use crate::reads::{UnorderedQuery, ticket_of};
 use crate::snapshots::WriterInbox;
 use crate::state::State;
 use crate::status::Counters;
@@ -99,11 +102,14 @@ pub(crate) struct ClientThread {
     replies: Replies,
     /// None without a data directory.
     snapshots: Option<Arc<WriterInbox>>,
-    outbox: Outbox,
+    outbox: Outbox<Reply>,
+    reads: Reads<LinkId>,
+    read_outbox: Outbox<ReadReply>,
     sample: Sample,
     /// None if nobody looks at them.
     traces: Option<Arc<Traces>>,
     burst: Vec<Request>,
+    read_burst: Vec<UnorderedQuery>,
     status_wanted: Vec<LinkId>,
     ordering: Arc<OrderingInbox>,
     inbox: Arc<ClientInbox>,
@@ -148,9 +154,12 @@ impl ClientThread {
             replies: Replies::new(parts.cached_bytes_per_session_max),
             snapshots: parts.snapshots,
             outbox: Outbox::default(),
+            reads: Reads::default(),
+            read_outbox: Outbox::default(),
             sample: Sample::default(),
             traces: parts.traces,
             burst: Vec::new(),
+            read_burst: Vec::new(),
             status_wanted: Vec::new(),
             ordering: parts.ordering,
             inbox: parts.inbox,
@@ -198,6 +207,7 @@ impl ClientThread {
             self.replies.end_sessions(executed);
             self.answer_status(transport);
             self.counters.replies += self.outbox.send(transport);
+            self.counters.read_replies += self.read_outbox.send(transport);
             transport.flush();
             self.close_ungreeted(transport);
             self.show_sometimes(transport);
@@ -245,6 +255,7 @@ impl ClientThread {
     fn forget(&mut self, link: LinkId) {
         self.links.remove(&link);
         self.routes.link_down(link);
+        self.reads.link_down(link);
     }
 
     /// Goes by the membership in force, and lets the clients know of it.
@@ -286,6 +297,14 @@ impl ClientThread {
                     known_traces.announce(known.principal, &traces);
                 }
             }
+            ClientMessage::Reads { full_replies, reads } => {
+                if !known.rights.allow(Operation::Command) {
+                    return Err("a replica has no queries, and sent one".into());
+                }
+                for read in reads {
+                    self.take_read(link, read, full_replies);
+                }
+            }
             ClientMessage::Requests { full_replies, requests } => {
                 if !requests.iter().all(|request| known.rights.allow(request.operation)) {
                     return Err(
@@ -313,8 +332,44 @@ impl ClientThread {
         self.outbox.add(link, Reply { session: request.client.session, sequence: request.sequence, outcome });
     }
 
+    fn take_read(&mut self, link: LinkId, read: Read, full_replies: bool) {
+        let number = read.number;
+        match self.reads.take(link, read, full_replies) {
+            Some(query) => self.read_burst.push(query),
+            None => self.answer_read(Asked { link, number, full_replies }, Epoch(0), Slot(0), Outcome::Busy),
+        }
+    }
+
+    fn answer_read(&mut self, asked: Asked<LinkId>, epoch: Epoch, slot: Slot, outcome: Outcome) {
+        self.counters.reads_refused += u64::from(outcome == Outcome::Busy);
+        self.read_outbox.add(asked.link, ReadReply { number: asked.number, epoch, slot, outcome });
+    }
+
+    fn refuse_read(&mut self, ticket: u64) {
+        if let Some(asked) = self.reads.end(ticket) {
+            self.answer_read(asked, Epoch(0), Slot(0), Outcome::Busy);
+        }
+    }
+
+    fn take_result_of_read(&mut self, completion: Completion) {
+        let (ticket, epoch, slot) = ticket_of(&completion);
+        let Some(asked) = self.reads.end(ticket) else { return };
+        let result = completion.reply;
+        // It has to be ordered, or its result is an error that the order gives as well.
+        let outcome = if result.is_empty() || result.len() > self.result_bytes_max {
+            Outcome::Busy
+        } else {
+            self.designation.outcome(asked.number, result, if asked.full_replies { u64::MAX } else { 0 })
+        };
+        self.answer_read(asked, epoch, slot, outcome);
+    }
+
     /// Hands the new requests to ordering. Those for which there is no room are refused.
     fn order(&mut self) {
+        self.ordering.offer_reads(&mut self.read_burst);
+        for query in std::mem::take(&mut self.read_burst) {
+            self.refuse_read(query.ticket);
+        }
         self.sample.requests(&self.burst);
         self.ordering.offer(&mut self.burst);
         self.counters.requests_refused += self.burst.len() as u64;
@@ -327,7 +382,12 @@ impl ClientThread {
     fn take_completions(&mut self, completions: &mut Vec<Completion>) {
         // Most results follow another one of the same session.
         let mut last = None;
-        for Completion { slot, client, sequence, mut reply, .. } in completions.drain(..) {
+        for completion in completions.drain(..) {
+            if completion.kind == CommandKind::Read {
+                self.take_result_of_read(completion);
+                continue;
+            }
+            let Completion { slot, client, sequence, mut reply, .. } = completion;
             if reply.len() > self.result_bytes_max {
                 tracing::warn!(%client, sequence, bytes = reply.len(), "a result is too large");
                 reply = pssmr_execution::reply::handler_failed("ResultTooLarge");
@@ -349,6 +409,7 @@ impl ClientThread {
     fn take_notice(&mut self, notice: Notice) {
         match notice {
             Notice::Reply { client, sequence, outcome } => self.reply(client, sequence, outcome),
+            Notice::NoRead { ticket } => self.refuse_read(ticket),
             other => self.replies.take(other),
         }
     }

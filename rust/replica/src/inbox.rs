@@ -9,6 +9,7 @@ use pssmr_ordering::{CoreSnapshot, Input, Promise, ReplyCache};
 use pssmr_transport::Waker;
 use pssmr_types::{ClientId, Outcome, Request, Slot};
 
+use crate::reads::UnorderedQuery;
 use crate::step_down::Wishes;
 
 /// For the ordering thread.
@@ -35,6 +36,8 @@ pub(crate) struct OrderingInbox {
 struct Requests {
     burst: Vec<Request>,
     bytes: usize,
+    reads: Vec<UnorderedQuery>,
+    read_bytes: usize,
     /// Nobody takes requests any more.
     closed: bool,
 }
@@ -88,12 +91,39 @@ impl OrderingInbox {
         }
     }
 
-    /// Moves all requests to `to`, which is empty.
-    pub(crate) fn take_requests(&self, to: &mut Vec<Request>) {
-        assert!(to.is_empty(), "the last burst was used up");
+    /// Takes queries off the front of `burst`. What stays has no room.
+    pub(crate) fn offer_reads(&self, burst: &mut Vec<UnorderedQuery>) {
+        if burst.is_empty() {
+            return;
+        }
+        let mut requests = self.requests.lock();
+        if requests.closed {
+            return;
+        }
+        let room = self.requests_max.saturating_sub(requests.reads.len());
+        let mut bytes = requests.read_bytes;
+        let fits = |query: &&UnorderedQuery| {
+            let with = bytes + query.payload.len();
+            let fits = with <= self.bytes_max;
+            bytes = if fits { with } else { bytes };
+            fits
+        };
+        let taken = burst.iter().take(room).take_while(fits).count();
+        requests.read_bytes = bytes;
+        requests.reads.extend(burst.drain(..taken));
+        drop(requests);
+        if taken > 0 {
+            self.waker.wake();
+        }
+    }
+
+    /// Moves all requests to `to` and all queries to `reads`, which are empty.
+    pub(crate) fn take_requests(&self, to: &mut Vec<Request>, reads: &mut Vec<UnorderedQuery>) {
+        assert!(to.is_empty() && reads.is_empty(), "the last burst was used up");
         let mut requests = self.requests.lock();
         std::mem::swap(&mut requests.burst, to);
-        requests.bytes = 0;
+        std::mem::swap(&mut requests.reads, reads);
+        (requests.bytes, requests.read_bytes) = (0, 0);
     }
 
     /// How many requests wait to be taken.
@@ -182,6 +212,8 @@ impl OrderingInbox {
 pub(crate) enum Notice {
     /// What became of a request, other than its result.
     Reply { client: ClientId, sequence: u64, outcome: Outcome },
+    /// The query with this ticket is not executed.
+    NoRead { ticket: u64 },
     /// The client has the replies to all sequences below this one.
     Acknowledged { client: ClientId, below: u64 },
     /// The session ended in this slot.
@@ -239,7 +271,7 @@ impl ClientInbox {
             return;
         }
         // Cached replies can wait for their end until there is something for a client.
-        let urgent = notices.iter().any(|notice| matches!(notice, Notice::Reply { .. }));
+        let urgent = notices.iter().any(|notice| matches!(notice, Notice::Reply { .. } | Notice::NoRead { .. }));
         let mut waiting = self.notices.lock();
         waiting.append(notices);
         let many = waiting.len() >= 4096;

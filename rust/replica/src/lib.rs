@@ -20,6 +20,11 @@
 //! executed by a worker; its result comes back to the client thread, which keeps it and sends it to the link on which
 //! the session was last heard.
 //!
+//! # The way of a read
+//! A query that a client wants answered without an order goes to the ordering thread, which says what the replica must have
+//! executed before it answers (`pssmr_ordering::Core::read_floor`). When that is delivered, the query goes to a worker behind
+//! it. Nothing of it is kept.
+//!
 //! # Forgetting
 //! With a log a replica comes back as it was. Without one, or when the log is damaged, or when the machine went down before
 //! the last of it was synced, it may have forgotten a promise, so it comes back as a *learner*: it follows, executes and
@@ -37,6 +42,7 @@ mod log;
 mod meters;
 mod ordering;
 mod past;
+mod reads;
 mod replica;
 mod sink;
 mod snapshots;

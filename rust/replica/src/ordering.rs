@@ -24,6 +24,7 @@ use crate::events::ReplicaEvent;
 use crate::inbox::{ClientInbox, Notice, OrderingInbox};
 use crate::log::LogInbox;
 use crate::panic_message;
+use crate::reads::{AwaitedReads, UnorderedQuery};
 use crate::state::State;
 use crate::status::Counters;
 use crate::step_down::{Answer, SteppedDown};
@@ -60,6 +61,7 @@ pub(crate) struct OrderingThread {
     traces: Option<Arc<Traces>>,
     counters: Counters,
     notices: Vec<Notice>,
+    reads: AwaitedReads,
     inputs: Vec<Input>,
     records: Vec<Record>,
     /// The records that the core knows are kept.
@@ -121,6 +123,7 @@ impl OrderingThread {
             traces: parts.traces,
             counters: Counters::default(),
             notices: Vec::new(),
+            reads: AwaitedReads::default(),
             inputs: Vec::new(),
             records: Vec::new(),
             durable: 0,
@@ -154,6 +157,7 @@ impl OrderingThread {
     fn work(&mut self, transport: &mut Transport) -> Result<(), String> {
         let mut events = Vec::new();
         let mut requests: Vec<Request> = Vec::new();
+        let mut reads: Vec<UnorderedQuery> = Vec::new();
         let mut effects = Vec::new();
         let mut pieces_due = None;
         self.follow(transport)?;
@@ -166,7 +170,8 @@ impl OrderingThread {
             if let Some(reason) = self.inbox.failure() {
                 return Err(reason);
             }
-            self.inbox.take_requests(&mut requests);
+            self.inbox.take_requests(&mut requests, &mut reads);
+            self.reads.take(&self.core, &mut reads, &mut self.notices);
             self.inputs.extend(requests.drain(..).map(Input::Request));
             let executed = self.inbox.executed_slot();
             if executed > self.executed {
@@ -183,6 +188,7 @@ impl OrderingThread {
             for effect in effects.drain(..) {
                 self.apply(effect, transport)?;
             }
+            self.reads.release(&self.core, &self.executor, &mut self.notices);
             if let Some(log) = self.log.as_ref().filter(|_| !self.records.is_empty()) {
                 let bytes = log.append(&mut self.records);
                 self.state.meters.log.given(bytes);

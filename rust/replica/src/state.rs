@@ -224,6 +224,8 @@ impl State {
                 requests_refused: of_clients.requests_refused,
                 replies: of_clients.replies,
                 replies_from_cache: of_clients.replies_from_cache,
+                read_replies: of_clients.read_replies,
+                reads_refused: of_clients.reads_refused,
                 ..counters
             },
             agreed_settings: hexadecimal(&self.hello.agreed_settings.0),

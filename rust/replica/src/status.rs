@@ -362,6 +362,10 @@ pub struct Counters {
     pub replies: u64,
     /// Replies sent from the cache.
     pub replies_from_cache: u64,
+    /// Queries answered that were not ordered, refusals included.
+    pub read_replies: u64,
+    /// Queries that were refused: to be ordered, or because too many waited or the replica did not vote.
+    pub reads_refused: u64,
     /// Slots decided.
     pub slots: u64,
     /// Commands decided.

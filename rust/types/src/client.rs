@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::digest::{ClusterId, Digest};
 use crate::handover::{HANDOVERS_MAX, Handover};
 use crate::ids::{Epoch, Principal};
+use crate::read::{Read, ReadReply};
 use crate::request::Request;
 use crate::trace::RequestTrace;
 use crate::wire::{DecodeError, PROTOCOL_VERSION, Reader, Writer};
@@ -84,6 +85,13 @@ pub enum ClientMessage {
     StatusQuery,
     /// Which traces requests belong to that follow on the same link. Only sent of those that belong to one.
     Traces(Vec<RequestTrace>),
+    /// Queries to answer without ordering them.
+    Reads {
+        /// Whether digests won't do, as for requests.
+        full_replies: bool,
+        /// The queries.
+        reads: Vec<Read>,
+    },
 }
 
 /// What became of a request, at one replica. The first four are the same at every correct replica that executed the
@@ -100,7 +108,7 @@ pub enum Outcome {
     SessionExpired,
     /// The sequence is outside the session's window: its reply was acknowledged and forgotten, or it is too far ahead.
     OutsideWindow,
-    /// The replica has too much to do to take the request now.
+    /// The replica has too much to do to take the request now. Of a read: or it does not vote now.
     Busy,
 }
 
@@ -115,6 +123,38 @@ impl Outcome {
             Self::OutsideWindow => Digest::of("pssmr outside window 1", b""),
             Self::Busy => Digest::of("pssmr busy 1", b""),
         }
+    }
+
+    pub(crate) fn encode(&self, out: &mut impl Writer) {
+        match self {
+            Self::Result(result) => {
+                out.put_u8(1);
+                out.put_bytes(result);
+            }
+            Self::ResultDigest(digest) => {
+                out.put_u8(2);
+                out.put_digest(digest);
+            }
+            Self::SessionOpened(session) => {
+                out.put_u8(3);
+                out.put_u64(*session);
+            }
+            Self::SessionExpired => out.put_u8(4),
+            Self::OutsideWindow => out.put_u8(5),
+            Self::Busy => out.put_u8(6),
+        }
+    }
+
+    pub(crate) fn decode(reader: &mut Reader, result_bytes_max: usize) -> Result<Self, DecodeError> {
+        Ok(match reader.u8("outcome")? {
+            1 => Self::Result(reader.bytes("result", result_bytes_max)?),
+            2 => Self::ResultDigest(reader.digest("result digest")?),
+            3 => Self::SessionOpened(reader.u64("session opened")?),
+            4 => Self::SessionExpired,
+            5 => Self::OutsideWindow,
+            6 => Self::Busy,
+            other => return Err(DecodeError::UnknownTag("outcome", other)),
+        })
     }
 }
 
@@ -143,6 +183,8 @@ pub enum ReplicaMessage {
     Status(Bytes),
     /// Proofs of the memberships after the last one that the client knows, each of the one after the one before.
     Handovers(Vec<Handover>),
+    /// Answers to reads.
+    ReadReplies(Vec<ReadReply>),
 }
 
 impl ClientMessage {
@@ -162,6 +204,13 @@ impl ClientMessage {
                 out.put_count(traces.len());
                 for trace in traces {
                     trace.encode(out);
+                }
+            }
+            Self::Reads { full_replies, reads } => {
+                out.put_u8(if *full_replies { 6 } else { 5 });
+                out.put_count(reads.len());
+                for read in reads {
+                    read.encode(out);
                 }
             }
         }
@@ -186,6 +235,11 @@ impl ClientMessage {
             4 => {
                 let count = reader.count("traces", FRAME_ITEMS_MAX)?;
                 Self::Traces((0..count).map(|_| RequestTrace::decode(&mut reader)).collect::<Result<_, _>>()?)
+            }
+            kind @ (5 | 6) => {
+                let count = reader.count("reads", FRAME_ITEMS_MAX)?;
+                let reads = (0..count).map(|_| Read::decode(&mut reader, payload_bytes_max));
+                Self::Reads { full_replies: kind == 6, reads: reads.collect::<Result<_, _>>()? }
             }
             other => return Err(DecodeError::UnknownTag("message", other)),
         };
@@ -216,6 +270,13 @@ impl ReplicaMessage {
                     handover.encode(out);
                 }
             }
+            Self::ReadReplies(replies) => {
+                out.put_u8(4);
+                out.put_count(replies.len());
+                for reply in replies {
+                    reply.encode(out);
+                }
+            }
         }
     }
 
@@ -243,6 +304,11 @@ impl ReplicaMessage {
                 }
                 Self::Handovers(handovers)
             }
+            4 => {
+                let count = reader.count("replies", FRAME_ITEMS_MAX)?;
+                let replies = (0..count).map(|_| ReadReply::decode(&mut reader, result_bytes_max));
+                Self::ReadReplies(replies.collect::<Result<_, _>>()?)
+            }
             other => return Err(DecodeError::UnknownTag("message", other)),
         };
         reader.finish()?;
@@ -253,37 +319,12 @@ impl ReplicaMessage {
 fn encode_reply(reply: &Reply, out: &mut impl Writer) {
     out.put_u64(reply.session);
     out.put_u64(reply.sequence);
-    match &reply.outcome {
-        Outcome::Result(result) => {
-            out.put_u8(1);
-            out.put_bytes(result);
-        }
-        Outcome::ResultDigest(digest) => {
-            out.put_u8(2);
-            out.put_digest(digest);
-        }
-        Outcome::SessionOpened(session) => {
-            out.put_u8(3);
-            out.put_u64(*session);
-        }
-        Outcome::SessionExpired => out.put_u8(4),
-        Outcome::OutsideWindow => out.put_u8(5),
-        Outcome::Busy => out.put_u8(6),
-    }
+    reply.outcome.encode(out);
 }
 
 fn decode_reply(reader: &mut Reader, result_bytes_max: usize) -> Result<Reply, DecodeError> {
     let (session, sequence) = (reader.u64("session")?, reader.u64("sequence")?);
-    let outcome = match reader.u8("outcome")? {
-        1 => Outcome::Result(reader.bytes("result", result_bytes_max)?),
-        2 => Outcome::ResultDigest(reader.digest("result digest")?),
-        3 => Outcome::SessionOpened(reader.u64("session opened")?),
-        4 => Outcome::SessionExpired,
-        5 => Outcome::OutsideWindow,
-        6 => Outcome::Busy,
-        other => return Err(DecodeError::UnknownTag("outcome", other)),
-    };
-    Ok(Reply { session, sequence, outcome })
+    Ok(Reply { session, sequence, outcome: Outcome::decode(reader, result_bytes_max)? })
 }
 
 #[cfg(test)]

@@ -44,6 +44,7 @@ impl Requester {
         }
         self.end_status_queries(gone);
         self.forget_votes(gone, now);
+        self.order_all_reads();
         self.judge_again(now);
         self.wake_at(now);
     }

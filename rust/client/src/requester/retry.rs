@@ -97,6 +97,7 @@ impl Requester {
 
     /// Ends what is out of time, and sends again what has waited long enough, to all.
     pub(super) fn take_due(&mut self, now: Instant) {
+        self.order_overdue_reads(now);
         self.end_overdue(now);
         let (up, interval, interval_max) = (self.up, self.retry_interval, self.retry_interval_max);
         let mut again = Vec::new();
@@ -119,6 +120,7 @@ impl Requester {
         }
         self.waiting.iter().for_each(|waiting| soonest(waiting.deadline));
         self.status_queries.iter().flatten().for_each(|query| soonest(query.deadline));
+        self.reads.due().into_iter().for_each(&mut soonest);
         self.due = next;
         if again.is_empty() {
             return;

@@ -89,6 +89,10 @@ impl Service for Counter {
         Err(place)
     }
 
+    fn is_readable(&self, handler: u32) -> bool {
+        self.commands.is_query(handler)
+    }
+
     fn state_digest(&self) -> Digest {
         Digest::of(KIND, &self.value.load(Ordering::Relaxed).to_le_bytes())
     }

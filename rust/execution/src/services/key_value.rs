@@ -171,6 +171,10 @@ impl Service for KeyValue {
         Ok(())
     }
 
+    fn is_readable(&self, handler: u32) -> bool {
+        self.commands.is_query(handler)
+    }
+
     fn state_digest(&self) -> Digest {
         self.tables.digest()
     }

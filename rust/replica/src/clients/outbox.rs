@@ -1,24 +1,56 @@
-//! Replies on their way out: one frame per link and turn.
+//! Replies on their way out: one frame per link, kind and turn.
 
 use std::collections::HashMap;
 
 use pssmr_transport::{CloseReason, LinkId, SendError, Transport};
 use pssmr_types::client::FRAME_ITEMS_MAX;
-use pssmr_types::{Outcome, ReplicaMessage, Reply};
+use pssmr_types::{Outcome, ReadReply, ReplicaMessage, Reply};
 
 /// Replies of one frame, in bytes of results, unless a single one is larger.
 const FRAME_BYTES: usize = 1 << 20;
 
+/// What is sent: replies to requests, or to reads.
+pub(crate) trait Item: Sized {
+    fn outcome(&self) -> &Outcome;
+    fn message(items: Vec<Self>) -> ReplicaMessage;
+}
+
+impl Item for Reply {
+    fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    fn message(items: Vec<Self>) -> ReplicaMessage {
+        ReplicaMessage::Replies(items)
+    }
+}
+
+impl Item for ReadReply {
+    fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    fn message(items: Vec<Self>) -> ReplicaMessage {
+        ReplicaMessage::ReadReplies(items)
+    }
+}
+
 /// Replies by link.
-#[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    by_link: Vec<(LinkId, Vec<Reply>)>,
+#[derive(Debug)]
+pub(crate) struct Outbox<T> {
+    by_link: Vec<(LinkId, Vec<T>)>,
     /// Where in `by_link` a link is.
     places: HashMap<LinkId, usize>,
 }
 
-impl Outbox {
-    pub(crate) fn add(&mut self, link: LinkId, reply: Reply) {
+impl<T> Default for Outbox<T> {
+    fn default() -> Self {
+        Self { by_link: Vec::new(), places: HashMap::new() }
+    }
+}
+
+impl<T: Item> Outbox<T> {
+    pub(crate) fn add(&mut self, link: LinkId, reply: T) {
         // Most replies follow another one of the same link.
         if let Some((last, replies)) = self.by_link.last_mut()
             && *last == link
@@ -53,10 +85,10 @@ impl Outbox {
     }
 }
 
-fn send_frames(link: LinkId, mut replies: Vec<Reply>, transport: &mut Transport) -> Result<(), SendError> {
+fn send_frames<T: Item>(link: LinkId, mut replies: Vec<T>, transport: &mut Transport) -> Result<(), SendError> {
     while !replies.is_empty() {
         let rest = replies.split_off(frame_length(&replies));
-        let message = ReplicaMessage::Replies(replies);
+        let message = T::message(replies);
         transport.send_with(link, |out| message.encode(out))?;
         replies = rest;
     }
@@ -64,10 +96,10 @@ fn send_frames(link: LinkId, mut replies: Vec<Reply>, transport: &mut Transport)
 }
 
 /// How many replies fit into a frame.
-fn frame_length(replies: &[Reply]) -> usize {
+fn frame_length<T: Item>(replies: &[T]) -> usize {
     let mut bytes = 0;
-    let fits = |reply: &&Reply| {
-        bytes += if let Outcome::Result(result) = &reply.outcome { result.len() } else { 0 };
+    let fits = |reply: &&T| {
+        bytes += if let Outcome::Result(result) = reply.outcome() { result.len() } else { 0 };
         bytes <= FRAME_BYTES
     };
     replies.iter().take(FRAME_ITEMS_MAX).take_while(fits).count().max(1)

@@ -1,0 +1,98 @@
+//! Reads of clients: whose they are, while they are executed.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use pssmr_types::Read;
+
+use crate::reads::UnorderedQuery;
+
+/// Reads that a client has under way at most: more than its commands can be.
+const OF_LINK_MAX: usize = 4096;
+
+/// Reads that all clients have under way at most.
+const ALL_MAX: usize = 1 << 16;
+
+/// Who has asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked<L> {
+    pub(super) link: L,
+    /// The client's number for the read.
+    pub(super) number: u64,
+    /// Whether a digest won't do.
+    pub(super) full_replies: bool,
+}
+
+/// The reads under way, by their tickets.
+#[derive(Debug)]
+pub(super) struct Reads<L> {
+    asked: HashMap<u64, Asked<L>>,
+    by_link: HashMap<L, usize>,
+    tickets: u64,
+}
+
+impl<L> Default for Reads<L> {
+    fn default() -> Self {
+        Self { asked: HashMap::new(), by_link: HashMap::new(), tickets: 0 }
+    }
+}
+
+impl<L: Copy + Eq + Hash> Reads<L> {
+    /// Takes a read. `None` if there are too many under way.
+    pub(super) fn take(&mut self, link: L, read: Read, full_replies: bool) -> Option<UnorderedQuery> {
+        let of_link = self.by_link.entry(link).or_default();
+        if *of_link >= OF_LINK_MAX || self.asked.len() >= ALL_MAX {
+            return None;
+        }
+        *of_link += 1;
+        self.tickets += 1;
+        self.asked.insert(self.tickets, Asked { link, number: read.number, full_replies });
+        Some(UnorderedQuery { ticket: self.tickets, payload: read.payload })
+    }
+
+    /// Who waits for this one, if the link is still there. It is no longer under way.
+    pub(super) fn end(&mut self, ticket: u64) -> Option<Asked<L>> {
+        let asked = self.asked.remove(&ticket)?;
+        let of_link = self.by_link.get_mut(&asked.link)?;
+        *of_link -= 1;
+        Some(asked)
+    }
+
+    /// A link is gone: nobody waits for what it has asked.
+    pub(super) fn link_down(&mut self, link: L) {
+        self.by_link.remove(&link);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn read(number: u64) -> Read {
+        Read { number, payload: Bytes::from_static(b"query") }
+    }
+
+    #[test]
+    fn a_client_has_a_bounded_number_under_way() {
+        let mut reads = Reads::default();
+        let tickets: Vec<u64> =
+            (0..OF_LINK_MAX as u64).map(|n| reads.take('a', read(n), false).unwrap().ticket).collect();
+        assert_eq!(reads.take('a', read(9999), false), None);
+        assert!(reads.take('b', read(1), true).is_some(), "others have room");
+        let asked = reads.end(tickets[7]).unwrap();
+        assert_eq!((asked.link, asked.number, asked.full_replies), ('a', 7, false));
+        assert_eq!(reads.end(tickets[7]), None, "once");
+        assert!(reads.take('a', read(9999), false).is_some());
+    }
+
+    #[test]
+    fn nobody_waits_on_a_link_that_is_gone() {
+        let mut reads = Reads::default();
+        let query = reads.take('a', read(1), false).unwrap();
+        reads.link_down('a');
+        assert_eq!(reads.end(query.ticket), None);
+        assert!(reads.asked.is_empty());
+    }
+}
