@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `profile` | what the seed draws beforehand |
 //! | `world`, `effects`, `traffic` | the event loop, and what cores and clients do to it |
+//! | `reads` | queries that are not ordered |
 //! | `weather`, `faults`, `network` | what goes wrong with machines and links |
 //! | `adversary`, `tamper` | Byzantine replicas |
 //! | `members` | changes of the membership |
@@ -29,6 +30,7 @@ mod members;
 mod network;
 mod profile;
 mod queue;
+mod reads;
 mod service;
 mod snapshots;
 mod tamper;

@@ -20,6 +20,8 @@ pub(super) struct Checker {
     service: Service,
     results: HashMap<(ClientId, u64), (Bytes, u64)>,
     position: u64,
+    /// By key, the values that it has had, each with the position of the command that wrote it.
+    values: HashMap<u8, Vec<(u64, u64)>>,
     /// What clients really sent. A faulty client may send several requests of one number.
     sent: HashMap<(ClientId, u64), Vec<Request>>,
     sessions: HashMap<u64, Principal>,
@@ -38,6 +40,7 @@ impl Checker {
             service: Service::default(),
             results: HashMap::new(),
             position: 0,
+            values: HashMap::new(),
             sent: HashMap::new(),
             sessions: HashMap::new(),
             sessions_are_few,
@@ -125,6 +128,9 @@ impl Checker {
             }
             self.position = command.position;
             let result = self.service.execute(delivery, command);
+            if let Some(key) = Service::key_of(command) {
+                self.values.entry(key).or_default().push((command.position, self.service.value(key)));
+            }
             if self.results.insert(key, (result, command.position)).is_some() {
                 self.fail(format!("{slot} executes {} {} again", command.client, command.sequence));
             }
@@ -143,6 +149,24 @@ impl Checker {
     fn is_reconfiguration(&self, key: &(ClientId, u64)) -> bool {
         let mut sent = self.sent.get(key).into_iter().flatten();
         sent.any(|request| request.operation == Operation::Reconfigure)
+    }
+
+    /// A client has read this value, having sent its query when `after` was the highest position that had completed.
+    pub(super) fn on_read(&mut self, key: u8, value: u64, after: u64) {
+        let values = self.values.get(&key).map_or(&[][..], Vec::as_slice);
+        let written = if value == 0 { Some(None) } else { values.iter().position(|(_, v)| *v == value).map(Some) };
+        let Some(place) = written else {
+            return self.fail(format!("a query of key {key} was told {value:016x}, which nothing has written"));
+        };
+        let next = place.map_or(0, |place| place + 1);
+        if let Some((overwritten, _)) = values.get(next).filter(|(position, _)| *position <= after) {
+            return self.fail(format!(
+                "a query of key {key} was told {value:016x}, which was overwritten at {overwritten}, though {after} had \
+                 completed before it was sent"
+            ));
+        }
+        // Whoever asks later must see no less.
+        self.completed = self.completed.max(place.map_or(0, |place| values[place].0));
     }
 
     /// A client has k equal replies.

@@ -26,6 +26,12 @@ counters! {
     RequestCompleted "requests completed",
     /// A client sent a request again.
     RequestRetried "requests retried",
+    /// A client got enough answers to a query that was not ordered.
+    ReadCompleted "reads completed",
+    /// A client gave up a query that was not ordered.
+    ReadGivenUp "reads given up",
+    /// A replica did not answer a query, as it did not vote.
+    ReadRefused "reads refused",
     /// A replica was too busy for a request.
     Busy "requests refused as busy",
     /// A client opened a session.

@@ -213,6 +213,7 @@ impl World {
             return;
         }
         let Some((slot, replies)) = target.execute() else { return };
+        self.answer_reads(host);
         self.write_snapshots(host);
         for (client, reply) in replies {
             self.reply(host, client, reply);

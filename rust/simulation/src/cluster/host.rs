@@ -8,6 +8,7 @@ use pssmr_types::{ClientId, Membership, Outcome, ReplicaId, Reply, SecretKey, Sl
 
 use super::disk::{Disk, Snapshot, Stop};
 use super::profile::{Machine, SECOND};
+use super::reads::{Answered, Query};
 use super::service::Service;
 use crate::random::Random;
 
@@ -22,6 +23,8 @@ const WALL_START: u64 = 1_700_000_000 * SECOND;
 pub(super) enum Work {
     Slot(Delivery),
     Evict(ClientId),
+    /// A query that is not ordered.
+    Read(Answered),
     /// A snapshot of the state after the slot before.
     Checkpoint(Arc<CoreSnapshot>),
 }
@@ -59,6 +62,10 @@ pub(super) struct Host {
     /// Counts its starts: what an earlier one began never ends.
     pub(super) incarnation: u32,
     replies: ReplyCache,
+    /// Queries that wait for slots to be decided.
+    pub(super) awaited_reads: VecDeque<(Slot, Query)>,
+    /// Queries that were executed.
+    pub(super) answered_reads: Vec<Answered>,
     /// Snapshots on their way to the disk.
     pub(super) taken: Vec<(Slot, Snapshot)>,
     /// The membership that it was configured with.
@@ -103,6 +110,8 @@ impl Host {
             is_down: false,
             incarnation: 0,
             replies: ReplyCache::new(REPLIES_BYTES_MAX),
+            awaited_reads: VecDeque::new(),
+            answered_reads: Vec::new(),
             taken: Vec::new(),
             root: membership.clone(),
             membership: membership.clone(),
@@ -124,6 +133,8 @@ impl Host {
         self.executing = false;
         self.inbox.clear();
         self.work.clear();
+        self.awaited_reads.clear();
+        self.answered_reads.clear();
         self.taken.clear();
         self.disk.stop(how, durability, random);
     }
@@ -221,6 +232,10 @@ impl Host {
         loop {
             match self.work.pop_front()? {
                 Work::Evict(client) => self.replies.evict(client),
+                Work::Read(mut read) => {
+                    read.value = self.service.value(read.query.key);
+                    self.answered_reads.push(read);
+                }
                 Work::Checkpoint(_) => unreachable!("a snapshot is taken right after its slot"),
                 Work::Slot(delivery) => {
                     let mut replies = Vec::with_capacity(delivery.commands.len());

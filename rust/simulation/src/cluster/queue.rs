@@ -8,6 +8,7 @@ use pssmr_types::{ReplicaId, Reply, Request, Slot};
 
 use super::disk::Snapshot;
 use super::faults::Fault;
+use super::reads::{Answered, Query};
 use super::snapshots::Offer;
 
 /// Something that happens at an instant.
@@ -19,6 +20,12 @@ pub(super) enum Event {
     Request { host: usize, request: Request },
     /// A replica's reply arrives at a client.
     Reply { client: usize, from: ReplicaId, reply: Reply },
+    /// A client asks something that is not ordered.
+    Read { client: usize },
+    /// A query that is not ordered arrives at a host.
+    Query { host: usize, query: Query },
+    /// A replica's answer to one arrives.
+    Answered { from: ReplicaId, answered: Answered },
     /// A host takes what has arrived.
     Step { host: usize, incarnation: u32 },
     /// A host's timer.

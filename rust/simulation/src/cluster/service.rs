@@ -14,11 +14,25 @@ pub(super) struct Service {
     commands: u64,
 }
 
+/// Commands touch keys below this.
+pub(super) const KEYS: u8 = 8;
+
 fn mix(state: u64, word: u64) -> u64 {
     (state ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)
 }
 
 impl Service {
+    /// The hash of what was done to a key; 0 before.
+    pub(super) fn value(&self, key: u8) -> u64 {
+        self.keys.get(&key).copied().unwrap_or_default()
+    }
+
+    /// The key that a command changes, if it changes one.
+    pub(super) fn key_of(command: &Command) -> Option<u8> {
+        let changes = command.operation == Operation::Command;
+        changes.then(|| command.payload.first().map_or(0, |byte| byte % KEYS))
+    }
+
     /// Executes one command of a slot and gives its result.
     pub(super) fn execute(&mut self, delivery: &Delivery, command: &Command) -> Bytes {
         if matches!(command.operation, Operation::StateDigest | Operation::Checkpoint) {
@@ -30,7 +44,7 @@ impl Service {
             return command.payload.clone();
         }
         self.commands += 1;
-        let key = command.payload.first().map_or(0, |byte| byte % 8);
+        let key = Self::key_of(command).unwrap_or_default();
         let value = self.keys.entry(key).or_default();
         *value = mix(mix(*value, command.position), delivery.timestamp);
         for chunk in command.payload.chunks(8) {

@@ -14,6 +14,7 @@ use super::host::{Fate, Host};
 use super::network::Network;
 use super::profile::{Draw, MILLISECOND, Profile, SECOND};
 use super::queue::{Event, Queue};
+use super::reads::Reads;
 use super::{Report, faults};
 use crate::random::Random;
 
@@ -41,6 +42,7 @@ pub(super) struct World {
     pub(super) adversaries: Vec<Adversary>,
     pub(super) network: Network,
     pub(super) clients: Vec<Client>,
+    pub(super) reads: Reads,
     pub(super) checker: Checker,
     pub(super) counters: Counters,
     pub(super) random: Random,
@@ -104,6 +106,7 @@ impl World {
             profile,
             now: 0,
             queue: Queue::default(),
+            reads: Reads::new(draw.clients.len(), &membership, Random::new(!seed)),
             newest: membership,
             checker: Checker::new(hosts.len(), sessions_are_few),
             network: Network::new(profile.replicas + profile.spares, draw.weather, random.fork()),
@@ -165,6 +168,7 @@ impl World {
             self.queue.schedule(at, Event::ClientWork { client });
             self.queue.schedule(at, Event::ClientTimer { client });
         }
+        self.schedule_reads();
         for (host, at) in self.draw.crashes.clone() {
             self.queue.schedule(at, Event::Fault(Fault::Crash { host }));
         }
@@ -190,6 +194,9 @@ impl World {
             Event::Message { host, from, generation, bytes } => self.on_message(host, from, generation, bytes),
             Event::Request { host, request } => self.on_request(host, request),
             Event::Reply { client, from, reply } => self.on_reply(client, from, &reply),
+            Event::Read { client } => self.on_read(client),
+            Event::Query { host, query } => self.on_query(host, query),
+            Event::Answered { from, answered } => self.on_answered(from, answered),
             Event::Step { host, incarnation } => {
                 let target = &mut self.hosts[host];
                 if target.incarnation == incarnation {
@@ -330,6 +337,7 @@ impl World {
         if self.hosts[host].incarnation != incarnation {
             return;
         }
+        self.release_reads(host);
         self.schedule_tick(host);
         self.execute_later(host);
     }
