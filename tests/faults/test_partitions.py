@@ -69,7 +69,7 @@ async def test_two_halves_wait_for_each_other(cluster: NetworkedReplicas) -> Non
             for one, other in itertools.product((0, 1), (2, 3)):
                 cluster.networks.cut(one, other)
                 cluster.networks.cut(other, one)
-            waiting = asyncio.create_task(client.call(Registers.read, 1))
+            waiting = asyncio.create_task(client.state_digests())
             assert await asyncio.wait({waiting}, timeout=1.0) == (set(), {waiting}), "two votes are no quorum"
             cluster.networks.heal()
             await waiting

@@ -1,6 +1,7 @@
 //! The client against scripted replicas, without sockets and with a clock of the test's own.
 
 mod adoption;
+mod reads;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -166,7 +166,7 @@ impl Script {
         let principal = client_secret().public().principal();
         match ClientMessage::decode(principal, frame, 1 << 20).unwrap() {
             ClientMessage::StatusQuery => send(transport, link, &ReplicaMessage::Status(Bytes::from_static(b"{}"))),
-            ClientMessage::Traces(_) => {}
+            ClientMessage::Traces(_) | ClientMessage::Reads { .. } => {}
             ClientMessage::Requests { requests, .. } => {
                 for request in requests {
                     self.operations.push(request.operation);

@@ -1,0 +1,124 @@
+//! Reads: commands that are executed where they are submitted, without a place in the order.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
+use bytes::Bytes;
+use pssmr_execution::services::KeyValue;
+use pssmr_execution::{
+    Command, CommandKind, Completion, CompletionSink, Compound, Executor, ExecutorConfig, Fatal, Reply,
+    SchedulerConfig, Watermark, messagepack,
+};
+use pssmr_types::Slot;
+
+struct Sink(Sender<Completion>);
+
+impl CompletionSink for Sink {
+    fn completed(&self, completions: &mut Vec<Completion>) {
+        completions.drain(..).for_each(|completion| drop(self.0.send(completion)));
+    }
+
+    fn executed(&self, _: Watermark) {}
+
+    fn failed(&self, fatal: Fatal) {
+        panic!("{fatal}");
+    }
+}
+
+fn call(name: &str, arguments: &[u64]) -> Bytes {
+    let mut payload = vec![name.len() as u8];
+    payload.extend_from_slice(name.as_bytes());
+    messagepack::write_array(&mut payload, arguments.len() as u32);
+    arguments.iter().for_each(|argument| messagepack::write_unsigned(&mut payload, *argument));
+    payload.into()
+}
+
+fn read(ticket: u64, slot: u64, payload: Bytes) -> Command {
+    Command { slot: Slot(slot), sequence: ticket, ..Command::unordered(0, CommandKind::Read, payload) }
+}
+
+/// Runs what `submit` submits, and gives the replies to reads by ticket.
+fn reads(scheduler: SchedulerConfig, workers: usize, submit: impl FnOnce(&Executor)) -> Vec<(u64, Bytes)> {
+    let (sender, replies) = channel();
+    let config = ExecutorConfig { scheduler, workers, ..ExecutorConfig::default() };
+    let executor = Executor::start(Arc::new(KeyValue::new()), &config, Arc::new(Sink(sender))).unwrap();
+    submit(&executor);
+    executor.shutdown(pssmr_execution::Pending::Execute);
+    drop(executor);
+    let mut reads: Vec<_> = replies
+        .iter()
+        .filter(|completion| completion.kind == CommandKind::Read)
+        .map(|completion| (completion.sequence, completion.reply))
+        .collect();
+    reads.sort();
+    reads
+}
+
+fn number(reply: &Bytes) -> Option<u64> {
+    let Ok(Reply::Result(value)) = Reply::decode(reply) else { panic!("{reply:?} is no result") };
+    match messagepack::Reader::new(&value).token().unwrap() {
+        messagepack::Token::Unsigned(number) => Some(number),
+        messagepack::Token::Nil => None,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn schedulers() -> impl Iterator<Item = SchedulerConfig> {
+    SchedulerConfig::NAMES.iter().map(|name| name.parse().unwrap())
+}
+
+#[test]
+fn a_read_sees_all_that_was_submitted_before_it_and_nothing_after() {
+    for scheduler in schedulers() {
+        for workers in [1, 3] {
+            let replies = reads(scheduler.clone(), workers, |executor| {
+                for round in 1..=200 {
+                    let put = Command::unordered(round, CommandKind::Application, call("put", &[round % 3, round]));
+                    executor.submit([put], Slot(round));
+                    executor.submit([read(round, round, call("get", &[round % 3]))], Slot(round));
+                }
+            });
+            let seen: Vec<_> = replies.iter().map(|(ticket, reply)| (*ticket, number(reply))).collect();
+            assert_eq!(seen, (1..=200).map(|round| (round, Some(round))).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn reads_come_before_any_slot_and_many_in_one_place() {
+    let replies = reads(SchedulerConfig::default(), 2, |executor| {
+        executor.submit((1..=5).map(|ticket| read(ticket, 0, call("get", &[1]))), Slot(0));
+        executor.submit([Command::unordered(1, CommandKind::Application, call("put", &[1, 7]))], Slot(1));
+        executor.submit((6..=9).map(|ticket| read(ticket, 1, call("get", &[1]))), Slot(1));
+    });
+    let values: Vec<_> = replies.iter().map(|(_, reply)| number(reply)).collect();
+    assert_eq!(values, [[None; 5].as_slice(), &[Some(7); 4]].concat());
+}
+
+#[test]
+fn what_changes_anything_is_not_executed_as_a_read() {
+    let payloads = [
+        call("put", &[1, 2]),
+        call("add", &[1, 2]),
+        call("delete", &[1]),
+        Compound::Batch.payload(&[&call("get", &[1])]),
+        Compound::Transaction.payload(&[&call("put", &[1, 2])]),
+    ];
+    let replies = reads(SchedulerConfig::default(), 2, |executor| {
+        for (ticket, payload) in (1..).zip(payloads) {
+            executor.submit([read(ticket, 0, payload)], Slot(0));
+        }
+        executor.submit([read(99, 0, call("get", &[1]))], Slot(0));
+    });
+    assert!(replies[..5].iter().all(|(_, reply)| reply.is_empty()), "{replies:?}");
+    assert_eq!(number(&replies[5].1), None, "nothing was written");
+}
+
+#[test]
+fn a_read_that_the_order_would_refuse_is_refused_alike() {
+    let replies = reads(SchedulerConfig::default(), 1, |executor| {
+        executor.submit([read(1, 0, call("nothing", &[]))], Slot(0));
+        executor.submit([read(2, 0, call("get", &[]))], Slot(0));
+    });
+    assert!(replies.iter().all(|(_, reply)| matches!(Reply::decode(reply), Ok(Reply::Refused { .. }))), "{replies:?}");
+}
