@@ -84,7 +84,7 @@ class Command(Generic[P, R]):
 
 
 class Query(Command[P, R]):
-    """A command that changes nothing. Made by `@pssmr.query`."""
+    """A command that changes nothing, and need not be ordered. Made by `@pssmr.query`."""
 
 
 class Call(Request[R]):
@@ -206,7 +206,9 @@ def query(
 ) -> Any:
     """Makes a method a query, a command that changes nothing: `@query`, or `@query(...)`.
 
-    A query that declares nothing at all may read everything.
+    A query that declares nothing at all may read everything. One that takes no context is answered without being
+    ordered, if enough replicas agree. Not every replica executes every query, and not at the same place among the
+    commands: one that changes anything, an attribute too, makes replicas differ.
 
     Args:
         function: The method, as for `command`.

@@ -93,6 +93,13 @@ FAMILIES: tuple[Family, ...] = (
     Family("pssmr_requests_refused", "counter", "Requests refused: too many waited.", "counters.requests_refused"),
     Family("pssmr_replies", "counter", "Replies sent.", "counters.replies"),
     Family("pssmr_replies_from_cache", "counter", "Replies to retries.", "counters.replies_from_cache"),
+    Family("pssmr_read_replies", "counter", "Answers to queries that were not ordered.", "counters.read_replies"),
+    Family(
+        "pssmr_reads_refused",
+        "counter",
+        "Of these, refusals: to be ordered, too many, or no vote.",
+        "counters.reads_refused",
+    ),
     Family(
         "pssmr_request_seconds",
         "seconds",

@@ -184,6 +184,7 @@ function showTotals(status) {
     ["requests", number.format(counters.requests)],
     ["requests refused", number.format(counters.requests_refused)],
     ["replies from cache", number.format(counters.replies_from_cache)],
+    ["queries not ordered", number.format(counters.read_replies - counters.reads_refused)],
     ["view changes", number.format(counters.view_changes)],
     ["sessions", number.format(status.sessions)],
     ["client links", number.format(status.clients.links)],
