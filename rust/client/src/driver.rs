@@ -175,9 +175,12 @@ impl Driver {
             Ok(ReplicaMessage::Status(json)) => {
                 if let Ok(leadership) = serde_json::from_slice::<Leadership>(&json) {
                     let view = (Epoch(leadership.epoch), leadership.view);
-                    self.requester.leader_hint(view, ReplicaId(leadership.leader));
+                    self.requester.leader_hint(view, ReplicaId(leadership.leader), now);
                 }
                 self.requester.status(replica, &json);
+            }
+            Ok(ReplicaMessage::Leader { epoch, view, leader }) => {
+                self.requester.leader_hint((epoch, view), leader, now);
             }
             Ok(ReplicaMessage::ReadReplies(replies)) => self.requester.read_replies(replica, replies),
             Ok(ReplicaMessage::Handovers(handovers)) => return self.take_handovers(handovers, now),

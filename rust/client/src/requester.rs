@@ -249,9 +249,14 @@ impl Requester {
 
     /// A replica says who leads. A hint: a wrong one costs a retry.
     /// The view is its epoch, and its number there.
-    pub(crate) fn leader_hint(&mut self, view: (Epoch, u64), leader: ReplicaId) {
-        if view >= self.leader_view && self.membership.contains(leader) {
-            (self.leader_view, self.leader) = (view, leader);
+    pub(crate) fn leader_hint(&mut self, view: (Epoch, u64), leader: ReplicaId, now: Instant) {
+        if view < self.leader_view || !self.membership.contains(leader) {
+            return;
+        }
+        let is_news = std::mem::replace(&mut self.leader, leader) != leader;
+        self.leader_view = view;
+        if is_news && self.follows_leader() && self.up.contains(leader) {
+            self.follow(leader, now);
         }
     }
 

@@ -29,7 +29,9 @@ fn call(name: &str, arguments: &[u64]) -> Bytes {
     let mut payload = vec![name.len() as u8];
     payload.extend_from_slice(name.as_bytes());
     messagepack::write_array(&mut payload, arguments.len() as u32);
-    arguments.iter().for_each(|argument| messagepack::write_unsigned(&mut payload, *argument));
+    for argument in arguments {
+        messagepack::write_unsigned(&mut payload, *argument);
+    }
     payload.into()
 }
 

@@ -19,7 +19,7 @@ use pssmr_transport::{CloseReason, Event, LinkId, Transport};
 use pssmr_types::handover::HANDOVERS_MAX;
 use pssmr_types::{
     ClientId, ClientMessage, Epoch, Hello, Membership, Operation, Outcome, Principal, Read, ReadReply, ReplicaId,
-    ReplicaMessage, Reply, Request, Slot, result_digest,
+    ReplicaMessage, Reply, Request, Slot, View, result_digest,
 };
 
 pub(crate) use self::admission::Admission;
@@ -202,7 +202,7 @@ impl ClientThread {
             self.inbox.take(&mut taken, &mut completions, &mut notices);
             self.replies.announce(&mut notices);
             self.take_completions(&mut completions);
-            notices.drain(..).for_each(|notice| self.take_notice(notice));
+            notices.drain(..).for_each(|notice| self.take_notice(notice, transport));
             taken.drain(..).for_each(|taken| self.take_snapshot(taken));
             self.replies.end_sessions(executed);
             self.answer_status(transport);
@@ -406,11 +406,25 @@ impl ClientThread {
         }
     }
 
-    fn take_notice(&mut self, notice: Notice) {
+    fn take_notice(&mut self, notice: Notice, transport: &mut Transport) {
         match notice {
+            Notice::Leader { view, leader } => self.tell_leader(view, leader, transport),
             Notice::Reply { client, sequence, outcome } => self.reply(client, sequence, outcome),
             Notice::NoRead { ticket } => self.refuse_read(ticket),
             other => self.replies.take(other),
+        }
+    }
+
+    /// Clients that ask the leader first need not find out by themselves that it is another one.
+    fn tell_leader(&self, view: View, leader: ReplicaId, transport: &mut Transport) {
+        if !self.designation.always {
+            return;
+        }
+        let message = ReplicaMessage::Leader { epoch: view.epoch(), view: view.number(), leader };
+        for (link, _) in self.links.iter().filter(|(_, known)| known.epoch.is_some()) {
+            if let Err(error) = transport.send_with(*link, |out| message.encode(out)) {
+                tracing::debug!(%link, %error, "a client was not told who leads");
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use pssmr_execution::{Completion, SnapshotError, SnapshotSource};
 use pssmr_ordering::{CoreSnapshot, Input, Promise, ReplyCache};
 use pssmr_transport::Waker;
-use pssmr_types::{ClientId, Outcome, Request, Slot};
+use pssmr_types::{ClientId, Outcome, ReplicaId, Request, Slot, View};
 
 use crate::reads::UnorderedQuery;
 use crate::step_down::Wishes;
@@ -214,6 +214,8 @@ pub(crate) enum Notice {
     Reply { client: ClientId, sequence: u64, outcome: Outcome },
     /// The query with this ticket is not executed.
     NoRead { ticket: u64 },
+    /// The view has its base here.
+    Leader { view: View, leader: ReplicaId },
     /// The client has the replies to all sequences below this one.
     Acknowledged { client: ClientId, below: u64 },
     /// The session ended in this slot.
@@ -222,6 +224,13 @@ pub(crate) enum Notice {
     Checkpoint(Arc<CoreSnapshot>),
     /// The replica goes on from a snapshot of this slot, with these replies.
     Restored { slot: Slot, replies: ReplyCache },
+}
+
+impl Notice {
+    /// Whether clients wait for what it says.
+    pub(crate) fn is_for_clients(&self) -> bool {
+        matches!(self, Self::Reply { .. } | Self::NoRead { .. } | Self::Leader { .. })
+    }
 }
 
 /// A snapshot command was executed: the application's state after this slot, or why there is none.
@@ -271,7 +280,7 @@ impl ClientInbox {
             return;
         }
         // Cached replies can wait for their end until there is something for a client.
-        let urgent = notices.iter().any(|notice| matches!(notice, Notice::Reply { .. } | Notice::NoRead { .. }));
+        let urgent = notices.iter().any(Notice::is_for_clients);
         let mut waiting = self.notices.lock();
         waiting.append(notices);
         let many = waiting.len() >= 4096;

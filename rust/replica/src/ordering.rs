@@ -387,6 +387,7 @@ impl OrderingThread {
             }
             Event::ViewActive { view, leader, base } => {
                 tracing::info!(%view, %leader, %base, "ordering goes on");
+                self.notices.push(Notice::Leader { view, leader });
                 ReplicaEvent::ViewActive { view: view.number(), leader: leader.0 }
             }
             Event::EpochEntered { epoch, slot } => {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::digest::{ClusterId, Digest};
 use crate::handover::{HANDOVERS_MAX, Handover};
-use crate::ids::{Epoch, Principal};
+use crate::ids::{Epoch, Principal, ReplicaId};
 use crate::read::{Read, ReadReply};
 use crate::request::Request;
 use crate::trace::RequestTrace;
@@ -185,6 +185,15 @@ pub enum ReplicaMessage {
     Handovers(Vec<Handover>),
     /// Answers to reads.
     ReadReplies(Vec<ReadReply>),
+    /// Who leads, for clients that ask the leader first. A hint.
+    Leader {
+        /// The epoch.
+        epoch: Epoch,
+        /// The number of the view in it.
+        view: u64,
+        /// The view's leader.
+        leader: ReplicaId,
+    },
 }
 
 impl ClientMessage {
@@ -277,6 +286,12 @@ impl ReplicaMessage {
                     reply.encode(out);
                 }
             }
+            Self::Leader { epoch, view, leader } => {
+                out.put_u8(5);
+                out.put_u64(epoch.0);
+                out.put_u64(*view);
+                out.put_u16(leader.0);
+            }
         }
     }
 
@@ -309,6 +324,10 @@ impl ReplicaMessage {
                 let replies = (0..count).map(|_| ReadReply::decode(&mut reader, result_bytes_max));
                 Self::ReadReplies(replies.collect::<Result<_, _>>()?)
             }
+            5 => {
+                let (epoch, view) = (reader.epoch()?, reader.u64("view")?);
+                Self::Leader { epoch, view, leader: reader.replica()? }
+            }
             other => return Err(DecodeError::UnknownTag("message", other)),
         };
         reader.finish()?;
@@ -330,7 +349,7 @@ fn decode_reply(reader: &mut Reader, result_bytes_max: usize) -> Result<Reply, D
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{ReplicaId, Slot};
+    use crate::ids::Slot;
     use crate::keys::SecretKey;
     use crate::membership::Membership;
     use crate::quorums::FaultModel;
@@ -372,6 +391,15 @@ mod tests {
         let signatures = vec![(ReplicaId(0), key.sign(b"the end"))];
         let handover = Handover { slot: Slot(9), digest: Digest([3; 32]), next, signatures };
         let message = ReplicaMessage::Handovers(vec![handover]);
+        let mut frame = Vec::new();
+        message.encode(&mut frame);
+        assert!((0..frame.len()).all(|end| ReplicaMessage::decode(frame[..end].to_vec().into(), 100).is_err()));
+        assert_eq!(ReplicaMessage::decode(frame.into(), 100), Ok(message));
+    }
+
+    #[test]
+    fn who_leads_survives_the_wire() {
+        let message = ReplicaMessage::Leader { epoch: Epoch(2), view: 9, leader: ReplicaId(3) };
         let mut frame = Vec::new();
         message.encode(&mut frame);
         assert!((0..frame.len()).all(|end| ReplicaMessage::decode(frame[..end].to_vec().into(), 100).is_err()));

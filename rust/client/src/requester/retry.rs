@@ -95,6 +95,24 @@ impl Requester {
         self.wake_at(now + self.retry_interval);
     }
 
+    /// Sends to the new leader what it should have had: the one before may not have passed it on.
+    pub(super) fn follow(&mut self, leader: ReplicaId, now: Instant) {
+        let to = ReplicaSet::only(leader);
+        let mut requests = Vec::new();
+        if let Session::Opening(opening) = &mut self.session
+            && !opening.attempts.sent.contains(leader)
+        {
+            opening.attempts.again(to);
+            requests.push(opening.request.clone());
+        }
+        for (_, entry) in self.window.iter_mut().filter(|(_, entry)| !entry.attempts.sent.contains(leader)) {
+            entry.attempts.again(to);
+            requests.push(entry.request.clone());
+        }
+        self.send_requests(to, requests, true);
+        self.wake_at(now + self.retry_interval);
+    }
+
     /// Ends what is out of time, and sends again what has waited long enough, to all.
     pub(super) fn take_due(&mut self, now: Instant) {
         self.order_overdue_reads(now);

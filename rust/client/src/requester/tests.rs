@@ -85,6 +85,11 @@ impl Test {
         self.advance();
     }
 
+    fn leader_hint(&mut self, view: (Epoch, u64), leader: ReplicaId) {
+        self.requester.leader_hint(view, leader, self.now);
+        self.advance();
+    }
+
     fn advance(&mut self) {
         self.requester.advance(self.now);
     }
@@ -213,11 +218,28 @@ fn in_cft_a_request_goes_to_the_leader_and_ends_with_its_reply() {
     assert_eq!(test.receivers(), [0]);
     test.result(0, 1, b"result");
     assert_eq!(test.completions(), [done(1, b"result")]);
-    test.requester.leader_hint((Epoch(4), 2), ReplicaId(2));
-    test.requester.leader_hint((Epoch(4), 1), ReplicaId(1));
-    test.requester.leader_hint((Epoch(3), 9), ReplicaId(1));
+    test.leader_hint((Epoch(4), 2), ReplicaId(2));
+    test.leader_hint((Epoch(4), 1), ReplicaId(1));
+    test.leader_hint((Epoch(3), 9), ReplicaId(1));
     test.submit(2, b"payload");
     assert_eq!(test.receivers(), [2], "the hint of an older view changes nothing");
+}
+
+#[test]
+fn in_cft_a_new_leader_is_sent_at_once_what_it_has_not_had() {
+    let mut test = Test::open(FaultModel::Crash, 3);
+    test.submit(1, b"payload");
+    assert_eq!(test.receivers(), [0]);
+    test.leader_hint((Epoch(4), 1), ReplicaId(1));
+    assert_eq!(test.receivers(), [1]);
+    test.leader_hint((Epoch(4), 1), ReplicaId(1));
+    test.leader_hint((Epoch(4), 3), ReplicaId(0));
+    assert!(test.receivers().is_empty(), "both have it");
+    let mut bft = Test::open(FaultModel::Byzantine, 4);
+    bft.submit(1, b"payload");
+    bft.seen();
+    bft.leader_hint((Epoch(4), 1), ReplicaId(1));
+    assert!(bft.receivers().is_empty(), "all have it anyway");
 }
 
 #[test]

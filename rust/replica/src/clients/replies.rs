@@ -45,7 +45,7 @@ impl Replies {
             let later = notices.split_off(at + 1);
             let restored = notices.pop();
             // Of what came before, only what clients are to be told still matters.
-            notices.retain(|notice| matches!(notice, Notice::Reply { .. } | Notice::NoRead { .. }));
+            notices.retain(Notice::is_for_clients);
             notices.extend(later);
             if let Some(Notice::Restored { slot, replies }) = restored {
                 *self = Self { cache: replies, restored: slot, ..Self::new(0) };
@@ -73,7 +73,9 @@ impl Replies {
             Notice::Acknowledged { client, below } => self.cache.acknowledge(client, below),
             Notice::Evicted { client, slot } => self.evictions.push_back((slot, client)),
             Notice::Checkpoint(core) => self.awaited = Some(core),
-            Notice::Reply { .. } | Notice::NoRead { .. } | Notice::Restored { .. } => unreachable!("looked at before"),
+            Notice::Reply { .. } | Notice::NoRead { .. } | Notice::Leader { .. } | Notice::Restored { .. } => {
+                unreachable!("looked at before")
+            }
         }
     }
 

@@ -170,24 +170,24 @@ fn a_request_outlives_all_replicas_that_it_was_first_sent_to() {
 #[test]
 fn a_leader_that_has_left_costs_no_waiting() {
     let mut test = Test::open(FaultModel::Crash, 3);
-    test.requester.leader_hint((Epoch(4), 1), ReplicaId(1));
+    test.leader_hint((Epoch(4), 1), ReplicaId(1));
     test.submit(1, b"first");
     assert_eq!(test.receivers(), [1]);
     test.remove(1);
     assert_eq!(test.receivers(), [0, 2]);
     test.submit(2, b"second");
     assert_eq!(test.receivers(), [0], "the first leader of the new epoch");
-    test.requester.leader_hint((Epoch(4), 7), ReplicaId(2));
-    test.requester.leader_hint((Epoch(5), 1), ReplicaId(1));
+    test.leader_hint((Epoch(4), 7), ReplicaId(2));
+    test.leader_hint((Epoch(5), 1), ReplicaId(1));
     assert_eq!(test.requester.leader(), ReplicaId(0), "views of the old epoch, and leaders that are none, say nothing");
-    test.requester.leader_hint((Epoch(5), 0), ReplicaId(2));
+    test.leader_hint((Epoch(5), 0), ReplicaId(2));
     assert_eq!(test.requester.leader(), ReplicaId(2));
 }
 
 #[test]
 fn a_leader_of_the_next_epoch_that_was_named_before_its_proof_stays() {
     let mut test = Test::open(FaultModel::Crash, 3);
-    test.requester.leader_hint((Epoch(5), 2), ReplicaId(2));
+    test.leader_hint((Epoch(5), 2), ReplicaId(2));
     test.remove(1);
     assert_eq!(test.requester.leader(), ReplicaId(2));
 }
