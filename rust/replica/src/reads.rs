@@ -81,3 +81,87 @@ fn command(query: UnorderedQuery, epoch: Epoch, slot: Slot, version: u32) -> Com
 pub(crate) fn ticket_of(completion: &Completion) -> (u64, Epoch, Slot) {
     (completion.sequence, Epoch(completion.client.session), completion.slot)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use pssmr_execution::services::KeyValue;
+    use pssmr_execution::{CompletionSink, ExecutorConfig, Fatal, Pending, Watermark};
+    use pssmr_ordering::{Config, Effect, Input, Now};
+    use pssmr_types::{
+        Batch, ClusterId, FaultModel, Membership, PeerMessage, Propose, ReplicaId, SecretKey, View, genesis,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Sink(Mutex<Vec<Completion>>);
+
+    impl CompletionSink for Sink {
+        fn completed(&self, completions: &mut Vec<Completion>) {
+            self.0.lock().append(completions);
+        }
+
+        fn executed(&self, _: Watermark) {}
+
+        fn failed(&self, fatal: Fatal) {
+            panic!("{fatal}");
+        }
+    }
+
+    /// A follower of three, with crash faults.
+    fn follower() -> Core {
+        let secrets: Vec<_> = (0..3).map(|seed| SecretKey::from_seed([seed; 32])).collect();
+        let keys = secrets.iter().map(SecretKey::public).collect();
+        let membership = Membership::new(ClusterId([1; 16]), Epoch(0), FaultModel::Crash, keys).unwrap();
+        Core::new(Config::default(), membership, ReplicaId(1), secrets[1].clone(), Now::default()).unwrap()
+    }
+
+    fn step(core: &mut Core, message: PeerMessage) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        core.step(Now::default(), [Input::Message { from: ReplicaId(0), epoch: Epoch(0), message }], &mut effects);
+        effects
+    }
+
+    fn query() -> Vec<UnorderedQuery> {
+        vec![UnorderedQuery { ticket: 7, payload: Bytes::from_static(b"\x03get\x91\x01") }]
+    }
+
+    #[test]
+    fn a_read_waits_for_what_the_replica_has_voted_for_and_says_where_it_was_executed() {
+        let (mut core, mut reads, mut notices) = (follower(), AwaitedReads::default(), Vec::new());
+        let sink = Arc::new(Sink::default());
+        let executor =
+            Executor::start(Arc::new(KeyValue::new()), &ExecutorConfig::default(), Arc::clone(&sink) as _).unwrap();
+        let parent = genesis(core.membership().cluster());
+        let propose = Propose { view: View(0), slot: Slot(1), parent, batch: Batch::new(0, vec![]) };
+        let said = step(&mut core, PeerMessage::Propose(propose));
+        assert_eq!((core.decided(), core.head()), (Slot(0), Slot(1)));
+        reads.take(&core, &mut query(), &mut notices);
+        reads.release(&core, &executor, &mut notices);
+        assert_eq!((executor.pending(), reads.bursts.len()), (0, 1));
+        // The leader says the same.
+        let accept = said.into_iter().find_map(|effect| match effect {
+            Effect::Broadcast(accept @ PeerMessage::Accept(_)) => Some(accept),
+            _ => None,
+        });
+        step(&mut core, accept.unwrap());
+        assert_eq!(core.decided(), Slot(1));
+        executor.submit([], Slot(1));
+        reads.release(&core, &executor, &mut notices);
+        executor.shutdown(Pending::Execute);
+        let done: Vec<_> = sink.0.lock().iter().map(ticket_of).collect();
+        assert_eq!(done, [(7, Epoch(0), Slot(1))]);
+        assert!(notices.is_empty());
+    }
+
+    #[test]
+    fn a_replica_that_does_not_vote_refuses() {
+        let (mut core, mut reads, mut notices) = (follower(), AwaitedReads::default(), Vec::new());
+        core.set_learner(true);
+        reads.take(&core, &mut query(), &mut notices);
+        assert!(matches!(notices[..], [Notice::NoRead { ticket: 7 }]));
+    }
+}

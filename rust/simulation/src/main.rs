@@ -14,11 +14,19 @@ use pssmr_simulation::explorer::{Chains, Setting, Summary, explore};
 use pssmr_simulation::model;
 use pssmr_simulation::twins::{self, Size, Tally};
 
-const USAGE: &str = "usage:
-  pssmr-simulation [search] --seeds N [--profile bft4|bft7|cft3|cft5|one|all|twins4|twins7] [--from N] [--failures N]
+const USAGE: &str = "Looks for runs of a cluster in which something that was promised does not hold.
+
+usage:
+  pssmr-simulation [search] --seeds N [--profile P] [--from N] [--failures N]
+      one run for each seed, with all faults that it draws; exits with 1 if one fails
+      P: bft4, bft7, cft3, cft5, one, changing4, changing3 (the membership changes), all; twins4, twins7 (scenarios of twins)
   pssmr-simulation run --profile P --seed N [--trace]
+      one run; with --trace, all that happens in it
   pssmr-simulation explore --runs N [--from N]
-  pssmr-simulation check-model all|cft3-small|cft3|cft3-restarts|bft4-silent|bft4-leader|bft4-next-leader [--states N] [--walks SEED]";
+      the choice of what a view begins with, under random histories of votes
+  pssmr-simulation check-model M [--states N] [--walks SEED]
+      all states that a small cluster can come to, or the first N, or random walks through them
+      M: all, cft3-small, cft3, cft3-restarts, bft4-silent, bft4-leader, bft4-next-leader";
 
 /// In so many runs everything that can happen has to happen.
 const MANY: u64 = 1000;
@@ -63,13 +71,17 @@ fn main() -> ExitCode {
         }
         Some("explore") => explore_all(&arguments),
         Some("check-model") => check_models(&arguments),
+        Some("help" | "--help" | "-h") => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
         _ => Err("what to do?".into()),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(problem) => {
-            eprintln!("{problem}\n{USAGE}");
+            eprintln!("{problem}\n\n{USAGE}");
             ExitCode::from(2)
         }
     }
