@@ -6,10 +6,10 @@ use std::sync::mpsc::{Sender, channel};
 use bytes::Bytes;
 use pssmr_execution::services::KeyValue;
 use pssmr_execution::{
-    Command, CommandKind, Completion, CompletionSink, Compound, Executor, ExecutorConfig, Fatal, Reply,
-    SchedulerConfig, Watermark, messagepack,
+    Command, CommandKind, Completion, CompletionSink, Compound, Executor, ExecutorConfig, Extraction, Fatal,
+    FootprintBuilder, Refusal, Reply, SchedulerConfig, Service, Task, Watermark, WorkerId, messagepack,
 };
-use pssmr_types::Slot;
+use pssmr_types::{Digest, Slot};
 
 struct Sink(Sender<Completion>);
 
@@ -39,11 +39,44 @@ fn read(ticket: u64, slot: u64, payload: Bytes) -> Command {
     Command { slot: Slot(slot), sequence: ticket, ..Command::unordered(0, CommandKind::Read, payload) }
 }
 
+/// A store that says of all its commands that they are readable, or of none.
+struct Says {
+    store: KeyValue,
+    readable: bool,
+}
+
+impl Service for Says {
+    fn footprint(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<Extraction, Refusal> {
+        self.store.footprint(payload, out)
+    }
+
+    fn execute(&self, worker: WorkerId, run: &mut [Task]) {
+        self.store.execute(worker, run);
+    }
+
+    fn is_readable(&self, _: u32) -> bool {
+        self.readable
+    }
+
+    fn state_digest(&self) -> Digest {
+        self.store.state_digest()
+    }
+}
+
 /// Runs what `submit` submits, and gives the replies to reads by ticket.
 fn reads(scheduler: SchedulerConfig, workers: usize, submit: impl FnOnce(&Executor)) -> Vec<(u64, Bytes)> {
+    reads_of(KeyValue::new(), scheduler, workers, submit)
+}
+
+fn reads_of(
+    service: impl Service,
+    scheduler: SchedulerConfig,
+    workers: usize,
+    submit: impl FnOnce(&Executor),
+) -> Vec<(u64, Bytes)> {
     let (sender, replies) = channel();
     let config = ExecutorConfig { scheduler, workers, ..ExecutorConfig::default() };
-    let executor = Executor::start(Arc::new(KeyValue::new()), &config, Arc::new(Sink(sender))).unwrap();
+    let executor = Executor::start(Arc::new(service), &config, Arc::new(Sink(sender))).unwrap();
     submit(&executor);
     executor.shutdown(pssmr_execution::Pending::Execute);
     drop(executor);
@@ -114,6 +147,19 @@ fn what_changes_anything_is_not_executed_as_a_read() {
     });
     assert!(replies[..5].iter().all(|(_, reply)| reply.is_empty()), "{replies:?}");
     assert_eq!(number(&replies[5].1), None, "nothing was written");
+}
+
+#[test]
+fn a_read_has_to_be_readable_and_to_declare_nothing_but_reads() {
+    for readable in [true, false] {
+        let service = Says { store: KeyValue::new(), readable };
+        let replies = reads_of(service, SchedulerConfig::default(), 1, |executor| {
+            executor.submit([read(1, 0, call("put", &[1, 2]))], Slot(0));
+            executor.submit([read(2, 0, call("get", &[1]))], Slot(0));
+        });
+        assert!(replies[0].1.is_empty(), "whatever the service says");
+        assert_eq!(replies[1].1.is_empty(), !readable);
+    }
 }
 
 #[test]
