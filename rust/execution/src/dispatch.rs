@@ -104,8 +104,9 @@ impl Dispatch {
         }
     }
 
-    /// Schedules so many tasks, fewer if one of them can't be yet.
+    /// Schedules so many tasks, fewer if one of them can't be yet. The first one can.
     fn schedule_up_to(&mut self, most: usize) {
+        let most = most.min(self.scheduler.room());
         if most > 1
             && let Some(next) = self.unscheduled.front()
         {
@@ -113,7 +114,7 @@ impl Dispatch {
             self.scheduler.expect_submissions(&mut tasks.flatten().map(|task| &task.footprint));
         }
         for _ in 0..most {
-            if !self.may_schedule() {
+            if self.unscheduled.is_empty() || self.next_is_deferred() {
                 return;
             }
             let place = self.next_unscheduled();

@@ -8,6 +8,7 @@ use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
 use crate::key::{self, KeyError};
+use crate::messagepack::Reader;
 
 /// Names a table: a class of state with a name space of keys of its own. `accounts/alice` and `orders/alice` are
 /// different keys because their tables differ.
@@ -284,6 +285,19 @@ impl FootprintBuilder {
     pub fn key_value(&mut self, table: TableId, value: &[u8], mode: Mode) -> Result<(), KeyError> {
         self.key.clear();
         key::encode(value, &mut self.key)?;
+        self.claims.push(Claim::key(table, KeyHash::of(table, &self.key), mode));
+        Ok(())
+    }
+
+    /// Touches the key that the next value of `reader` is.
+    ///
+    /// # Errors
+    /// If the value can't be a key. Nothing is read then.
+    pub fn next_key(&mut self, table: TableId, reader: &mut Reader<'_>, mode: Mode) -> Result<(), KeyError> {
+        let mut ahead = *reader;
+        self.key.clear();
+        key::encode_next(&mut ahead, &mut self.key)?;
+        *reader = ahead;
         self.claims.push(Claim::key(table, KeyHash::of(table, &self.key), mode));
         Ok(())
     }

@@ -123,16 +123,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// [`Malformed`].
-    #[inline]
     pub fn token(&mut self) -> Result<Token<'a>, Malformed> {
-        if let [small @ 0x00..=0x7f, rest @ ..] = self.rest {
-            self.rest = rest;
-            return Ok(Token::Unsigned(u64::from(*small)));
-        }
-        self.any_token()
-    }
-
-    fn any_token(&mut self) -> Result<Token<'a>, Malformed> {
         let first = self.take(1)?[0];
         match first {
             0x00..=0x7f => Ok(Token::Unsigned(u64::from(first))),
