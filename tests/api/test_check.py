@@ -14,9 +14,10 @@ import pytest
 import pssmr
 from pssmr.testing import CheckFailed, check
 from pssmr.testing.checker import Checker
-from pssmr.testing.findings import Finding
-from pssmr.testing.histories import allowed_order, latest_first
-from pssmr.testing.steps import Generator, History, Step, shortened
+from pssmr.testing.findings import Finding, answers
+from pssmr.testing.histories import allowed_order, latest_first, outcome_of
+from pssmr.testing.quiet import handlers_quiet
+from pssmr.testing.steps import Compound, Generator, History, Step, shortened, size
 from pssmr.testing.values import draw, simplest
 from tests.api import wrong_services as wrong
 
@@ -29,11 +30,17 @@ def found(service: type[pssmr.Service], **options: Any) -> Finding:
     return caught.value.finding
 
 
+def names(history: History) -> list[str]:
+    return [step.command.name for request in history for step in request.steps]
+
+
 def test_a_right_service_passes_and_says_what_was_tried(caplog: pytest.LogCaptureFixture) -> None:
     report = check(wrong.Right, runs=40, length=10)
     assert report.runs == 40
     assert set(report.executed) == {"add", "count", "items", "note", "forget", "lot", "fail"}
     assert report.executed.total() == 400
+    assert report.together["batch"] > 10
+    assert report.together["transaction"] > 10
     assert 0 < report.refused["add"] < report.executed["add"]
     assert 0 < report.failed["fail: KeyError"] < report.executed["fail"]
     assert not report.notes
@@ -56,7 +63,18 @@ def test_a_right_service_passes_and_says_what_was_tried(caplog: pytest.LogCaptur
 )
 def test_each_mistake_is_shown_by_the_fewest_commands(service: type[pssmr.Service], kind: str, commands: int) -> None:
     finding = found(service)
-    assert (finding.kind, len(finding.history)) == (kind, commands), str(finding)
+    assert (finding.kind, size(finding.history)) == (kind, (commands, 0)), str(finding)
+
+
+def test_state_that_only_a_transaction_leaves_behind_is_shown_by_the_shortest_one() -> None:
+    finding = found(wrong.NotUndone, runs=200)
+    assert finding.kind == "restore"
+    assert str(finding).splitlines()[1:5] == [
+        "  1. transaction of add('a', 1), add('a', -1)",
+        "  2. add('a', 1)",
+        "without a restart: 1 is undone: add raises Refused('too little'); 2 returns 2",
+        "with a restart from a snapshot after 1: 1 is undone: add raises Refused('too little'); 2 returns 1",
+    ]
 
 
 def test_an_attribute_that_two_commands_assign_at_once_is_named() -> None:
@@ -101,7 +119,8 @@ def test_what_depends_on_chance_is_not_taken_for_something_else(
 def test_what_only_another_process_shows_is_found(service: type[pssmr.Service], where: str) -> None:
     check(service, runs=5, other_processes=False)
     finding = found(service, runs=5, other_processes=True)
-    assert (finding.kind, [step.command.name for step in finding.history]) == ("process", ["items"])
+    assert (finding.kind, names(finding.history)) == ("process", ["items"])
+    assert size(finding.history) == (1, 0)
     assert where in finding.observed[1][0]
 
 
@@ -223,7 +242,7 @@ def test_orders_keep_what_conflicts_and_turn_the_rest_around() -> None:
 def shortest(seed: int, shows: Callable[[list[str]], bool]) -> list[str]:
     generator = Generator(wrong.Right, [], seed)
     history = generator.history(40)
-    short = shortened(history, lambda steps: shows([step.command.name for step in steps]), generator)
+    short = shortened(history, lambda steps: shows(names(steps)), generator)
     return [str(step) for step in short]
 
 
@@ -233,6 +252,32 @@ def test_what_is_not_needed_is_left_out() -> None:
 
     short = shortest(3, shows)
     assert sorted(short) == ["count('a')", "count('a')", "note('a', 'a')"]
+
+
+def test_what_is_sent_together_stays_so_only_if_it_matters() -> None:
+    def together(count: int) -> Callable[[History], bool]:
+        return lambda history: any(
+            isinstance(each, Compound) and each.kind == "transaction" and len(each.steps) >= count for each in history
+        )
+
+    generator = Generator(wrong.Right, [], 3)
+    history = generator.history(80)
+    assert size(shortened(history, together(2), generator)) == (2, 1)
+    assert size(shortened(history, lambda shorter: size(shorter)[0] >= 2, generator)) == (2, 0)
+
+
+def test_answers_to_several_commands_are_told_for_each() -> None:
+    add, fail = (Step.of_call(call) for call in (wrong.Right.add.bind("a", 1), wrong.Right.fail.bind({})))
+    batch, transaction = Compound.of("batch", [add, fail]), Compound.of("transaction", [add, fail])
+    payloads = [add.payload, batch.payload, transaction.payload]
+    with handlers_quiet():
+        outcome = outcome_of(wrong.Right(), payloads)
+    assert answers((add, batch, transaction), outcome.replies) == (
+        "1 returns 1",
+        "2 [returns 2, fails with KeyError]",
+        "3 is undone: fail fails with KeyError",
+    )
+    assert str(batch) == "batch of add('a', 1), fail({})"
 
 
 def test_a_step_reads_like_a_call() -> None:

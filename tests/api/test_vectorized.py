@@ -47,6 +47,18 @@ class Grid(pssmr.Service):
         self.values = np.frombuffer(state, dtype=np.int64).copy()
 
 
+class Echoes(pssmr.Service):
+    """The same command twice, for many at once and for one."""
+
+    @pssmr.query(vectorized=True, reads=[])
+    def many(self, value: int) -> int:
+        return value
+
+    @pssmr.query(reads=[])
+    def one(self, value: int) -> int:
+        return value
+
+
 class Words(pssmr.Service):
     """A map, with arguments and results of other types than numbers."""
 
@@ -185,3 +197,44 @@ def test_declarations_that_make_no_sense_are_refused() -> None:
         class WithKeyword(pssmr.Service):
             @pssmr.command(vectorized=True)
             def act(self, *, number: int) -> None: ...
+
+
+def test_arrays_take_the_same_spellings_of_an_int_as_single_commands() -> None:
+    edges = [
+        0,
+        1,
+        31,
+        32,
+        33,
+        127,
+        128,
+        255,
+        256,
+        2**15 - 1,
+        2**15,
+        2**16 - 1,
+        2**16,
+        2**31,
+        2**32 - 1,
+        2**32,
+        2**63 - 1,
+    ]
+    widths = [(0xCC, 1, False), (0xCD, 2, False), (0xCE, 4, False), (0xCF, 8, False)]
+    widths += [(0xD0, 1, True), (0xD1, 2, True), (0xD2, 4, True), (0xD3, 8, True)]
+    spellings = [pssmr.encode(int, value) for edge in edges for value in (edge, -edge - 1)]
+    for head, width, signed in widths:
+        least, most = (-(2 ** (8 * width - 1)), 2 ** (8 * width - 1) - 1) if signed else (0, 2 ** (8 * width) - 1)
+        values = [value for edge in edges for value in (edge, -edge - 1) if least <= value <= most]
+        spellings += [bytes([head]) + value.to_bytes(width, "big", signed=signed) for value in values]
+    with Executor(Echoes(), workers=1) as executor:
+        many, one = (
+            executor.execute([name + b"\x91" + each for each in spellings]) for name in (b"\x04many", b"\x03one")
+        )
+    assert many == one
+    assert {reply[0] for reply in many} == {0, 3}
+
+
+def test_replies_come_in_order_however_many_commands_are_executed_at_once() -> None:
+    with Executor(Echoes(), workers=2) as executor:
+        for count in (1, 511, 512, 513, 3000):
+            assert executor.run([Echoes.one.bind(n) for n in range(count)]) == list(range(count))

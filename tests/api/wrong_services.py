@@ -213,6 +213,29 @@ class LostState(Right):
         self.seen = {}
 
 
+class NotUndone(pssmr.Service):
+    """Its sum is right after each command, and wrong after a transaction that is undone: the map is, the sum is not."""
+
+    stock = pssmr.Map[str, int]()
+
+    def __init__(self) -> None:
+        self.total = 0
+
+    def snapshot(self) -> bytes:
+        return b""
+
+    def restore(self, state: bytes) -> None:
+        self.total = sum(self.stock.values())
+
+    @pssmr.command(writes=[stock])
+    def add(self, item: str, amount: int) -> int:
+        if amount < 0:
+            raise pssmr.Refused("too little")
+        self.stock[item] = self.stock.get(item, 0) + amount
+        self.total += amount
+        return self.total
+
+
 class Pickled(Right):
     def snapshot(self) -> bytes:
         return pickle.dumps(sorted(self.seen.items()))

@@ -34,10 +34,18 @@ def check_service(
     # A table that is piped somewhere is as wide as it needs to be.
     console = results if results.is_terminal else Console(width=160, highlight=False)
     console.print(_table(service.__name__, report))
+    together = " and ".join(f"{count} {_plural(kind, count)}" for kind, count in sorted(report.together.items()))
+    if together:
+        results.print(f"Some of these commands were in {together}.")
     for note in report.notes:
         messages.print(f"note: {note}", markup=False)
     results.print(f"Nothing wrong was found in {report.runs} runs of commands. What they did not do was not checked.")
     return ExitCode.OK
+
+
+def _plural(kind: str, count: int) -> str:
+    """The word for so many batches or transactions."""
+    return kind if count == 1 else {"batch": "batches"}.get(kind, f"{kind}s")
 
 
 def _table(name: str, report: Report) -> Table:
@@ -58,6 +66,7 @@ def _tried(report: Report) -> dict[str, object]:
         "executed": dict(report.executed),
         "refused": dict(report.refused),
         "failed": dict(report.failed),
+        "together": dict(report.together),
         "notes": report.notes,
     }
 

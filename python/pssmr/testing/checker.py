@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pssmr._core import Stepper
-from pssmr.errors import ApplicationError, CommandError, HandlerFailed, ReplicaStopped, SnapshotError
+from pssmr.errors import ApplicationError, CommandError, Error, HandlerFailed, ReplicaStopped, SnapshotError
 from pssmr.service import Call, Service
 from pssmr.snapshots import snapshot_obstacle
 from pssmr.testing.findings import CheckFailed, Finding, Kind, answers
@@ -19,7 +19,7 @@ from pssmr.testing.local_cluster import application_of
 from pssmr.testing.quiet import handlers_quiet
 from pssmr.testing.races import Used, Watch, race
 from pssmr.testing.snapshots import PICKLE_REMEDY, is_pickle
-from pssmr.testing.steps import Generator, History, shortened
+from pssmr.testing.steps import Compound, Generator, History, Request, Step, shortened, size
 
 _ELSEWHERE = (Elsewhere(hash_seed=1), Elsewhere(hash_seed=2), Elsewhere(hash_seed=1, clock_days=400))
 """The other processes."""
@@ -38,10 +38,12 @@ class Report:
 
     Attributes:
         runs: How many runs of commands.
-        executed: For each command, how often it was executed in the agreed order of a run.
+        executed: For each command, how often a run had it. One that comes after the failing one of a transaction is not
+            executed.
         refused: How often it answered with an `ApplicationError`.
         failed: How often it failed with another exception, by command and exception: `"add: KeyError"`. `CommandError`
             is a command that was refused before it ran.
+        together: How many batches and transactions there were, of the commands that `executed` counts.
         notes: What was not tried, and why.
     """
 
@@ -49,6 +51,7 @@ class Report:
     executed: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
+    together: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 
 
@@ -63,10 +66,11 @@ def check(
 ) -> Report:
     """Checks that replicas of a service would agree, whatever their workers do.
 
-    Runs of random commands are executed in their agreed order; again; in other orders that the declarations allow; with
-    a restart from a snapshot in between; and in processes with other hash seeds. Replies and states must be the same.
-    So it finds undeclared access and undeclared conflicts, handlers that depend on time, random numbers, identities,
-    hashes or the order of a set, and state that `restore` loses. What it reports is as short as it can make it.
+    Runs of random commands, some of them in batches and transactions, are executed in their agreed order; again; in
+    other orders that the declarations allow; with a restart from a snapshot in between; in processes with other hash
+    seeds. Replies and states must be the same. So it finds undeclared access and undeclared conflicts, handlers that
+    depend on time, random numbers, identities, hashes or the order of a set, and state that `restore` loses. What it
+    reports is as short as it can make it.
 
     State in attributes takes part only if the class has `snapshot` and `restore`. What random commands never do is not
     checked: see the report, and give `calls` if arguments have to be special ones.
@@ -141,11 +145,12 @@ class Checker:
                         (("before that", answers(history[:index], replies)),) if index else (),
                         "Raise an ApplicationError to refuse a command; any other Exception fails the command alone.",
                     )
-                if replies[-1] == UNDECLARED:
+                undeclared = [each.command.name for each, reply in _answered(step, replies[-1]) if reply == UNDECLARED]
+                if undeclared:
                     return Finding(
                         "undeclared access",
                         history,
-                        f"{self._service.__name__}.{step.command.name} touches what it does not declare",
+                        f"{self._service.__name__}.{undeclared[0]} touches what it does not declare",
                         (("in the agreed order", answers(history[: index + 1], replies)),),
                         f"What was raised: {raised[-1]}." if raised else "Declare what it touches.",
                     )
@@ -200,7 +205,7 @@ class Checker:
                 execute(stepper, [step.payload], [0], first=index)
             used.append(one)
         conflicts = stepper.conflicts([step.payload for step in history])
-        found = race([step.command for step in history], used, conflicts)
+        found = race([[each.command for each in step.steps] for step in history], used, conflicts)
         if found is None:
             return None
         first, second, attribute = found
@@ -249,10 +254,11 @@ class Checker:
         while different is not None:
             history, expected, got = different
             # All shorter ones at once: a process takes a while to start.
-            shorter: list[History] = [(step,) for step in history]
-            shorter += itertools.combinations(history, 2)
+            alone: History = tuple(each for step in history for each in step.steps)
+            shorter: list[History] = [(step,) for step in (*alone, *history)]
+            shorter += [*itertools.combinations(alone, 2), *itertools.combinations(history, 2), alone]
             shorter += [history[:index] + history[index + 1 :] for index in range(len(history))]
-            candidates = sorted((each for each in shorter if 0 < len(each) < len(history)), key=len)
+            candidates = sorted((each for each in shorter if (0, 0) < size(each) < size(history)), key=size)
             different = self._different(candidates, elsewhere) if candidates else None
             if different is None:
                 by_chance = self._nondeterminism(history, expected, repetitions=_REPETITIONS)
@@ -320,16 +326,13 @@ class Checker:
     def _count(self, report: Report, history: History) -> None:
         report.runs += 1
         replies, _ = self._run(history)
-        for step, reply in zip(history, replies, strict=True):
-            report.executed[step.command.name] += 1
-            try:
-                step.command.declared.method.decode_reply(reply)
-            except ApplicationError:
-                report.refused[step.command.name] += 1
-            except HandlerFailed as error:
-                report.failed[f"{step.command.name}: {error.exception}"] += 1
-            except CommandError as error:
-                report.failed[f"{step.command.name}: {type(error).__name__}"] += 1
+        for request, reply in zip(history, replies, strict=True):
+            if isinstance(request, Compound):
+                report.together[request.kind] += 1
+            for step in request.steps:
+                report.executed[step.command.name] += 1
+            for step, answer in _answered(request, reply):
+                _count_answer(report, step, answer)
 
 
 Finder = Callable[[History], Finding | None]
@@ -339,6 +342,25 @@ Result = tuple[tuple[bytes, ...], bytes]
 
 UNDECLARED = b"\x02\xb0UndeclaredAccess"
 """The reply of a command that has touched what it does not declare."""
+
+
+def _answered(request: Request, reply: bytes) -> list[tuple[Step, bytes]]:
+    """The commands of a request that a reply answers; none, if it was refused whole."""
+    try:
+        return request.answered(reply)
+    except Error:
+        return []
+
+
+def _count_answer(report: Report, step: Step, answer: bytes) -> None:
+    try:
+        step.command.declared.method.decode_reply(answer)
+    except ApplicationError:
+        report.refused[step.command.name] += 1
+    except HandlerFailed as error:
+        report.failed[f"{step.command.name}: {error.exception}"] += 1
+    except CommandError as error:
+        report.failed[f"{step.command.name}: {type(error).__name__}"] += 1
 
 
 def _failed(finding: Finding) -> CheckFailed:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pssmr.errors import Error, HandlerFailed
-from pssmr.testing.steps import History, Step
+from pssmr.testing.steps import History, Request, Step
 
 Kind = Literal["stops", "undeclared access", "nondeterminism", "undeclared conflict", "restore", "process"]
 
@@ -52,12 +52,26 @@ class Finding:
 def answers(history: History, replies: Sequence[bytes], state: bytes | None = None) -> tuple[str, ...]:
     """Replies as people read them, with the number of the command, and the beginning of the state's digest."""
     told = [
-        f"{number} {_answer(step, reply)}" for number, (step, reply) in enumerate(zip(history, replies, strict=True), 1)
+        f"{number} {_answer(request, reply)}"
+        for number, (request, reply) in enumerate(zip(history, replies, strict=True), 1)
     ]
     return (*told, f"state {state.hex()[:8]}") if state is not None else tuple(told)
 
 
-def _answer(step: Step, reply: bytes) -> str:
+def _answer(request: Request, reply: bytes) -> str:
+    if isinstance(request, Step):
+        return _answer_of_one(request, reply)
+    try:
+        answered = request.answered(reply)
+        if request.is_undone(reply):
+            ((step, last),) = answered
+            return f"is undone: {step.command.name} {_answer_of_one(step, last)}"
+    except Error as error:
+        return f"raises {error!r}"
+    return f"[{', '.join(_answer_of_one(step, each) for step, each in answered)}]"
+
+
+def _answer_of_one(step: Step, reply: bytes) -> str:
     try:
         return f"returns {step.command.declared.method.decode_reply(reply)!r}"
     except HandlerFailed as error:

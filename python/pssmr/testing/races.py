@@ -53,14 +53,19 @@ class Watch:
 
 
 def race(
-    commands: Sequence[Command[..., Any]], used: Sequence[Used], conflicts: Sequence[Sequence[int]]
+    requests: Sequence[Sequence[Command[..., Any]]], used: Sequence[Used], conflicts: Sequence[Sequence[int]]
 ) -> tuple[int, int, str] | None:
-    """Two commands, by their places, that may run at once, and an attribute that one assigns and the other uses.
+    """Two requests, by their places, that may run at once, and an attribute that one assigns and the other uses.
 
-    Commands that both declare to commute on the same table have been said to bear that, so they are left out.
+    If commands of both declare to commute on the same table, they have been said to bear that, and are left out.
+
+    Args:
+        requests: The commands of each.
+        used: What each has used.
+        conflicts: For each the earlier ones that it conflicts with.
     """
     for later, earlier in ((b, a) for b in range(len(used)) for a in range(b)):
-        if earlier in conflicts[later] or _commuting(commands[earlier]) & _commuting(commands[later]):
+        if earlier in conflicts[later] or _commuting(requests[earlier]) & _commuting(requests[later]):
             continue
         first, second = used[earlier], used[later]
         shared = first.assigned & (second.read | second.assigned) | first.read & second.assigned
@@ -73,7 +78,8 @@ def _is_own(name: str, value: object) -> bool:
     return name != "_instance" and not isinstance(value, Stored)
 
 
-def _commuting(command: Command[..., Any]) -> set[int]:
-    """The tables on which a command declares that it commutes."""
-    accesses = [*(key.access for key in command.declared.keys), *command.declared.tables]
+def _commuting(commands: Sequence[Command[..., Any]]) -> set[int]:
+    """The tables on which some of these commands declare that they commute."""
+    declared = [command.declared for command in commands]
+    accesses = [access for each in declared for access in (*(key.access for key in each.keys), *each.tables)]
     return {id(access.table) for access in accesses if access.mode == "commute"}

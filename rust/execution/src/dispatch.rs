@@ -3,13 +3,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::inbox::{Batch, Inbox, Phase, Wake};
+use crate::batches::{Batches, Place, Span};
+use crate::inbox::{Inbox, Phase, Wake};
 use crate::scheduler::{ConflictGraph, Handle, Ready, Scheduler, SchedulerStats};
 use crate::service::{Task, WorkerId};
 use crate::sync::{Mutex, lock};
 
 /// The most commands whose footprints one worker computes at once.
 const FOOTPRINTS_AT_ONCE: usize = 64;
+
+/// How many tasks are announced to the scheduler and then scheduled: enough for what they need to be fetched into the cache
+/// at once, and few enough for it to be there still when it is needed.
+const SCHEDULED_AT_ONCE: usize = 32;
 
 /// Requests of several operations stay folded while there are so many operations that are not complete: it bounds the
 /// memory that they take.
@@ -47,7 +52,7 @@ pub(crate) struct Dispatch {
     ready: VecDeque<Handle>,
     /// Tasks that are not scheduled: there is enough to do without them, the footprint of the first one is not known, or
     /// the scheduler has no room.
-    unscheduled: VecDeque<Place>,
+    unscheduled: VecDeque<Span>,
     /// Whether a worker is computing the footprints of the tasks that were before all of `unscheduled`.
     computing: bool,
     workers: usize,
@@ -57,66 +62,6 @@ pub(crate) struct Dispatch {
     // Memory that is used again.
     fresh: Ready,
     own: VecDeque<Handle>,
-}
-
-/// A task in one of the fetched batches.
-#[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    batch: u32,
-    index: u32,
-}
-
-/// Batches that were fetched and have tasks that no worker has taken.
-#[derive(Default)]
-struct Batches {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    /// Batches that were used up, for the inbox.
-    empty: Vec<Batch>,
-}
-
-#[derive(Default)]
-struct Slot {
-    batch: Batch,
-    /// How many of its tasks nobody has taken.
-    left: usize,
-}
-
-impl Batches {
-    /// Keeps a batch; the places of its tasks.
-    fn add(&mut self, batch: Batch) -> impl DoubleEndedIterator<Item = Place> + use<> {
-        let count = batch.len() as u32;
-        let number = self.number_of(batch);
-        (0..count).map(move |index| Place { batch: number, index })
-    }
-
-    fn number_of(&mut self, batch: Batch) -> u32 {
-        let slot = Slot { left: batch.len(), batch };
-        if let Some(number) = self.free.pop() {
-            self.slots[number as usize] = slot;
-            return number;
-        }
-        self.slots.push(slot);
-        self.slots.len() as u32 - 1
-    }
-
-    fn task(&self, place: Place) -> &Task {
-        let task = &self.slots[place.batch as usize].batch[place.index as usize];
-        task.as_ref().expect("no worker has taken the task")
-    }
-
-    fn take(&mut self, place: Place) -> Task {
-        let slot = &mut self.slots[place.batch as usize];
-        let task = slot.batch[place.index as usize].take().expect("no worker has taken the task");
-        slot.left -= 1;
-        if slot.left == 0 {
-            let mut batch = std::mem::take(&mut slot.batch);
-            batch.clear();
-            self.empty.push(batch);
-            self.free.push(place.batch);
-        }
-        task
-    }
 }
 
 impl Dispatch {
@@ -141,9 +86,8 @@ impl Dispatch {
     /// Takes the oldest batch of the inbox; whether there was one.
     fn fetch(&mut self, inbox: &Mutex<Inbox>) -> bool {
         let Some(batch) = lock(inbox).take() else { return false };
-        self.scheduler.expect_submissions(&mut batch.iter().flatten().map(|task| &task.footprint));
-        let places = self.batches.add(batch);
-        self.unscheduled.extend(places);
+        let span = self.batches.add(batch);
+        self.unscheduled.push_back(span);
         true
     }
 
@@ -152,19 +96,47 @@ impl Dispatch {
     fn schedule_until_ready(&mut self, enough: usize, inbox: &Mutex<Inbox>) {
         while self.own.len() + self.ready.len() < enough {
             if self.may_schedule() {
-                let place = self.unscheduled.pop_front().expect("there is a front");
-                self.schedule(place);
+                let missing = enough - self.own.len() - self.ready.len();
+                self.schedule_up_to(missing.min(SCHEDULED_AT_ONCE));
             } else if !self.may_fetch() || !self.fetch(inbox) {
                 return;
             }
         }
     }
 
+    /// Schedules so many tasks, fewer if one of them can't be yet. The first one can.
+    fn schedule_up_to(&mut self, most: usize) {
+        let most = most.min(self.scheduler.room());
+        if most > 1
+            && let Some(next) = self.unscheduled.front()
+        {
+            let tasks = self.batches.tasks(*next).iter().take(most);
+            self.scheduler.expect_submissions(&mut tasks.flatten().map(|task| &task.footprint));
+        }
+        for _ in 0..most {
+            if self.unscheduled.is_empty() || self.next_is_deferred() {
+                return;
+            }
+            let place = self.next_unscheduled();
+            self.schedule(place);
+        }
+    }
+
+    /// Takes the oldest task that is not scheduled off the list of those.
+    fn next_unscheduled(&mut self) -> Place {
+        let span = self.unscheduled.front_mut().expect("there is a front");
+        let place = span.take_first();
+        if span.is_empty() {
+            self.unscheduled.pop_front();
+        }
+        place
+    }
+
     /// Whether there is an oldest task that is not scheduled, and can be.
     fn may_schedule(&self) -> bool {
         !self.computing
             && self.has_room()
-            && self.unscheduled.front().is_some_and(|place| !self.batches.task(*place).deferred)
+            && self.unscheduled.front().is_some_and(|next| !self.batches.task(next.first()).deferred)
     }
 
     fn schedule(&mut self, place: Place) {
@@ -182,8 +154,9 @@ impl Dispatch {
         assert!(self.computing);
         self.computing = false;
         self.operations += run.iter().map(Task::operations).sum::<usize>();
-        for place in self.batches.add(run.drain(..).map(Some).collect()).rev() {
-            self.unscheduled.push_front(place);
+        let span = self.batches.add(run.drain(..).map(Some).collect());
+        if !span.is_empty() {
+            self.unscheduled.push_front(span);
         }
     }
 
@@ -228,7 +201,7 @@ impl Dispatch {
             // Enough for every worker. Only ready commands count, so what waits behind others is scheduled too.
             self.schedule_until_ready(limit * self.workers, inbox);
             let mut inbox = lock(inbox);
-            inbox.recycle(&mut self.batches.empty);
+            inbox.recycle(self.batches.empty());
             if std::mem::take(&mut was_woken) {
                 inbox.has_looked();
             }
@@ -266,8 +239,8 @@ impl Dispatch {
         if self.footprints_wanted() {
             self.computing = true;
             while run.len() < FOOTPRINTS_AT_ONCE && self.next_is_deferred() {
-                let place = self.unscheduled.pop_front().expect("there is a front");
-                run.push(self.batches.take(place));
+                let place = self.next_unscheduled();
+                self.batches.take(place, run);
             }
             return Some(Job::Footprints);
         }
@@ -283,7 +256,9 @@ impl Dispatch {
             handles.push(next);
             last = next;
         }
-        run.extend(handles.iter().map(|handle| self.batches.take(self.places[*handle as usize])));
+        for handle in &*handles {
+            self.batches.take(self.places[*handle as usize], run);
+        }
         self.runs += 1;
         Some(Job::Run)
     }
@@ -303,7 +278,7 @@ impl Dispatch {
     }
 
     fn next_is_deferred(&self) -> bool {
-        self.unscheduled.front().is_some_and(|place| self.batches.task(*place).deferred)
+        self.unscheduled.front().is_some_and(|next| self.batches.task(next.first()).deferred)
     }
 
     /// There are `workers` workers from now on. Those above end when they look for a job.
@@ -325,7 +300,8 @@ impl Dispatch {
 
     /// The number of commands that were fetched and are not complete.
     fn pending(&self) -> u64 {
-        self.scheduler.stats().pending() + self.unscheduled.len() as u64 + u64::from(self.computing)
+        let unscheduled: usize = self.unscheduled.iter().map(Span::len).sum();
+        self.scheduler.stats().pending() + unscheduled as u64 + u64::from(self.computing)
     }
 
     /// See [`Scheduler::graph`].

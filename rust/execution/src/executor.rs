@@ -318,7 +318,18 @@ pub(crate) fn task_of(service: &dyn Service, command: Command, builder: &mut Foo
             (Extraction::default(), Some(refusal))
         }
     };
-    let mut task = Task { footprint: builder.build(), handler, refused, deferred, ..Task::of(command) };
+    // Each field by itself: a task is large, and would be moved once more.
+    let mut task = Task {
+        command,
+        footprint: builder.build(),
+        handler,
+        operation: 0,
+        reply: Bytes::new(),
+        refused,
+        deferred,
+        ordinal: 0,
+        part: None,
+    };
     task.only_reads();
     task
 }

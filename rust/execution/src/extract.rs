@@ -178,6 +178,15 @@ fn extract_keys(command: &CommandSpec, reader: &mut Reader<'_>, out: &mut Footpr
         return Err(Refusal::ArgumentCount { required, most, given });
     }
     for (index, argument) in command.arguments.iter().enumerate() {
+        let mut keys = command.keys.iter().filter(|key| key.argument == index);
+        // Most keys are a whole argument, and are read once. If that fails, it is found out below what is wrong.
+        if let (Some(key), None) = (keys.next(), keys.next())
+            && key.path.is_empty()
+            && index < given
+            && out.next_key(key.table, reader, key.mode).is_ok()
+        {
+            continue;
+        }
         let value = if index < given { reader.value()? } else { argument.default.as_deref().unwrap_or_default() };
         for key in command.keys.iter().filter(|key| key.argument == index) {
             let refuse = |problem| Refusal::Key { argument: index, problem };

@@ -8,6 +8,7 @@ use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
 use crate::key::{self, KeyError};
+use crate::messagepack::Reader;
 
 /// Names a table: a class of state with a name space of keys of its own. `accounts/alice` and `orders/alice` are
 /// different keys because their tables differ.
@@ -117,6 +118,14 @@ impl Claim {
     /// What it is on; claims are sorted by this.
     fn place(&self) -> (TableId, bool, u64) {
         (self.table, self.is_key, self.hash)
+    }
+
+    /// The order of claims, as one number: comparing those takes a third of the time.
+    fn rank(&self) -> u128 {
+        u128::from(self.table.0) << 80
+            | u128::from(self.is_key) << 72
+            | u128::from(self.hash) << 8
+            | u128::from(self.mode as u8)
     }
 
     fn same_target(&self, other: &Self) -> bool {
@@ -280,6 +289,19 @@ impl FootprintBuilder {
         Ok(())
     }
 
+    /// Touches the key that the next value of `reader` is.
+    ///
+    /// # Errors
+    /// If the value can't be a key. Nothing is read then.
+    pub fn next_key(&mut self, table: TableId, reader: &mut Reader<'_>, mode: Mode) -> Result<(), KeyError> {
+        let mut ahead = *reader;
+        self.key.clear();
+        key::encode_next(&mut ahead, &mut self.key)?;
+        *reader = ahead;
+        self.claims.push(Claim::key(table, KeyHash::of(table, &self.key), mode));
+        Ok(())
+    }
+
     /// Touches a whole table.
     pub fn table(&mut self, table: TableId, mode: Mode) {
         self.claim(Claim::table(table, mode));
@@ -327,7 +349,7 @@ impl FootprintBuilder {
     }
 
     fn merge_claims(&mut self) {
-        self.claims.sort_unstable();
+        self.claims.sort_unstable_by_key(Claim::rank);
         self.claims.dedup_by(|next, kept| {
             let same = next.same_target(kept);
             if same {
@@ -406,6 +428,24 @@ mod tests {
             f.key(ACCOUNTS, b"k", Mode::Read);
         });
         assert_eq!(both, key(ACCOUNTS, b"k", Mode::Write));
+    }
+
+    #[test]
+    fn claims_rank_as_they_compare() {
+        let claims: Vec<_> = [TableId(0), TableId(1), TableId(u16::MAX)]
+            .into_iter()
+            .flat_map(|table| {
+                [Mode::Read, Mode::Commute, Mode::Write].into_iter().flat_map(move |mode| {
+                    let keys = [0, 1, u64::MAX].map(|hash| Claim::key(table, KeyHash(hash), mode));
+                    keys.into_iter().chain([Claim::table(table, mode)])
+                })
+            })
+            .collect();
+        for a in &claims {
+            for b in &claims {
+                assert_eq!(a.rank().cmp(&b.rank()), a.cmp(b), "{a:?} {b:?}");
+            }
+        }
     }
 
     #[test]

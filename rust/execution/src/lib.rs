@@ -11,6 +11,7 @@
 pub mod access;
 pub mod alone;
 pub mod autoscaling;
+mod batches;
 pub mod compound;
 pub mod declaration;
 mod dispatch;

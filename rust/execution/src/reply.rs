@@ -24,6 +24,10 @@ const OPERATION_FAILED: u8 = 5;
 /// The reply with the result `nil`.
 pub(crate) const NIL: &[u8] = &[RESULT, 0xc0];
 
+/// How many of the replies of [`integers`] lie together: all of them stay in memory as long as one is kept, half a KiB at
+/// most.
+const INTEGERS_TOGETHER: usize = 48;
+
 /// A reply, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -82,6 +86,29 @@ pub fn result(value: &[u8]) -> Bytes {
     out.push(RESULT);
     out.extend_from_slice(value);
     Bytes::from(out)
+}
+
+/// The reply with the result `nil`. It takes no memory of its own.
+pub fn nil() -> Bytes {
+    Bytes::from_static(NIL)
+}
+
+/// The replies with these results. Some lie together in one piece of memory, which costs less than one for each.
+pub fn integers(values: &[i64]) -> Vec<Bytes> {
+    let mut replies = Vec::with_capacity(values.len());
+    let (mut piece, mut lengths) = (Vec::new(), Vec::with_capacity(INTEGERS_TOGETHER));
+    for together in values.chunks(INTEGERS_TOGETHER) {
+        for value in together {
+            let start = piece.len();
+            piece.push(RESULT);
+            messagepack::write_signed(&mut piece, *value);
+            lengths.push(piece.len() - start);
+        }
+        let mut rest = Bytes::copy_from_slice(&piece);
+        replies.extend(lengths.drain(..).map(|length| rest.split_to(length)));
+        piece.clear();
+    }
+    replies
 }
 
 /// The reply with an error of the application; `arguments` must be a `MessagePack` array.
@@ -201,6 +228,18 @@ mod tests {
             Reply::decode(&operation_failed(3, b"\x02\xa1x")),
             Ok(Reply::OperationFailed { place: 3, reply: Bytes::from_static(b"\x02\xa1x") })
         );
+    }
+
+    #[test]
+    fn integers_together_are_the_replies_that_each_would_have_alone() {
+        let values: Vec<i64> = (0..100).flat_map(|n| [n, -n, n << 20, i64::MIN + n, i64::MAX - n]).collect();
+        let alone = |value: &i64| {
+            let mut encoding = Vec::new();
+            messagepack::write_signed(&mut encoding, *value);
+            result(&encoding)
+        };
+        assert_eq!(integers(&values), values.iter().map(alone).collect::<Vec<_>>());
+        assert_eq!(Reply::decode(&nil()), Reply::decode(&result(&[0xc0])));
     }
 
     #[test]

@@ -55,6 +55,7 @@ fn table() -> CommandTable {
             vec![argument("names")],
             vec![KeyDeclaration { argument: 0, path: vec![Step::Each], table: ACCOUNTS, mode: Mode::Write }],
         ),
+        command("move", vec![argument("number")], vec![key(0, ORDERS, Mode::Write), key(0, ACCOUNTS, Mode::Read)]),
     ])
     .unwrap()
 }
@@ -115,6 +116,30 @@ fn declared_arguments_are_keys() {
         f.key_value(ACCOUNTS, &text("bob"), Mode::Write).unwrap();
     });
     assert_eq!(found, expected);
+}
+
+#[test]
+fn an_argument_can_be_a_key_of_two_tables() {
+    let (_, found) = extract(&payload("move", &[&[7]])).unwrap();
+    let expected = footprint(|f| {
+        f.key_value(ORDERS, &[7], Mode::Write).unwrap();
+        f.key_value(ACCOUNTS, &[7], Mode::Read).unwrap();
+    });
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn what_is_no_value_is_malformed_rather_than_no_key() {
+    let no_key = Refusal::Key { argument: 0, problem: "not a value that can be a key" };
+    let malformed = Refusal::Malformed("an invalid type byte");
+    for (value, refusal) in [
+        (&[0x81, 0x01, 0x02][..], &no_key),
+        (&[0x81, 0x01, 0xc1], &malformed),
+        (&[0x92, 0x80, 0xc1], &malformed),
+        (&[0xca, 0, 0, 0, 0], &no_key),
+    ] {
+        assert_eq!(extract(&payload("transfer", &[value, &[1], &[1]])).unwrap_err(), *refusal, "{value:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use parking_lot::{Condvar, Mutex};
 use pssmr_execution::{
     Command, CommandKind, Completion, CompletionSink, Executor as Core, ExecutorConfig, Fatal, Pending, Service as _,
@@ -21,6 +21,9 @@ use crate::service::PythonService;
 
 /// Most workers.
 const WORKERS_MAX: usize = 1024;
+
+/// How many commands are handed over at once: workers begin with them while the footprints of the next ones are found.
+const HANDED_OVER: usize = 512;
 
 /// Executes commands of a service object on worker threads, ordered by what they declare.
 #[pyclass(frozen, weakref, module = "pssmr._core")]
@@ -43,15 +46,23 @@ struct Replies {
 
 #[derive(Default)]
 struct Arrived {
-    completions: Vec<Completion>,
+    /// In the order of positions, from `first` on; empty where none has arrived.
+    replies: Vec<Bytes>,
+    first: u64,
     snapshot: Option<Result<Box<dyn SnapshotSource>, SnapshotError>>,
     executed: u64,
+    /// The position that somebody waits for: before it is executed, nobody is woken.
+    awaited: u64,
     failed: Option<String>,
 }
 
 impl CompletionSink for Replies {
     fn completed(&self, completions: &mut Vec<Completion>) {
-        self.state.lock().completions.append(completions);
+        let mut state = self.state.lock();
+        for Completion { position, reply, .. } in completions.drain(..) {
+            let place = (position - state.first) as usize;
+            state.replies[place] = reply;
+        }
     }
 
     fn snapshot(&self, _: Slot, _: u64, source: Result<Box<dyn SnapshotSource>, SnapshotError>) {
@@ -62,7 +73,9 @@ impl CompletionSink for Replies {
     fn executed(&self, watermark: Watermark) {
         let mut state = self.state.lock();
         state.executed = state.executed.max(watermark.position);
-        self.changed.notify_all();
+        if state.executed >= state.awaited {
+            self.changed.notify_all();
+        }
     }
 
     fn failed(&self, fatal: Fatal) {
@@ -107,13 +120,12 @@ impl Executor {
     fn execute<'py>(
         &self,
         py: Python<'py>,
-        payloads: Vec<Bound<'_, PyBytes>>,
+        payloads: Vec<PyBackedBytes>,
         time_ns: u64,
         seed: &Bound<'_, PyBytes>,
     ) -> PyResult<Vec<Bound<'py, PyBytes>>> {
         let seed = seed.as_bytes().try_into().map_err(|_| PyValueError::new_err("a seed is 32 bytes"))?;
-        let payloads = payloads.iter().map(|payload| Bytes::copy_from_slice(payload.as_bytes())).collect();
-        let replies = self.run(py, CommandKind::Application, payloads, time_ns, seed)?;
+        let replies = self.run(py, CommandKind::Application, &payloads, time_ns, seed)?;
         Ok(replies.iter().map(|reply| PyBytes::new(py, reply)).collect())
     }
 
@@ -121,7 +133,7 @@ impl Executor {
     ///
     /// Raises pssmr.ReplicaStopped if the executor has stopped.
     fn state_digest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let replies = self.run(py, CommandKind::StateDigest, vec![Bytes::new()], 0, [0; 32])?;
+        let replies = self.run(py, CommandKind::StateDigest, &[b""], 0, [0; 32])?;
         Ok(PyBytes::new(py, &replies[0]))
     }
 
@@ -129,7 +141,7 @@ impl Executor {
     ///
     /// Raises pssmr.SnapshotError if there is no snapshot, and pssmr.ReplicaStopped if the executor has stopped.
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        self.run(py, CommandKind::Snapshot, vec![Bytes::new()], 0, [0; 32])?;
+        self.run(py, CommandKind::Snapshot, &[b""], 0, [0; 32])?;
         let source = self.replies.state.lock().snapshot.take().expect("a snapshot command was executed");
         let mut bytes = Vec::new();
         let written = py.detach(|| {
@@ -177,7 +189,7 @@ impl Executor {
         &self,
         py: Python<'_>,
         kind: CommandKind,
-        payloads: Vec<Bytes>,
+        payloads: &[impl AsRef<[u8]> + Sync],
         timestamp: u64,
         seed: [u8; 32],
     ) -> PyResult<Vec<Bytes>> {
@@ -194,7 +206,7 @@ impl Executor {
     fn run_detached(
         &self,
         kind: CommandKind,
-        payloads: Vec<Bytes>,
+        payloads: &[impl AsRef<[u8]>],
         timestamp: u64,
         seed: [u8; 32],
     ) -> Result<Vec<Bytes>, String> {
@@ -204,9 +216,10 @@ impl Executor {
         let mut position = self.position.lock();
         let first = *position + 1;
         let slot = Slot(first);
-        let commands: Vec<_> = (first..)
-            .zip(payloads)
-            .map(|(position, payload)| Command {
+        *position += payloads.len() as u64;
+        self.replies.expect(first, payloads.len());
+        for (part, from) in payloads.chunks(HANDED_OVER).zip((first..).step_by(HANDED_OVER)) {
+            let commands = (from..).zip(in_one_piece(part)).map(|(position, payload)| Command {
                 position,
                 slot,
                 client: ClientId::default(),
@@ -216,10 +229,10 @@ impl Executor {
                 version: self.version,
                 kind,
                 payload,
-            })
-            .collect();
-        *position += commands.len() as u64;
-        self.core.submit(commands, slot);
+            });
+            let is_last = from + part.len() as u64 > *position;
+            self.core.submit(commands, if is_last { slot } else { Slot(slot.0 - 1) });
+        }
         let mut state = self.replies.state.lock();
         while (state.executed < *position || (kind == CommandKind::Snapshot && state.snapshot.is_none()))
             && state.failed.is_none()
@@ -229,8 +242,26 @@ impl Executor {
         if let Some(message) = &state.failed {
             return Err(message.clone());
         }
-        let mut completions = std::mem::take(&mut state.completions);
-        completions.sort_unstable_by_key(|completion| completion.position);
-        Ok(completions.into_iter().map(|completion| completion.reply).collect())
+        Ok(std::mem::take(&mut state.replies))
     }
+}
+
+impl Replies {
+    /// So many commands come, from this position on.
+    fn expect(&self, first: u64, count: usize) {
+        let mut state = self.state.lock();
+        state.first = first;
+        state.replies.resize(count, Bytes::new());
+        state.awaited = first + count as u64 - 1;
+    }
+}
+
+/// Copies of these payloads, next to each other as in a message that a replica gets.
+fn in_one_piece(payloads: &[impl AsRef<[u8]>]) -> impl Iterator<Item = Bytes> {
+    let mut piece = BytesMut::with_capacity(payloads.iter().map(|payload| payload.as_ref().len()).sum());
+    for payload in payloads {
+        piece.extend_from_slice(payload.as_ref());
+    }
+    let mut rest = piece.freeze();
+    payloads.iter().map(move |payload| rest.split_to(payload.as_ref().len()))
 }

@@ -102,7 +102,7 @@ impl Instance {
         let handler = &interface.handlers[extraction.map_err(refused)?.handler as usize];
         let position = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-        let access = Access::new(self.state.tables.clone());
+        let access = Box::new(Access::new(self.state.tables.clone()));
         let scope =
             Scope::enter(access, &builder.build(), handler.name.clone(), Facts::local(position, now, interface.latest));
         let result = if method.vectorized {

@@ -1,5 +1,7 @@
 //! `_core.Method`: one command or query, compiled. Binds and encodes calls, decodes them, and decodes replies.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use pssmr_execution::messagepack::write_array;
 use pssmr_execution::{ArgumentSpec, Refusal, Reply, reply};
@@ -7,12 +9,15 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
-use crate::codec::{self, CodecError, Decoder, Schema};
+use crate::codec::{self, CodecError, Decoder, Schema, Type};
 use crate::errors;
 use crate::interface::arguments_of;
 use crate::replies;
 use crate::running;
 use crate::state::State;
+
+/// The most bytes that a thread keeps to encode the next result in.
+const SPACE_BYTES_MAX: usize = 1 << 16;
 
 /// One command or query of a service, compiled.
 #[pyclass(frozen, module = "pssmr._core")]
@@ -250,7 +255,8 @@ impl Method {
         if given > self.parameters.len() {
             return Err(whole(CodecError::mismatch("there are too many")));
         }
-        let mut positional = Vec::with_capacity(self.positional);
+        // With room for the service and a context.
+        let mut positional = Vec::with_capacity(self.positional + 2);
         let mut keywords = None;
         for (index, parameter) in self.parameters.iter().enumerate() {
             let error = |error| ArgumentsError::of(error, &format!("argument '{}'", parameter.name));
@@ -291,9 +297,20 @@ impl Method {
 
     /// The reply with this result.
     pub(crate) fn encode_result(&self, result: &Bound<'_, PyAny>) -> Result<Bytes, CodecError> {
-        let mut out = Vec::with_capacity(16);
-        codec::encode(&self.result.0, result, &mut out)?;
-        Ok(reply::result(&out))
+        thread_local! {
+            /// Taken while it is used: what is encoded may run Python code, and that other commands.
+            static SPACE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+        }
+        if result.is_none() && matches!(*self.result.0, Type::None) {
+            return Ok(reply::nil());
+        }
+        let mut space = SPACE.take();
+        space.clear();
+        let reply = codec::encode(&self.result.0, result, &mut space).map(|()| reply::result(&space));
+        if space.capacity() <= SPACE_BYTES_MAX {
+            SPACE.set(space);
+        }
+        reply
     }
 
     /// The result in a reply that holds one.
@@ -306,7 +323,22 @@ impl Method {
 impl<'py> Arguments<'py> {
     /// Calls a function with the arguments.
     pub(crate) fn call(self, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        function.call(PyTuple::new(function.py(), self.positional)?, self.keywords.as_ref())
+        let Self { positional, keywords: None } = self else {
+            return function.call(PyTuple::new(function.py(), self.positional)?, self.keywords.as_ref());
+        };
+        // A few are passed as they are, without a tuple that holds them.
+        let positional = match <[_; 1]>::try_from(positional) {
+            Ok([service]) => return function.call1((service,)),
+            Err(positional) => positional,
+        };
+        let positional = match <[_; 2]>::try_from(positional) {
+            Ok([service, first]) => return function.call1((service, first)),
+            Err(positional) => positional,
+        };
+        match <[_; 3]>::try_from(positional) {
+            Ok([service, first, second]) => function.call1((service, first, second)),
+            Err(positional) => function.call1(PyTuple::new(function.py(), positional)?),
+        }
     }
 }
 

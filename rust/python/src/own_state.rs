@@ -117,7 +117,7 @@ impl OwnState {
 
     /// Calls something that may read all tables, and write none.
     fn reading<R>(&self, name: &str, call: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
-        let access = Access::new(self.state.tables.clone());
+        let access = Box::new(Access::new(self.state.tables.clone()));
         // What is not in force yet is empty.
         let facts = Facts::local(0, 0, u32::MAX);
         let scope = Scope::enter(access, &Footprint::read_all(), name.into(), facts);

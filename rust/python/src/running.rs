@@ -12,7 +12,8 @@ use crate::state::State;
 
 /// A command in execution.
 pub(crate) struct Running {
-    access: Access,
+    /// Boxed, because it is moved with each command.
+    access: Box<Access>,
     /// The command's name.
     command: Arc<str>,
     facts: Facts,
@@ -34,7 +35,7 @@ pub(crate) struct Scope {
 impl Scope {
     /// Begins a command. A command of another service may be running on this thread: it is the running one again
     /// afterwards.
-    pub(crate) fn enter(mut access: Access, footprint: &Footprint, command: Arc<str>, facts: Facts) -> Self {
+    pub(crate) fn enter(mut access: Box<Access>, footprint: &Footprint, command: Arc<str>, facts: Facts) -> Self {
         access.begin(footprint);
         Self { outer: RUNNING.replace(Some(Running { access, command, facts, context: None, must_be_ordered: false })) }
     }
@@ -59,16 +60,16 @@ impl Scope {
     }
 
     /// Keeps what the command has written.
-    pub(crate) fn commit(self) -> Access {
+    pub(crate) fn commit(self) -> Box<Access> {
         self.end(Access::commit)
     }
 
     /// Undoes what the command has written.
-    pub(crate) fn rollback(self) -> Access {
+    pub(crate) fn rollback(self) -> Box<Access> {
         self.end(Access::rollback)
     }
 
-    fn end(mut self, how: impl FnOnce(&mut Access)) -> Access {
+    fn end(mut self, how: impl FnOnce(&mut Access)) -> Box<Access> {
         let running = RUNNING.replace(self.outer.take());
         let mut access = running.expect("the command that was begun is running").access;
         how(&mut access);

@@ -44,7 +44,7 @@ pub(crate) struct PythonService {
 
 thread_local! {
     /// A worker's access to the tables, from one command to the next.
-    static ACCESS: Cell<Option<Access>> = const { Cell::new(None) };
+    static ACCESS: Cell<Option<Box<Access>>> = const { Cell::new(None) };
     static INDEPENDENT: RefCell<Independent> = RefCell::default();
 }
 
@@ -109,10 +109,10 @@ impl PythonService {
     }
 
     /// This thread's access to the tables.
-    fn access(&self) -> Access {
+    fn access(&self) -> Box<Access> {
         let tables = &self.instance.get().state.tables;
         let access = ACCESS.take().filter(|access| Arc::ptr_eq(access.tables(), tables));
-        access.unwrap_or_else(|| Access::new(tables.clone()))
+        access.unwrap_or_else(|| Box::new(Access::new(tables.clone())))
     }
 
     /// Executes commands of one vectorised handler that are independent of each other, in one call. If that fails, each
@@ -123,12 +123,16 @@ impl PythonService {
         let method = handler.method.get();
         let facts = Facts::of(first);
         let mut columns = Columns::new(method, tasks.len());
+        let has_tables = !self.interface().tables.is_empty();
         let mut footprint = FootprintBuilder::new();
         let mut called = Vec::with_capacity(tasks.len());
         for (place, task) in tasks.iter_mut().enumerate() {
             match columns.push(py, method, arguments_of(&task.command.payload)) {
                 Ok(()) => {
-                    footprint.include(&task.footprint);
+                    // Without tables there is nothing to guard.
+                    if has_tables {
+                        footprint.include(&task.footprint);
+                    }
                     called.push(place);
                 }
                 Err(ArgumentsError::Mismatch(text)) => task.reply = reply::refused(&Refusal::Argument(text)),
@@ -271,9 +275,10 @@ impl Service for PythonService {
                 if self.interface().handlers[handler as usize].method.get().vectorized {
                     let count = INDEPENDENT.with_borrow_mut(|independent| independent.prefix(rest));
                     let (together, later) = rest.split_at_mut(count);
-                    let traces = self.traces.as_deref();
-                    let traced: Vec<_> =
-                        together.iter().map(|task| Running::begin_beside_others(traces, task)).collect();
+                    let traces = self.traces.as_deref().filter(|traces| !traces.is_empty());
+                    let traced: Vec<_> = traces.map_or_else(Vec::new, |traces| {
+                        together.iter().map(|task| Running::begin_beside_others(Some(traces), task)).collect()
+                    });
                     self.execute_together(py, together);
                     for (traced, task) in traced.into_iter().zip(&*together) {
                         if let Some(traced) = traced {

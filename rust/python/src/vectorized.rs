@@ -1,7 +1,6 @@
 //! Vectorised handlers: one call for many commands, with an array for each parameter and one for the results.
 
 use bytes::Bytes;
-use pssmr_execution::messagepack::write_signed;
 use pssmr_execution::reply;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyTypeError;
@@ -150,22 +149,14 @@ pub(crate) fn call<'py>(
 
 fn replies(method: &Method, results: &Bound<'_, PyAny>, count: usize) -> PyResult<Vec<Bytes>> {
     let (py, kind) = (results.py(), &*method.result.0);
-    let mut out = Vec::with_capacity(10);
     if results.is_none() && matches!(kind, Type::None) {
-        return Ok(vec![reply::result(&[0xc0]); count]);
+        return Ok(vec![reply::nil(); count]);
     }
     if let Type::Int = kind
         && let Some(values) = row::<i64>(results)
     {
         check_count(method, values.len(), count)?;
-        return Ok(values
-            .iter()
-            .map(|value| {
-                out.clear();
-                write_signed(&mut out, *value);
-                reply::result(&out)
-            })
-            .collect());
+        return Ok(reply::integers(&values));
     }
     let results = if results.hasattr(intern!(py, "tolist"))? {
         results.call_method0(intern!(py, "tolist"))?
@@ -177,7 +168,7 @@ fn replies(method: &Method, results: &Bound<'_, PyAny>, count: usize) -> PyResul
         return Err(PyTypeError::new_err(message));
     };
     check_count(method, results.len(), count)?;
-    let mut replies = Vec::with_capacity(count);
+    let (mut out, mut replies) = (Vec::new(), Vec::with_capacity(count));
     for result in results {
         out.clear();
         codec::encode(kind, &result, &mut out)

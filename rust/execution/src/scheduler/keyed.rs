@@ -19,8 +19,8 @@ use super::{Handle, Ready, ReadyCommand, Scheduler, SchedulerStats};
 use crate::footprint::{Footprint, Mode};
 use crate::service::WorkerId;
 
-/// With fewer pending commands than this, what belongs to them is in the cache anyhow.
-const MANY_PENDING: u64 = 4096;
+/// A key table of fewer entries than this is in the cache anyhow.
+const MANY_ENTRIES: usize = 1 << 12;
 
 /// A place of the key table.
 #[derive(Clone, Copy, Debug)]
@@ -394,7 +394,7 @@ impl Scheduler for Keyed {
     }
 
     fn expect_submissions(&self, footprints: &mut dyn Iterator<Item = &Footprint>) {
-        if self.stats.pending() < MANY_PENDING {
+        if self.entries.len() < MANY_ENTRIES {
             return;
         }
         let entry_of = self.entry_of();
@@ -410,7 +410,7 @@ impl Scheduler for Keyed {
     }
 
     fn expect_completions(&self, run: &[Handle]) {
-        if self.stats.pending() < MANY_PENDING {
+        if self.entries.len() < MANY_ENTRIES {
             return;
         }
         // The records, then the entries, then who waits there: each loop is of loads that do not wait for one another.

@@ -10,7 +10,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyList, PySet, 
 use super::VALUES_MAX;
 use super::mismatch::{CodecError, Step};
 use super::order::compare;
-use super::strict::{Kinds, token};
+use super::strict::{Kinds, int, token};
 use super::types::{Choice, Record, Type, Union};
 use crate::errors::is_fatal;
 
@@ -52,6 +52,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         }
     }
 
+    #[inline]
     fn token(&mut self) -> Result<Token<'a>, CodecError> {
         self.values += 1;
         if self.values > VALUES_MAX {
@@ -61,7 +62,19 @@ impl<'a, 'py> Decoder<'a, 'py> {
     }
 
     /// Reads an int of 64 bits with a sign.
+    #[inline]
     pub(crate) fn int(&mut self) -> Result<i64, CodecError> {
+        // Most are short; what is not, or is wrong, is looked at closely.
+        if self.values < VALUES_MAX
+            && let Some(value) = int(&mut self.reader)
+        {
+            self.values += 1;
+            return Ok(value);
+        }
+        self.any_int()
+    }
+
+    fn any_int(&mut self) -> Result<i64, CodecError> {
         match self.token()? {
             Token::Negative(value) => Ok(value),
             Token::Unsigned(value) => i64::try_from(value)

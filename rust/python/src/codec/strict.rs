@@ -67,10 +67,15 @@ impl Kinds {
 }
 
 /// Reads a scalar or a header, and refuses any spelling of it but the shortest.
+#[inline]
 pub(crate) fn token<'a>(reader: &mut Reader<'a>) -> Result<Token<'a>, CodecError> {
     let before = reader.rest();
     let token = reader.token()?;
     let header = before.len() - reader.rest().len();
+    // There is no shorter one.
+    if header == 1 {
+        return Ok(token);
+    }
     let canonical = match token {
         Token::Nil | Token::Bool(_) => true,
         // There are forms with a sign of the same lengths.
@@ -83,6 +88,25 @@ pub(crate) fn token<'a>(reader: &mut Reader<'a>) -> Result<Token<'a>, CodecError
         Token::Ext(..) => false,
     };
     if canonical { Ok(token) } else { Err(CodecError::mismatch("the value is not in its canonical encoding")) }
+}
+
+/// Reads an integer of 64 bits with a sign in its shortest spelling. Nothing is read if there is something else.
+#[inline]
+pub(crate) fn int(reader: &mut Reader<'_>) -> Option<i64> {
+    let (value, length) = match *reader.rest() {
+        [small @ 0x00..=0x7f, ..] => (i64::from(small), 1),
+        [small @ 0xe0..=0xff, ..] => (i64::from(small.cast_signed()), 1),
+        [0xcc, a, ..] => (i64::from(a), 2),
+        [0xcd, a, b, ..] => (i64::from(u16::from_be_bytes([a, b])), 3),
+        [0xce, a, b, c, d, ..] => (i64::from(u32::from_be_bytes([a, b, c, d])), 5),
+        _ => return None,
+    };
+    let shortest = if value < 0 { negative_length(value) } else { unsigned_length(value.cast_unsigned()) };
+    if length != shortest {
+        return None;
+    }
+    reader.take(length).ok()?;
+    Some(value)
 }
 
 fn unsigned_length(value: u64) -> usize {
