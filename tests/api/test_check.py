@@ -55,6 +55,8 @@ def test_a_right_service_passes_and_says_what_was_tried(caplog: pytest.LogCaptur
         (wrong.NotCommuting, "undeclared conflict", 2),
         (wrong.LostUpdates, "undeclared conflict", 2),
         (wrong.UndeclaredAccess, "undeclared access", 1),
+        (wrong.CountedQueries, "query changes", 1),
+        (wrong.LoggedQueries, "query changes", 1),
         (wrong.Clock, "nondeterminism", 1),
         (wrong.LostState, "restore", 2),
         (wrong.Pickled, "restore", 1),

@@ -143,6 +143,28 @@ class NotCommuting(pssmr.Service):
         self.latest[slot] = value
 
 
+class CountedQueries(Right):
+    """A query that counts its executions, which are not the same at all replicas."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries = 0
+
+    @pssmr.query
+    def ask(self) -> int:
+        self.queries += 1
+        return 0
+
+
+class LoggedQueries(Right):
+    """A query that changes a dict, which nobody sees assigned."""
+
+    @pssmr.query
+    def ask(self, key: str) -> int:
+        self.seen[key] = []
+        return 0
+
+
 class UndeclaredAccess(Right):
     @pssmr.command
     def add(self, item: Annotated[str, Right.stock.write], amount: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pssmr._core import Stepper
 from pssmr.errors import ApplicationError, CommandError, Error, HandlerFailed, ReplicaStopped, SnapshotError
-from pssmr.service import Call, Service
+from pssmr.service import Call, Query, Service
 from pssmr.snapshots import snapshot_obstacle
 from pssmr.testing.findings import CheckFailed, Finding, Kind, answers
 from pssmr.testing.histories import Elsewhere, allowed_order, execute, latest_first, outcomes_elsewhere
@@ -69,7 +69,8 @@ def check(
     Runs of random commands, some of them in batches and transactions, are executed in their agreed order; again; in
     other orders that the declarations allow; with a restart from a snapshot in between; in processes with other hash
     seeds. Replies and states must be the same. So it finds undeclared access and undeclared conflicts, handlers that
-    depend on time, random numbers, identities, hashes or the order of a set, and state that `restore` loses. What it
+    depend on time, random numbers, identities, hashes or the order of a set, queries that change anything, and state
+    that `restore` loses. What it
     reports is as short as it can make it.
 
     State in attributes takes part only if the class has `snapshot` and `restore`. What random commands never do is not
@@ -114,6 +115,7 @@ class Checker:
         histories = [self._generator.history(length) for _ in range(runs)]
         finders: list[Finder] = [
             self.find_failure,
+            self.find_changing_query,
             self.find_nondeterminism,
             self.find_conflict,
             self.find_race,
@@ -154,6 +156,26 @@ class Checker:
                         (("in the agreed order", answers(history[: index + 1], replies)),),
                         f"What was raised: {raised[-1]}." if raised else "Declare what it touches.",
                     )
+        return None
+
+    def find_changing_query(self, history: History) -> Finding | None:
+        """A query that changes the state, though replicas don't all execute it, nor at one place in the order."""
+        watch = Watch(self._service)
+        stepper = Stepper(watch.service)
+        for index, step in enumerate(history):
+            is_query = isinstance(step, Step) and isinstance(step.command, Query)
+            before = stepper.state_digest() if is_query else b""
+            with watch.watching() as used:
+                execute(stepper, [step.payload], [0], first=index)
+            if is_query and (used.assigned or stepper.state_digest() != before):
+                how = f"assigns self.{min(used.assigned)}" if used.assigned else "changes the state"
+                return Finding(
+                    "query changes",
+                    history,
+                    f"{self._service.__name__}: query {index + 1}, {step}, {how}",
+                    (),
+                    "Queries are not ordered, so not every replica executes each: make it a @pssmr.command.",
+                )
         return None
 
     def find_nondeterminism(self, history: History) -> Finding | None:

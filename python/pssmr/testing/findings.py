@@ -9,7 +9,9 @@ from typing import Literal
 from pssmr.errors import Error, HandlerFailed
 from pssmr.testing.steps import History, Request, Step
 
-Kind = Literal["stops", "undeclared access", "nondeterminism", "undeclared conflict", "restore", "process"]
+Kind = Literal[
+    "stops", "undeclared access", "query changes", "nondeterminism", "undeclared conflict", "restore", "process"
+]
 
 
 class CheckFailed(AssertionError):
