@@ -45,3 +45,11 @@ fn commands_of_another_handler_are_not_of_the_prefix() {
     let run = [0, 0, 1, 0].map(|handler| task(Footprint::nothing(), handler));
     assert_eq!(Independent::default().prefix(&run), 2);
 }
+
+#[test]
+fn reads_are_not_executed_together_with_what_has_a_place_in_the_order() {
+    let run = [CommandKind::Application, CommandKind::Read, CommandKind::Read, CommandKind::Application]
+        .map(|kind| Task::new(Command::unordered(1, kind, Bytes::new()), Footprint::nothing(), 0));
+    let mut independent = Independent::default();
+    assert_eq!([&run[..], &run[1..]].map(|run| independent.prefix(run)), [1, 2]);
+}
