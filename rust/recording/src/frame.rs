@@ -10,11 +10,13 @@
 //! | bytes | field |
 //! |---|---|
 //! | 0..4 | length of the body, 1 to [`BODY_BYTES_MAX`] |
-//! | 4..8 | checksum of the body: the first bytes of its BLAKE3 digest |
-//! | 8..9 | kind, the first byte of the body |
-//! | 9.. | the rest of the body |
+//! | 4..8 | the same with all bits inverted |
+//! | 8..12 | checksum of the body: the first bytes of its BLAKE3 digest |
+//! | 12..13 | kind, the first byte of the body |
+//! | 13.. | the rest of the body |
 //!
-//! A process that is killed leaves the beginning of a frame at the end, which is no damage. A checksum that is wrong is.
+//! A process that is killed leaves the beginning of a frame at the end, which is no damage. A length or a checksum that is
+//! wrong is.
 
 use std::io::{self, Read};
 
@@ -31,7 +33,7 @@ const FORMAT: u32 = 1;
 /// The longest body: larger than any message or record can be.
 pub(crate) const BODY_BYTES_MAX: usize = 256 << 20;
 
-const HEAD_BYTES: usize = 8;
+const HEAD_BYTES: usize = 12;
 
 /// What a frame has in it.
 pub(crate) mod kind {
@@ -72,7 +74,8 @@ pub(crate) fn put_frame(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Vec
         (u32::try_from(body.len()).unwrap_or(u32::MAX), checksum(body))
     };
     out[start..start + 4].copy_from_slice(&length.to_le_bytes());
-    out[start + 4..start + HEAD_BYTES].copy_from_slice(&checksum);
+    out[start + 4..start + 8].copy_from_slice(&(!length).to_le_bytes());
+    out[start + 8..start + HEAD_BYTES].copy_from_slice(&checksum);
 }
 
 /// What is next in the file.
@@ -120,8 +123,9 @@ impl<R: Read> Frames<R> {
             _ => return Ok(Next::Torn),
         }
         let damaged = |what| PlaybackError::Damaged { offset: self.offset, what };
-        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        if length == 0 || length > BODY_BYTES_MAX {
+        let number = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let length = number(0) as usize;
+        if length == 0 || length > BODY_BYTES_MAX || number(4) != !number(0) {
             return Err(damaged("the length of a frame can't be".to_owned()));
         }
         // Grows with what really comes.
@@ -130,7 +134,7 @@ impl<R: Read> Frames<R> {
         if body.len() < length {
             return Ok(Next::Torn);
         }
-        if checksum(&body) != head[4..] {
+        if checksum(&body) != head[8..] {
             return Err(damaged("the checksum of a frame is wrong".to_owned()));
         }
         self.offset += (HEAD_BYTES + length) as u64;

@@ -1,5 +1,6 @@
 //! A recording, played back through the same core.
 
+use std::fmt;
 use std::io::Read;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -31,6 +32,22 @@ pub enum Difference {
     Signatures,
     /// The core panics, and did not then.
     Panicked(String),
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Effect { index, recorded: Some(recorded), played: Some(played) } if recorded == played => {
+                write!(f, "effect {}, of kind {played}, says something else than it did then", index + 1)
+            }
+            Self::Effect { index, recorded, played } => {
+                let name = |kind: Option<&'static str>| kind.unwrap_or("nothing");
+                write!(f, "effect {} is {}, and was {} then", index + 1, name(*played), name(*recorded))
+            }
+            Self::Signatures => write!(f, "the effects are the same, but something else is signed than then"),
+            Self::Panicked(reason) => write!(f, "the core panics, and did not then: {reason}"),
+        }
+    }
 }
 
 /// One call of the core, played back.

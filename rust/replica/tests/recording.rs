@@ -53,7 +53,14 @@ fn replicas_that_led_followed_and_came_back_do_the_same_when_they_are_played_bac
     let (mut cluster, root) = cluster(1 << 30);
     let client = cluster.client(0);
     work(&client, 500);
-    client.checkpoint();
+    let first_of_log = root.path().join("r1").join("log").join("00000000000000000001.log");
+    let mut commands = 800;
+    eventually("the log begins with a checkpoint", || {
+        client.checkpoint();
+        work(&client, 20);
+        commands += 20;
+        !first_of_log.exists()
+    });
     // One view change that was asked for, and one for want of a leader.
     let next = cluster.replica(0).step_down().expect("it leads");
     work(&client, 100);
@@ -64,7 +71,7 @@ fn replicas_that_led_followed_and_came_back_do_the_same_when_they_are_played_bac
     let decided = cluster.status(2).decided;
     eventually("it has caught up", || cluster.status(1).decided >= decided);
     work(&client, 100);
-    assert_eq!(number_of(client.call(get("sum"))), 800);
+    assert_eq!(number_of(client.call(get("sum"))), commands);
     (0..4).for_each(|id| cluster.stop_replica(id));
 
     let views = |file: &str| {
