@@ -244,8 +244,17 @@ fn a_signature_that_is_not_of_what_is_signed_is_noticed() {
         let effects = usize::from(whole[start + HEAD + 1]);
         *kind == ANSWER && whole[start + HEAD + 1 + 4 + 8 * effects] > 0
     });
-    let changed = with_frame(&whole, index.expect("it has signed something"), |body| *body.last_mut().unwrap() ^= 1);
+    let index = index.expect("it has signed something");
+    let changed = with_frame(&whole, index, |body| *body.last_mut().unwrap() ^= 1);
     assert!(play(&changed).unwrap().2.is_some());
+    // One more, which nothing is signed for now.
+    let more = with_frame(&whole, index, |body| {
+        let count = body.len() - 64 - 4;
+        assert_eq!(body[count], 1);
+        body[count] = 2;
+        body.extend([9; 64]);
+    });
+    assert_eq!(play(&more).unwrap().2, Some(Difference::Signatures));
 }
 
 #[test]
