@@ -27,6 +27,7 @@ __all__ = [
     "Method",
     "NativeService",
     "Queue",
+    "Recording",
     "ReplicaCore",
     "Schema",
     "Set",

@@ -81,25 +81,30 @@ def test_steps_are_shown_by_number_kind_and_slot(recordings: Path, pssmr: Pssmr)
 
     shown = pssmr("replay", file, "--from", 5, "--to", 7).stdout
     assert re.findall(r"^#(\d+)", shown, re.MULTILINE) == ["5", "6", "7"]
-    about = pssmr("replay", file, "--slot", 4).stdout
-    for line in ("    < r0 propose v0 s4 on ", "    > send to all accept v0 s0..s4 ", "    > deliver s4 "):
-        assert line in about, about
-    assert "decided s3 -> s4" in about
-    assert " s9 " not in about
+    # A replica that is slow to start hears of several slots at once: which of them it is does not matter.
+    step, proposal = next((s, each) for s in steps for each in s["inputs"] if each["kind"] == "propose")
+    slot = proposal["slot"]
+    about = pssmr("replay", file, "--slot", slot).stdout
+    assert f"#{step['step']} " in about
+    assert re.search(rf"^    < r0 propose v0 s{slot} on ", about, re.MULTILINE), about
+    assert re.search(rf"^    > deliver s{slot} ", about, re.MULTILINE), about
+    assert re.search(r"^    = .*decided s\d+ -> s\d+", about, re.MULTILINE), about
+    assert all(f"s{slot} " in f"{shown} " for shown in about.split("\n#")[1:]), about
     stops = pssmr("replay", file, "--kind", "stop").stdout
     assert "stop for v1" in stops
     assert "propose" not in stops
 
 
 def test_steps_are_taken_by_hand(recordings: Path, pssmr: Pssmr, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = recording(recordings, 1)
+    *steps, _ = lines(pssmr("replay", file, "--json").stdout)
+    at_slot = next(step["step"] for step in steps[5:] if step["state"]["decided"] >= 7)
+    at_view = next(step["step"] for step in steps[at_slot:] if step["state"]["view"] >= 1)
     monkeypatch.setattr("sys.stdin", io.StringIO("\n\nn 3\ns 7\nv 1\nwhat\nq\n"))
-    played = pssmr("replay", recording(recordings, 1), "--step")
+    played = pssmr("replay", file, "--step")
     assert played.returncode == ExitCode.OK
     numbers = [int(number) for number in re.findall(r"^(?:> )*#(\d+)", played.stdout, re.MULTILINE)]
-    assert numbers[:3] == [1, 2, 5]
-    assert len(numbers) == 5
-    at_slot, at_view = re.findall(r"^(?:> )*#.*\((v\d+) decided s(\d+)", played.stdout, re.MULTILINE)[3:]
-    assert (at_slot[0], int(at_slot[1]) >= 7, at_view[0]) == ("v0", True, "v1")
+    assert numbers == [1, 2, 5, at_slot, at_view]
     assert "until slot 17 is decided" in played.stderr, "what is no command is answered with those that are"
 
 
