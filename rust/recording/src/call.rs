@@ -5,8 +5,11 @@ use pssmr_ordering::{Core, CoreSnapshot, Effect, Input, Now, Promise, Record, Re
 use pssmr_types::wire::{DecodeError, Reader, Writer};
 use pssmr_types::{BatchLimits, Certificate, Checkpoint, PeerMessage, Principal, Request};
 
-use crate::frame::{kind, put_frame};
+use crate::frame::{BODY_BYTES_MAX, kind, put_frame};
 use crate::header::{now, put_now};
+
+/// A frame of inputs that has so many bytes takes no more.
+const INPUTS_BYTES: usize = 1 << 20;
 
 /// One call of a core.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +64,7 @@ fn promise(reader: &mut Reader) -> Result<Promise, DecodeError> {
 }
 
 /// Appends an input, without a length: messages as on the wire, requests as their clients sent them.
-pub(crate) fn put_input(input: &Input, out: &mut Vec<u8>) {
+fn put_input(input: &Input, out: &mut Vec<u8>) {
     match input {
         Input::Message { from, epoch, message } => {
             out.put_u8(tag::MESSAGE);
@@ -107,8 +110,31 @@ pub(crate) fn put_input(input: &Input, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends inputs, each after its length, until there are many bytes: a checksum for each would cost more.
+fn put_inputs<'a>(inputs: &mut impl Iterator<Item = &'a Input>, out: &mut Vec<u8>) {
+    let start = out.len();
+    while out.len() - start < INPUTS_BYTES
+        && let Some(input) = inputs.next()
+    {
+        let at = out.len();
+        out.put_u32(0);
+        put_input(input, out);
+        let length = u32::try_from(out.len() - at - 4).unwrap_or(u32::MAX);
+        out[at..at + 4].copy_from_slice(&length.to_le_bytes());
+    }
+}
+
+/// Decodes inputs that take up all of `bytes`, and appends them.
+pub(crate) fn take_inputs(bytes: Bytes, inputs: &mut Vec<Input>) -> Result<(), DecodeError> {
+    let mut reader = Reader::new(bytes);
+    while !reader.rest().is_empty() {
+        inputs.push(input(reader.bytes("input", BODY_BYTES_MAX)?)?);
+    }
+    Ok(())
+}
+
 /// Decodes an input that takes up all of `bytes`.
-pub(crate) fn input(bytes: Bytes) -> Result<Input, DecodeError> {
+fn input(bytes: Bytes) -> Result<Input, DecodeError> {
     let mut reader = Reader::new(bytes);
     let input = match reader.u8("kind of an input")? {
         tag::MESSAGE => {
@@ -137,12 +163,13 @@ pub(crate) fn input(bytes: Bytes) -> Result<Input, DecodeError> {
 }
 
 impl Call {
-    /// Appends its frames: one for each input of a step, and then one for the call.
+    /// Appends its frames: those of a step's inputs, and then one for the call.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         match self {
             Self::Step { now, inputs } => {
-                for input in inputs {
-                    put_frame(out, kind::INPUT, |out| put_input(input, out));
+                let mut inputs = inputs.iter().peekable();
+                while inputs.peek().is_some() {
+                    put_frame(out, kind::INPUTS, |out| put_inputs(&mut inputs, out));
                 }
                 put_frame(out, kind::STEP, |out| put_now(*now, out));
             }

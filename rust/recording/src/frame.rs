@@ -38,7 +38,7 @@ const HEAD_BYTES: usize = 12;
 /// What a frame has in it.
 pub(crate) mod kind {
     pub(crate) const HEADER: u8 = 1;
-    pub(crate) const INPUT: u8 = 2;
+    pub(crate) const INPUTS: u8 = 2;
     pub(crate) const STEP: u8 = 3;
     pub(crate) const RESTORE: u8 = 4;
     pub(crate) const REPLAY: u8 = 5;

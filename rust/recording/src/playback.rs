@@ -178,7 +178,7 @@ impl<R: Read> Playback<R> {
             let offset = self.frames.offset();
             let wrong = |error: DecodeError| damaged(offset, &error.to_string());
             match self.frames.next()? {
-                Next::Frame(kind::INPUT, body) => inputs.push(call::input(body).map_err(wrong)?),
+                Next::Frame(kind::INPUTS, body) => call::take_inputs(body, &mut inputs).map_err(wrong)?,
                 Next::Frame(kind::END, body) if inputs.is_empty() => {
                     self.ending = Some(Ending::End(whole(body, End::decode).map_err(wrong)?));
                     return Ok(None);

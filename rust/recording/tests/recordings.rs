@@ -203,7 +203,7 @@ fn with_frame(whole: &[u8], index: usize, change: impl FnOnce(&mut Vec<u8>)) -> 
     [&whole[..start], &head, &body, &whole[end..]].concat()
 }
 
-const INPUT: u8 = 2;
+const INPUTS: u8 = 2;
 const ANSWER: u8 = 12;
 
 #[test]
@@ -231,9 +231,9 @@ fn an_input_that_was_changed_is_noticed_by_what_comes_of_it() {
     let whole = recorded();
     let frames = frames(&whole);
     // A client's request: then another batch is proposed, forwarded, or waited for.
-    let is_request = |(start, kind): &(usize, u8)| *kind == INPUT && whole[start + HEAD + 1] == 2;
+    let is_request = |(start, kind): &(usize, u8)| *kind == INPUTS && whole[start + HEAD + 1 + 4] == 2;
     let index = frames.iter().rposition(is_request).unwrap();
-    let (calls, ending, difference) = play(&with_frame(&whole, index, |body| body[2] ^= 1)).unwrap();
+    let (calls, ending, difference) = play(&with_frame(&whole, index, |body| body[1 + 4 + 1] ^= 1)).unwrap();
     assert!(difference.is_some() && ending == Ending::Differs, "{calls} {ending:?} {difference:?}");
 }
 

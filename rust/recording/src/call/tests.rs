@@ -93,9 +93,13 @@ fn every_kind_of_call_is_decoded_to_what_it_was() {
         signatures: vec![(ReplicaId(1), pssmr_types::Signature([9; 64]))],
     };
     let batch = Batch::new(77, vec![request()]);
+    let client = request().client;
+    let large = Request::new(client, 5, 4, Operation::Command, &vec![1; INPUTS_BYTES / 2]);
+    let several_frames = vec![Input::Request(large); 5];
     for call in [
         Call::Step { now: Now { monotonic: 1, wall: u64::MAX }, inputs: inputs() },
         Call::Step { now: Now::default(), inputs: vec![] },
+        Call::Step { now: Now::default(), inputs: several_frames },
         Call::Restore(Box::new(snapshot())),
         Call::Replay(Box::new(Record::Decided { slot: Slot(3), in_view: true })),
         Call::Replay(Box::new(Record::Slot { slot: Slot(3), proposed: false, batch })),
@@ -114,7 +118,7 @@ fn every_kind_of_call_is_decoded_to_what_it_was() {
         let mut inputs = Vec::new();
         let decoded = loop {
             match frames.next().unwrap() {
-                crate::frame::Next::Frame(kind::INPUT, body) => inputs.push(input(body).unwrap()),
+                crate::frame::Next::Frame(kind::INPUTS, body) => take_inputs(body, &mut inputs).unwrap(),
                 crate::frame::Next::Frame(frame, body) => break Call::decode(frame, body, inputs).unwrap(),
                 _ => panic!("{call:?} has no frame of its own"),
             }
