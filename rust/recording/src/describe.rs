@@ -169,7 +169,10 @@ fn record_slot(record: &Record) -> Option<Slot> {
 /// An input.
 pub fn input(input: &Input) -> String {
     match input {
-        Input::Message { from, epoch, message } => format!("{from} {} (bound to {epoch})", self::message(message)),
+        Input::Message { from, epoch, message } => {
+            let of_epoch = if epoch.0 > 0 { format!(" ({epoch})") } else { String::new() };
+            format!("{from} {}{of_epoch}", self::message(message))
+        }
         Input::Request(request) => {
             format!("request {} {:?}, {} bytes", key(request), request.operation, request.payload().len())
         }
