@@ -128,6 +128,7 @@ impl Certificate {
 mod tests {
     use super::*;
     use crate::ids::ReplicaId;
+    use crate::keys::SecretKey;
     use crate::quorums::FaultModel;
 
     const CLUSTER: ClusterId = ClusterId([7; 16]);
