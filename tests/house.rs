@@ -6,19 +6,31 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates of this workspace that each crate may use, and the only outside crates that are reserved to some.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("pssmr-types", &[]),
     ("pssmr-ordering", &["pssmr-types"]),
+    ("pssmr-recording", &["pssmr-types", "pssmr-ordering"]),
     ("pssmr-execution", &["pssmr-types"]),
     ("pssmr-storage", &["pssmr-types"]),
     ("pssmr-transport", &["pssmr-types"]),
     ("pssmr-client", &["pssmr-types", "pssmr-transport"]),
-    ("pssmr-replica", &["pssmr-types", "pssmr-ordering", "pssmr-execution", "pssmr-storage", "pssmr-transport"]),
-    ("pssmr-simulation", &["pssmr-types", "pssmr-ordering"]),
+    (
+        "pssmr-replica",
+        &["pssmr-types", "pssmr-ordering", "pssmr-recording", "pssmr-execution", "pssmr-storage", "pssmr-transport"],
+    ),
+    ("pssmr-simulation", &["pssmr-types", "pssmr-ordering", "pssmr-recording"]),
     ("pssmr-fuzz", &["pssmr-types", "pssmr-ordering", "pssmr-storage", "pssmr-transport"]),
     (
         "pssmr-python",
-        &["pssmr-types", "pssmr-ordering", "pssmr-execution", "pssmr-transport", "pssmr-replica", "pssmr-client"],
+        &[
+            "pssmr-types",
+            "pssmr-ordering",
+            "pssmr-recording",
+            "pssmr-execution",
+            "pssmr-transport",
+            "pssmr-replica",
+            "pssmr-client",
+        ],
     ),
     ("pssmr", &["pssmr-types", "pssmr-ordering", "pssmr-execution"]),
 ];

@@ -27,6 +27,7 @@ __all__ = [
     "Method",
     "NativeService",
     "Queue",
+    "Recording",
     "ReplicaCore",
     "Schema",
     "Set",
@@ -488,6 +489,25 @@ class NativeService:
     def __new__(cls, name: str) -> Self: ...
 
 @final
+class Recording:
+    """A recording of what a replica's ordering was told, played back through the same core.
+
+    Raises OSError if the file can't be read, and pssmr.ConfigError if it is no recording.
+    """
+
+    def __new__(cls, path: str | PathLike[str]) -> Self: ...
+    def header(self) -> str:
+        """What the recording says of itself: a JSON object."""
+    def forward(self, steps: int, *, decided: int | None = None, view: int | None = None) -> str | None:
+        """Plays so many steps back, fewer if that slot is decided before, that view is entered, or a difference is found.
+        Returns the last one as a JSON object; None at the end.
+
+        Raises OSError if the file can't be read.
+        """
+    def summary(self) -> str:
+        """What was played back so far, and how it has ended, if it has: a JSON object."""
+
+@final
 class ReplicaCore:
     """A running replica of a Python service."""
 
@@ -509,6 +529,7 @@ class ReplicaCore:
         data: PathLike[str] | None,
         plan: _Plan | None = None,
         spans: bool = False,
+        record: tuple[PathLike[str], int] | None = None,
     ) -> Self: ...
     @property
     def peer_address(self) -> str:

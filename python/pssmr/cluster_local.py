@@ -26,7 +26,15 @@ LogLine = Callable[[int, str], None]
 class LocalProcesses:
     """The replicas of one cluster, each a process of this machine."""
 
-    def __init__(self, application: str, cluster: Path, *, on_line: LogLine, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        application: str,
+        cluster: Path,
+        *,
+        on_line: LogLine,
+        verbose: bool = False,
+        record: Path | None = None,
+    ) -> None:
         """Starts nothing yet.
 
         Args:
@@ -34,12 +42,14 @@ class LocalProcesses:
             cluster: The directory or file of the configuration.
             on_line: Takes what they log, in threads of its own.
             verbose: Have them log more.
+            record: A directory in which each records what its ordering is told, as `replica-ID.recording`.
         """
         self.application = application
         self.cluster = cluster
         self.config = ClusterConfig.load(cluster)
         self._on_line = on_line
         self._verbose = verbose
+        self._record = record
         self._processes: dict[int, ReplicaProcess] = {}
 
     def reload(self) -> None:
@@ -77,6 +87,7 @@ class LocalProcesses:
             replica,
             on_line=lambda line: self._on_line(replica, line),
             verbose=self._verbose,
+            record=None if self._record is None else self._record / f"replica-{replica}.recording",
         )
         self._processes[replica] = process
         return process
@@ -137,6 +148,7 @@ def start_temporary(
     verbose: bool = False,
     timeout: float = START_TIMEOUT,
     admin: bool = False,
+    record: Path | None = None,
 ) -> tuple[TemporaryDirectory, LocalProcesses]:
     """Makes a cluster at free ports of the loopback interface, in a directory of its own, and starts it.
 
@@ -150,7 +162,7 @@ def start_temporary(
             cluster = make_local(
                 directory.path, replicas=replicas, fault_model=fault_model, settings=settings, admin=admin
             )
-            processes = LocalProcesses(application, cluster, on_line=on_line, verbose=verbose)
+            processes = LocalProcesses(application, cluster, on_line=on_line, verbose=verbose, record=record)
             processes.start_all(timeout)
         except BaseException as error:
             directory.close()

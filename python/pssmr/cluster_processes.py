@@ -63,7 +63,14 @@ class ReplicaProcess:
     """One replica in a process of its own. It ends when this process does, however this one ends."""
 
     def __init__(
-        self, application: str, cluster: Path, replica: int, *, on_line: Callable[[str], None], verbose: bool = False
+        self,
+        application: str,
+        cluster: Path,
+        replica: int,
+        *,
+        on_line: Callable[[str], None],
+        verbose: bool = False,
+        record: Path | None = None,
     ) -> None:
         """Starts the process.
 
@@ -73,6 +80,7 @@ class ReplicaProcess:
             replica: Which replica to be.
             on_line: Takes each line that it logs, in a thread of its own.
             verbose: Log more.
+            record: A file in which it records what its ordering is told.
         """
         self.replica = replica
         self._on_line = on_line
@@ -83,6 +91,7 @@ class ReplicaProcess:
         command = [sys.executable, "-m", "pssmr", *(["--verbose"] if verbose else [])]
         command += ["replica", application, "--cluster", str(cluster), "--id", str(replica)]
         command += ["--parent", str(os.getpid())]
+        command += ["--record", str(record)] if record is not None else []
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or "." for p in sys.path), "PYTHONUNBUFFERED": "1"}
         # A session of its own, so that a Ctrl-C at the terminal is this process's to act on.
         self._process: subprocess.Popen[str] = (

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import threading
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,6 +21,7 @@ from pssmr.event_feed import Event, EventFeed
 from pssmr.logs import start_forwarding
 from pssmr.reconfiguration import for_core
 from pssmr.service import Service
+from pssmr.settings import RECORD_BYTES_MAX
 
 if TYPE_CHECKING:
     from pssmr.admin import AdminServer
@@ -43,6 +45,8 @@ class Replica:
         *,
         id: int,  # noqa: A002 - what configurations and people call it
         key: str | PathLike[str] | None = None,
+        record: str | PathLike[str] | None = None,
+        record_bytes_max: int = RECORD_BYTES_MAX,
     ) -> None:
         """Starts nothing yet: that is for `async with`, `with`, or `start`.
 
@@ -52,6 +56,9 @@ class Replica:
             cluster: The cluster, in any form that `ClusterConfig.load` takes.
             id: Which of the cluster's replicas to be.
             key: The path of the replica's private key; `keys/replica-N.pem` by default.
+            record: A file in which to record what the replica's ordering is told, for `pssmr replay`. It has the
+                requests of clients in the clear. What was recorded there before is kept as `FILE.1` and `FILE.2`.
+            record_bytes_max: The recording ends before it is longer than this, and the replica goes on.
 
         Raises:
             ConfigError: If the configuration or the key can't be used.
@@ -60,6 +67,7 @@ class Replica:
         self._config = ClusterConfig.load(cluster)
         self._id = id
         self._key = self._config.replica_key(id, key)
+        self._record = None if record is None else (Path(record), record_bytes_max)
         self._core: ReplicaCore | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event | None = None
@@ -71,7 +79,7 @@ class Replica:
         """Starts the replica: its ports are open when this returns, its links come up behind it.
 
         Raises:
-            ConfigError: If a setting can't be, or the data directory can't be used.
+            ConfigError: If a setting can't be, or the data directory or the file to record in can't be used.
             Closed: If the service object belongs to another replica.
             OSError: If an address can't be listened at: for replicas, for clients, or for HTTP.
             Error: If the replica was started before.
@@ -105,6 +113,7 @@ class Replica:
                 data=data,
                 plan=plan,
                 spans=spans is not None,
+                record=self._record,
             )
         except BaseException:
             if admin is not None:

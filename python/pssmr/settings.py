@@ -14,6 +14,10 @@ Scheduler = Literal["keyed", "sequential", "early", "static", "graph-coarse", "g
 """What decides which commands run at once."""
 
 
+RECORD_BYTES_MAX = 1 << 30
+"""How long a replica's recording becomes at most, in bytes, unless somebody says otherwise."""
+
+
 class Bounds(NamedTuple):
     """What a number may be, and what it means."""
 

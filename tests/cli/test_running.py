@@ -106,7 +106,7 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Running]]:
 def test_up_runs_a_cluster_that_call_and_status_reach_and_leaves_nothing(
     up: Callable[..., Running], pssmr: Pssmr, tmp_path: Path
 ) -> None:
-    running = up(f"{BANK}:Bank", "--replicas", 4)
+    running = up(f"{BANK}:Bank", "--replicas", 4, "--record", tmp_path / "recordings")
     directory = running.wait_for(r"Clients find them in (\S+)")[1]
     assert "Try: pssmr call" in running.printed
     dashboard = running.wait_for(r"Dashboards: (\S+)")[1]
@@ -164,6 +164,9 @@ def test_up_runs_a_cluster_that_call_and_status_reach_and_leaves_nothing(
     assert running.end(signal.SIGINT) == 0
     assert not any(map(is_alive, replicas))
     assert list((tmp_path / "tmp").iterdir()) == []
+    recorded = sorted(path.name for path in (tmp_path / "recordings").iterdir())
+    assert recorded == [f"replica-{i}.recording" for i in range(4)]
+    assert pssmr("replay", tmp_path / "recordings" / "replica-0.recording").returncode == 0
 
 
 def test_sigterm_stops_up_as_ctrl_c_does(up: Callable[..., Running], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pssmr.cli import (
     cluster_commands,
     long_help,
     reconfigure_commands,
+    recording_commands,
     running_commands,
     service_commands,
     watching_commands,
@@ -87,6 +88,7 @@ app.command(help="\n\n".join(long_help.PLAN))(service_commands.plan)
 app.command()(watching_commands.top)
 app.command()(watching_commands.events)
 app.command()(watching_commands.doctor)
+app.command(help="\n\n".join(long_help.REPLAY))(recording_commands.replay)
 app.command(name="simulate")(service_commands.simulate_schedulers)
 app.command()(running_commands.bench)
 app.command()(running_commands.upgrade)

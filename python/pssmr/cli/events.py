@@ -30,6 +30,7 @@ _STYLES = {
     "retired": "yellow",
     "forgotten": "yellow",
     "snapshot_failed": "yellow",
+    "recording_ended": "yellow",
 }
 
 

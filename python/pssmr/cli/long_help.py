@@ -15,6 +15,21 @@ CHECK = (
     "Example: [bold]pssmr check bank.py:Bank --runs 1000[/bold]",
 )
 
+REPLAY = (
+    "Plays back what one replica's ordering was told, and compares what it does with what it did.",
+    "Ordering is deterministic: the same messages, requests and times, in the same steps, have the same effects. A "
+    "replica that was started with --record has written all of that to a file. This plays it through the same code, "
+    "without the replica's key, and says at the first step that differs how it does: then the replica ran another "
+    "version, or on broken hardware, or the file was changed. Without options it prints a summary. With --from, --to, "
+    "--kind, --slot or --step it shows steps: < what came in, > what the replica then did, = what changed at it.",
+    "Exit code 0 if all that is there had the same effects, also if the process was killed in the middle; 1 if a step "
+    "differs, the file is damaged, or the replica's own code fails at the end as it did then; 3 if the file is no "
+    "recording.",
+    "The file has the requests of clients in the clear, and no private key.",
+    "Example: [bold]pssmr replay replica-0.recording --slot 1742[/bold]",
+    "Example: [bold]pssmr replay replica-0.recording --from 1000 --step[/bold]",
+)
+
 PLAN = (
     "Plans which lanes run which commands, for the scheduler early.",
     "Early scheduling decides before anything runs. Commands are in classes by what they touch, of tables or of parts "

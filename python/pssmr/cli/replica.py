@@ -18,6 +18,7 @@ from pssmr.config import ClusterConfig
 from pssmr.exit_codes import ExitCode
 from pssmr.logs import JsonFormatter
 from pssmr.replica import Replica
+from pssmr.settings import RECORD_BYTES_MAX
 
 _log = logging.getLogger("pssmr")
 
@@ -31,6 +32,8 @@ def run_replica(
     parent: int | None,
     verbose: bool,
     log_format: Literal["text", "json"] = "text",
+    record: Path | None = None,
+    record_bytes_max: int = RECORD_BYTES_MAX,
 ) -> ExitCode:
     """Runs a replica until SIGTERM, SIGINT, or the end of the parent."""
     if parent is not None:
@@ -41,7 +44,8 @@ def run_replica(
     logging.basicConfig(handlers=[handler], level=logging.DEBUG if verbose else logging.INFO)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     config = ClusterConfig.load(cluster)
-    replica = Replica(new_service(application), config, id=replica_id, key=key)
+    service = new_service(application)
+    replica = Replica(service, config, id=replica_id, key=key, record=record, record_bytes_max=record_bytes_max)
     try:
         asyncio.run(_serve(replica))
     except OSError as error:

@@ -9,6 +9,7 @@ import typer
 
 from pssmr.cli.output import Options
 from pssmr.cli.parameters import Application, Cluster, Model
+from pssmr.settings import RECORD_BYTES_MAX
 
 
 def replica(
@@ -20,6 +21,18 @@ def replica(
     log_format: Annotated[
         Literal["text", "json"], typer.Option(help="How it logs: for people, or a line of JSON a record.")
     ] = "text",
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Record what ordering is told, for `pssmr replay`: clients' requests in the clear, no private key. "
+            "FILE.1 and FILE.2 are what earlier starts recorded.",
+            show_default=False,
+        ),
+    ] = None,
+    record_bytes_max: Annotated[
+        int, typer.Option(min=1 << 16, help="The recording ends before it is longer.")
+    ] = RECORD_BYTES_MAX,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Runs one replica until SIGTERM or Ctrl-C; a second Ctrl-C ends it at once. Logs to standard error.
@@ -30,7 +43,17 @@ def replica(
 
     options: Options = context.obj
     verbose = options.verbose
-    code = run_replica(application, cluster, replica_id, key=key, parent=parent, verbose=verbose, log_format=log_format)
+    code = run_replica(
+        application,
+        cluster,
+        replica_id,
+        key=key,
+        parent=parent,
+        verbose=verbose,
+        log_format=log_format,
+        record=record,
+        record_bytes_max=record_bytes_max,
+    )
     raise typer.Exit(code)
 
 
@@ -51,6 +74,14 @@ def up(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete what the replicas have kept, and start with empty state.")
     ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Have each replica record what its ordering is told, in DIR/replica-ID.recording, for `pssmr replay`.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Runs a whole cluster on this machine, a process a replica, until Ctrl-C.
 
@@ -66,6 +97,7 @@ def up(
         cluster=cluster,
         base_port=base_port,
         fresh=fresh,
+        record=record,
         verbose=options.verbose,
     )
     raise typer.Exit(code)

@@ -34,6 +34,7 @@ def run_cluster(
     cluster: Path | None,
     base_port: int | None,
     fresh: bool,
+    record: Path | None,
     verbose: bool,
 ) -> ExitCode:
     """Runs a cluster until a signal, or until no replica is left."""
@@ -44,6 +45,8 @@ def run_cluster(
         )
     if cluster is not None:
         _check_that_it_can_vote(ClusterConfig.load(cluster), fresh=fresh)
+    if record is not None:
+        record.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Both, since a shell starts what runs behind it with SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -55,6 +58,7 @@ def run_cluster(
             fault_model=fault_model,
             cluster=cluster,
             base_port=base_port,
+            record=record,
             verbose=verbose,
         )
         config = running.config
@@ -83,11 +87,18 @@ def _start(
     fault_model: FaultModel,
     cluster: Path | None,
     base_port: int | None,
+    record: Path | None,
     verbose: bool,
 ) -> LocalProcesses:
     if cluster is None and base_port is None:
         directory, running = start_temporary(
-            application, replicas=replicas, fault_model=fault_model, on_line=_print_line, verbose=verbose, admin=True
+            application,
+            replicas=replicas,
+            fault_model=fault_model,
+            on_line=_print_line,
+            verbose=verbose,
+            admin=True,
+            record=record,
         )
         closing.callback(directory.close)
     else:
@@ -99,7 +110,7 @@ def _start(
             cluster = make_local(
                 directory.path, replicas=replicas, fault_model=fault_model, base_port=base_port, admin=True
             )
-        running = LocalProcesses(application, cluster, on_line=_print_line, verbose=verbose)
+        running = LocalProcesses(application, cluster, on_line=_print_line, verbose=verbose, record=record)
         running.start_all(None)
     closing.callback(_stop, running)
     return running

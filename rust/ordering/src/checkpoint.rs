@@ -122,7 +122,7 @@ impl Core {
             return;
         }
         let (cluster, epoch) = (self.membership.cluster(), self.membership.epoch());
-        let vote = CheckpointVote::sign(cluster, epoch, checkpoint, &self.secret);
+        let vote = CheckpointVote::sign(cluster, epoch, checkpoint, &mut self.signer);
         self.keep_vote(self.me, vote);
         if let Some(certificate) = self.checkpoints.stable.clone().filter(|c| c.checkpoint.slot == checkpoint.slot) {
             self.settle(certificate, effects);
@@ -322,7 +322,8 @@ impl Core {
         self.change.caught_up(self.me, self.view);
         effects.push(Effect::Event(Event::Installed { slot }));
         let (cluster, epoch) = (self.membership.cluster(), self.membership.epoch());
-        self.keep_vote(self.me, CheckpointVote::sign(cluster, epoch, proof.checkpoint, &self.secret));
+        let vote = CheckpointVote::sign(cluster, epoch, proof.checkpoint, &mut self.signer);
+        self.keep_vote(self.me, vote);
         self.settle(proof, effects);
         self.fetch_base(effects);
     }
@@ -372,7 +373,8 @@ impl Core {
         self.checkpoints.votes = vec![VecDeque::new(); replicas];
         if let Some(checkpoint) = own.filter(|own| own.slot >= self.epochs.start.0) {
             let (cluster, epoch) = (self.membership.cluster(), self.membership.epoch());
-            self.keep_vote(self.me, CheckpointVote::sign(cluster, epoch, checkpoint, &self.secret));
+            let vote = CheckpointVote::sign(cluster, epoch, checkpoint, &mut self.signer);
+            self.keep_vote(self.me, vote);
         }
     }
 

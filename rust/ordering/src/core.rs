@@ -19,6 +19,7 @@ use crate::pool::Pool;
 use crate::promise::Promises;
 use crate::sessions::Sessions;
 use crate::shelf::Shelf;
+use crate::signer::Signer;
 use crate::unproven::Unproven;
 use crate::view_change::ViewChange;
 use crate::votes::VoteSet;
@@ -49,7 +50,7 @@ pub struct Core {
     pub(crate) membership: Membership,
     pub(crate) quorums: Quorums,
     pub(crate) me: ReplicaId,
-    pub(crate) secret: SecretKey,
+    pub(crate) signer: Signer,
     pub(crate) now: Now,
 
     pub(crate) chain: Chain,
@@ -126,15 +127,25 @@ impl Core {
         secret: SecretKey,
         now: Now,
     ) -> Result<Self, ConfigError> {
+        Self::signing_with(Signer::of_key(secret), config, membership, me, now)
+    }
+
+    pub(crate) fn signing_with(
+        signer: Signer,
+        config: Config,
+        membership: Membership,
+        me: ReplicaId,
+        now: Now,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
-        assert_eq!(membership.key(me), Some(&secret.public()), "the secret key is the replica's");
+        assert_eq!(membership.key(me), Some(&signer.public()), "the secret key is the replica's");
         let quorums = *membership.quorums();
         let (n, epoch) = (membership.table_len(), membership.epoch());
         let genesis = genesis(membership.cluster());
         Ok(Self {
             quorums,
             me,
-            secret,
+            signer,
             now,
             chain: Chain::new(genesis),
             sessions: Sessions::new(config.sessions_per_client_max),

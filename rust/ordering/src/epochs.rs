@@ -216,7 +216,7 @@ impl Core {
         let is_member = !self.is_retired();
         if is_member && self.epochs.votes[self.me.index()].is_none() {
             let (cluster, next) = (self.membership.cluster(), end.next.digest());
-            let own = HandoverVote::sign(cluster, epoch, end.slot, end.digest, next, &self.secret);
+            let own = HandoverVote::sign(cluster, epoch, end.slot, end.digest, next, &mut self.signer);
             self.epochs.votes[self.me.index()] = Some(own);
             effects.push(Effect::Broadcast(PeerMessage::Handover(own)));
         }
@@ -284,7 +284,7 @@ impl Core {
 
     /// A replica that is removed may never get to the end of its last epoch: nobody need tell it any more.
     pub(crate) fn note_retirement(&mut self, effects: &mut Vec<Effect>) {
-        let own = self.secret.public();
+        let own = self.signer.public();
         let newest = self.newest_membership();
         let epoch = newest.epoch();
         let is_retired = newest.key(self.me) != Some(&own) || self.membership.key(self.me) != Some(&own);

@@ -143,7 +143,7 @@ impl Core {
             self.me,
             self.lock,
             self.writeset.entries().to_vec(),
-            &self.secret,
+            &mut self.signer,
         );
         let leader = self.leader();
         if leader != self.me {

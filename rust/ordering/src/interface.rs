@@ -226,7 +226,7 @@ pub struct Promise {
 }
 
 /// Something that happened.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A message from the replica that the link proves.
     Message {

@@ -39,6 +39,7 @@ mod recovery;
 mod replies;
 mod sessions;
 mod shelf;
+mod signer;
 mod snapshot;
 mod step_down;
 mod unproven;

@@ -295,7 +295,7 @@ impl Core {
         }
         let states = self.states_for(self.view);
         let Some(base) = choose(&self.quorums, &states) else { return };
-        let sync = Sync::sign(self.membership.cluster(), self.view, states, &self.secret);
+        let sync = Sync::sign(self.membership.cluster(), self.view, states, &mut self.signer);
         effects.push(Effect::Broadcast(PeerMessage::Sync(sync.clone())));
         self.adopt(sync, base, effects);
     }

@@ -27,6 +27,7 @@ mod place;
 mod plan;
 mod process;
 mod queue;
+mod recording;
 mod replica;
 mod replies;
 mod running;
@@ -77,6 +78,8 @@ mod _core {
     use super::process::interpreter_ends;
     #[pymodule_export]
     use super::queue::Queue;
+    #[pymodule_export]
+    use super::recording::Recording;
     #[pymodule_export]
     use super::replica::{ReplicaCore, status_schema};
     #[pymodule_export]

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use pssmr_replica::{
-    AcceptKeys, Durability, Observer, Replica, ReplicaConfig, ReplicaEvent, Service, StartError, StepDownError,
-    StepDownRefusal, SteppedDown, TracedCommand, Traces, WorkerBounds,
+    AcceptKeys, Durability, Observer, RecordingConfig, Replica, ReplicaConfig, ReplicaEvent, Service, StartError,
+    StepDownError, StepDownRefusal, SteppedDown, TracedCommand, Traces, WorkerBounds,
 };
 use pssmr_transport::TransportError;
 use pssmr_types::{BatchLimits, Digest, Epoch, ReplicaId};
@@ -90,13 +90,14 @@ impl ReplicaCore {
     ///
     /// `members` are the replicas of `epoch` by seniority: id, public key, address for replicas and for clients;
     /// `administrator` is the public key that signs changes of the membership, if it can change; `settings` those of `pssmr.Settings`, by name; `plan`
-    /// that of the scheduler `early`; with `spans`, traced commands are kept for `next_spans`.
+    /// that of the scheduler `early`; with `spans`, traced commands are kept for `next_spans`; `record` is the file where what
+    /// ordering is told is recorded, and the most bytes of it.
     ///
     /// Raises pssmr.ConfigError for what can't be, and OSError if an address can't be listened at.
     #[new]
     #[pyo3(signature = (
         service, *, cluster, fault_model, epoch, members, administrator, me, key, listen_peers, listen_clients, clients,
-        settings, data, plan=None, spans=false
+        settings, data, plan=None, spans=false, record=None
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -115,6 +116,7 @@ impl ReplicaCore {
         data: Option<PathBuf>,
         plan: Option<PlanSpec>,
         spans: bool,
+        record: Option<(PathBuf, u64)>,
     ) -> PyResult<Self> {
         let py = service.py();
         let members = members.into_iter().map(member).collect::<PyResult<_>>()?;
@@ -123,6 +125,7 @@ impl ReplicaCore {
         config.epoch = Epoch(epoch);
         config.clients = AcceptKeys::only(clients.iter().map(|key| public_key_of(key)).collect::<PyResult<Vec<_>>>()?);
         config.data_directory = data;
+        config.recording = record.map(|(file, bytes_max)| RecordingConfig { file, bytes_max });
         let scheduler = apply(settings, &mut config)?;
         config.ordering.administrator = administrator.map(public_key_of).transpose()?;
         config.execution.scheduler = plan::scheduler(py, &scheduler, plan)?;
@@ -266,6 +269,7 @@ impl Failure {
                     | StartError::OtherMember { .. }
                     | StartError::Storage(_)
                     | StartError::Version(_)
+                    | StartError::Recording { .. }
                     | StartError::Log { .. } => errors::config_error(py, text),
                     StartError::Peers(TransportError::Bind { source, .. })
                     | StartError::Clients(TransportError::Bind { source, .. })

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pssmr_client::{Client, ClientConfig, Completion, Submission, Work};
 use pssmr_execution::services::Null;
-use pssmr_replica::{AcceptKeys, Replica, ReplicaConfig, Silent};
+use pssmr_replica::{AcceptKeys, RecordingConfig, Replica, ReplicaConfig, Silent};
 use pssmr_types::{ClusterId, Epoch, FaultModel, Member, Membership, ReplicaId, SecretKey};
 
 const CLUSTER: ClusterId = ClusterId([7; 16]);
@@ -34,6 +35,8 @@ struct Options {
     seconds: f64,
     /// How long the replicas rest before, while their use of the processor is measured.
     rest: f64,
+    /// A directory in which each replica records what its ordering is told.
+    record: Option<PathBuf>,
 }
 
 impl Options {
@@ -49,6 +52,7 @@ impl Options {
             window: 16,
             seconds: 5.0,
             rest: 0.0,
+            record: None,
         };
         for argument in std::env::args().skip(1) {
             let (name, value) = argument.split_once('=').ok_or_else(|| format!("{argument}: name=value"))?;
@@ -63,6 +67,7 @@ impl Options {
                 "workers" => options.workers = value.parse()?,
                 "window" => options.window = value.parse()?,
                 "rest" => options.rest = value.parse()?,
+                "record" => options.record = Some(value.into()),
                 "seconds" => options.seconds = value.parse()?,
                 _ => return Err(format!("{argument} is no option").into()),
             }
@@ -137,6 +142,8 @@ fn start_replicas(options: &Options) -> Result<Vec<Replica>, Box<dyn Error>> {
         config.clients = clients.clone();
         config.execution.workers = options.workers;
         config.ordering.window = options.window;
+        let file = options.record.as_ref().map(|directory| directory.join(format!("{id}.recording")));
+        config.recording = file.map(|file| RecordingConfig { file, bytes_max: 1 << 33 });
         let replica = Replica::start(&config, Arc::new(Null::new(options.result)), Arc::new(Silent))?;
         addresses.insert(members[id].key, replica.peer_address().to_string());
         replicas.push(replica);

@@ -11,6 +11,7 @@ use pssmr_transport::AcceptKeys;
 use pssmr_types::{ClusterId, Digest, Epoch, FaultModel, Member, Membership, PublicKey, ReplicaId, SecretKey, Writer};
 
 use crate::error::ConfigError;
+use crate::recording::RecordingConfig;
 use crate::traces::Traces;
 
 /// What a request takes in a batch beside its payload, at most.
@@ -89,6 +90,8 @@ pub struct ReplicaConfig {
     /// Where the replica keeps its log and its promises. Without it durability can only be `memory`, and a replica that is
     /// started again must have another key.
     pub data_directory: Option<PathBuf>,
+    /// Where what ordering is told is recorded; `None` if it is not. It has the clients' requests in the clear.
+    pub recording: Option<RecordingConfig>,
     /// Bounds.
     pub limits: Limits,
     /// Where the traces of requests are looked at; `None` if nobody does.
@@ -115,6 +118,7 @@ impl ReplicaConfig {
             worker_bounds: None,
             service_schema: Digest::default(),
             data_directory: None,
+            recording: None,
             traces: None,
             limits: Limits::default(),
         }

@@ -101,6 +101,14 @@ pub enum StartError {
     /// The code is not the service that is in force.
     #[error(transparent)]
     Version(#[from] VersionError),
+    /// What ordering is told can't be recorded.
+    #[error("cannot record to {}: {error}", file.display())]
+    Recording {
+        /// The file.
+        file: PathBuf,
+        /// What the system refused.
+        error: io::Error,
+    },
     /// A thread can't be started.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),

@@ -124,6 +124,11 @@ pub enum ReplicaEvent {
     },
     /// There is room on the disk again.
     DiskHasRoom,
+    /// Nothing more is recorded of what ordering is told.
+    RecordingEnded {
+        /// Why.
+        reason: String,
+    },
     /// There are so many workers from now on.
     WorkersResized {
         /// How many.

@@ -6,6 +6,7 @@
 //! | `pssmr-order` | the links to the other replicas, the ordering core | frames, requests, the core's deadline |
 //! | `pssmr-clients` | the links to clients, cached replies | frames, results |
 //! | `pssmr-log` | the log, unless durability is `memory` | records |
+//! | `pssmr-record` | the recording of what ordering is told, if there is one | calls of the core |
 //! | `pssmr-write` | the snapshot that is being written | checkpoints |
 //! | `pssmr-transfer` | snapshots that are handed out or fetched | other replicas' messages |
 //! | `worker 0` … | the service | commands |
@@ -43,6 +44,7 @@ mod meters;
 mod ordering;
 mod past;
 mod reads;
+mod recording;
 mod replica;
 mod sink;
 mod snapshots;
@@ -59,6 +61,7 @@ pub use events::{Observer, ReplicaEvent, Silent};
 pub use pssmr_execution::{ExecutorConfig, Service, WorkerBounds};
 pub use pssmr_ordering::{Config as OrderingConfig, Durability, StepDownRefusal};
 pub use pssmr_transport::AcceptKeys;
+pub use recording::RecordingConfig;
 pub use replica::Replica;
 pub use status::{
     ClientsStatus, Counters, ExecutionStatus, HandlerStatus, HistogramStatus, LinkCounters, LogStatus, MemberStatus,

@@ -12,7 +12,8 @@ use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pssmr_execution::{Command, CommandKind, Executor};
-use pssmr_ordering::{Command as OrderedCommand, Core, Delivery, Effect, Event, Input, Now, Record};
+use pssmr_ordering::{Command as OrderedCommand, Delivery, Effect, Event, Input, Now, Record};
+use pssmr_recording::RecordedCore;
 use pssmr_storage::MembershipFile;
 use pssmr_transport::{Event as LinkEvent, Transport};
 use pssmr_types::{BatchLimits, ClientId, Membership, Operation, PeerMessage, Request, Slot};
@@ -39,7 +40,7 @@ const SHOW_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Everything that the ordering thread owns.
 pub(crate) struct OrderingThread {
-    core: Core,
+    core: RecordedCore,
     links: PeerLinks,
     executor: Arc<Executor>,
     /// None without a data directory.
@@ -80,7 +81,7 @@ pub(crate) struct OrderingThread {
 
 /// What the ordering thread is made of.
 pub(crate) struct Parts {
-    pub(crate) core: Core,
+    pub(crate) core: RecordedCore,
     pub(crate) links: PeerLinks,
     pub(crate) executor: Arc<Executor>,
     pub(crate) log: Option<Arc<LogInbox>>,
@@ -92,7 +93,7 @@ pub(crate) struct Parts {
     pub(crate) root: Membership,
     pub(crate) membership_file: Option<MembershipFile>,
     pub(crate) unexecuted_slots_max: usize,
-    /// The instant that [`Core`]'s clock counts from.
+    /// The instant that the core's clock counts from.
     pub(crate) origin: Instant,
     pub(crate) traces: Option<Arc<Traces>>,
 }

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use pssmr_execution::{Executor, Pending, Service};
-use pssmr_ordering::{Core, Durability};
+use pssmr_ordering::Durability;
+use pssmr_recording::RecordedCore;
 use pssmr_storage::{DataDirectory, MembershipFile, Snapshots};
 use pssmr_transport::{AcceptKeys, Transport, TransportConfig};
 use pssmr_types::{Digest, Hello, Membership};
@@ -23,6 +24,7 @@ use crate::inbox::{ClientInbox, OrderingInbox};
 use crate::log::{LogInbox, LogThread};
 use crate::ordering::{self, Allowance, Checkpointing, OrderingThread, PeerLinks, clocks};
 use crate::past::{Files, recall};
+use crate::recording::{self, RecordingInbox, RecordingThread};
 use crate::sink::Sink;
 use crate::snapshots::{Pace, SnapshotInbox, SnapshotThread, WriterInbox, WriterThread, snapshot_options};
 use crate::state::{OrderingState, State};
@@ -39,6 +41,7 @@ pub struct Replica {
     client_inbox: Arc<ClientInbox>,
     log_inbox: Option<Arc<LogInbox>>,
     snapshot_inboxes: Option<(Arc<SnapshotInbox>, Arc<WriterInbox>)>,
+    recording_inbox: Option<Arc<RecordingInbox>>,
     executor: Arc<Executor>,
     state: Arc<State>,
     autoscaling: Arc<AutoscalingEnd>,
@@ -53,6 +56,7 @@ struct Threads {
     writer: Option<JoinHandle<()>>,
     clients: Option<JoinHandle<()>>,
     autoscaling: Option<JoinHandle<()>>,
+    recording: Option<JoinHandle<()>>,
 }
 
 impl Replica {
@@ -101,9 +105,20 @@ impl Replica {
             Arc::new(Executor::start(service, &config.execution, Arc::new(sink)).map_err(StartError::Thread)?);
 
         let origin = Instant::now();
-        let core =
-            Core::new(config.ordering.clone(), membership.clone(), config.me, config.secret.clone(), clocks(origin))
-                .map_err(ConfigError::from)?;
+        let recording = config.recording.as_ref().map(|config| {
+            recording::create(config).map_err(|error| StartError::Recording { file: config.file.clone(), error })
+        });
+        let recording = recording.transpose()?;
+        let recording_inbox = recording.as_ref().map(RecordingThread::inbox);
+        let core = RecordedCore::new(
+            config.ordering.clone(),
+            membership.clone(),
+            config.me,
+            config.secret.clone(),
+            clocks(origin),
+            recording.as_ref().map(RecordingThread::tape),
+        );
+        let core = core.map_err(ConfigError::from)?;
         let shown = OrderingState {
             core: core.status(),
             peers: links.status(&[]),
@@ -174,6 +189,7 @@ impl Replica {
             client_inbox,
             log_inbox: log_inbox.clone(),
             snapshot_inboxes: snapshot_inboxes.clone(),
+            recording_inbox: recording_inbox.clone(),
             executor,
             state: Arc::clone(&state),
             autoscaling: Arc::default(),
@@ -182,6 +198,11 @@ impl Replica {
         // If one of them can't be started, dropping the replica ends the rest.
         let mut threads = replica.threads.lock();
         let started = || thread::Builder::new();
+        if let Some(recording) = recording {
+            let state = Arc::clone(&state);
+            let thread = started().name("pssmr-record".to_owned()).spawn(move || recording.run(&state));
+            threads.recording = Some(thread.map_err(StartError::Thread)?);
+        }
         let clients = started().name("pssmr-clients".to_owned()).spawn(move || client_thread.run(clients));
         threads.clients = Some(clients.map_err(StartError::Thread)?);
         if let (Some(directory), Some(inbox), Some(snapshots)) = (directory, log_inbox, snapshots) {
@@ -219,6 +240,9 @@ impl Replica {
             };
             let log = started().name("pssmr-log".to_owned()).spawn(move || log_thread.run());
             threads.log = Some(log.map_err(StartError::Thread)?);
+        }
+        if let Some(inbox) = &recording_inbox {
+            inbox.started();
         }
         if let Some(bounds) = config.worker_bounds {
             let (executor, end) = (Arc::clone(&replica.executor), Arc::clone(&replica.autoscaling));
@@ -296,12 +320,16 @@ impl Replica {
     /// Never call it while holding what a command needs to finish (a Python thread state, say). From an [`Observer`]
     /// it only begins the end.
     pub fn stop(&self) {
-        let Threads { ordering, log, transfer, writer, clients, autoscaling } =
+        let Threads { ordering, log, transfer, writer, clients, autoscaling, recording } =
             std::mem::take(&mut *self.threads.lock());
         self.autoscaling.stop();
         join(autoscaling);
         self.ordering_inbox.stop();
         join(ordering);
+        if let Some(inbox) = &self.recording_inbox {
+            inbox.stop();
+        }
+        join(recording);
         if let Some(inbox) = &self.log_inbox {
             inbox.stop();
         }

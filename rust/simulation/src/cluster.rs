@@ -16,6 +16,7 @@
 //! | `adversary`, `tamper` | Byzantine replicas |
 //! | `members` | changes of the membership |
 //! | `host`, `disk`, `service`, `client` | machines, their application, and who uses it |
+//! | `recordings` | what the replicas were told, to be played back |
 //! | `checker`, `counters` | what must hold, and what must have happened |
 
 mod adversary;
@@ -31,10 +32,10 @@ mod network;
 mod profile;
 mod queue;
 mod reads;
+mod recordings;
 mod service;
 mod snapshots;
 mod tamper;
-mod trace;
 mod traffic;
 mod weather;
 mod world;
@@ -47,7 +48,8 @@ use pssmr_types::Digest;
 
 pub use counters::{Counters, Sometimes};
 pub use profile::Profile;
-pub(crate) use trace::message as describe_message;
+pub use recordings::Recording;
+use recordings::Recordings;
 
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +73,21 @@ pub struct Report {
 /// # Errors
 /// What went wrong, a panic of a core included.
 pub fn run(profile: Profile, seed: u64, traced: bool) -> Result<Report, String> {
-    let attempt = catch_unwind(AssertUnwindSafe(|| world::World::new(profile, seed, traced).run()));
+    run_world(|| world::World::new(profile, seed, traced, None))
+}
+
+/// The same, with a recording of each start of each replica, in the order of the starts.
+///
+/// # Errors
+/// As [`run`].
+pub fn record(profile: Profile, seed: u64) -> Result<Vec<Recording>, String> {
+    let recordings = Recordings::default();
+    run_world(|| world::World::new(profile, seed, false, Some(recordings.clone())))?;
+    Ok(recordings.take())
+}
+
+fn run_world(world: impl FnOnce() -> world::World) -> Result<Report, String> {
+    let attempt = catch_unwind(AssertUnwindSafe(|| world().run()));
     attempt.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));

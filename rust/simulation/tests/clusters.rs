@@ -3,7 +3,8 @@
 
 use std::thread;
 
-use pssmr_simulation::cluster::{Counters, Profile, cpu_seconds, run};
+use pssmr_recording::{Ending, Playback};
+use pssmr_simulation::cluster::{Counters, Profile, cpu_seconds, record, run};
 
 /// How many seeds of a profile are run: most in the smallest cluster of each fault model. `make soak` has more.
 fn seeds(profile: Profile) -> u64 {
@@ -62,4 +63,30 @@ fn a_run_is_a_function_of_its_profile_and_seed() {
             assert_eq!(run(profile, seed, false), run(profile, seed, false), "{} seed {seed}", profile.name);
         }
     }
+}
+
+/// A core knows nothing but what it is told, so the same calls, without its key, give the same effects. In these runs
+/// replicas lead and follow, come back from logs and without, are given snapshots, and see memberships change.
+#[test]
+fn a_replica_that_is_played_back_does_the_same_again() {
+    let start = cpu_seconds();
+    let (mut recordings, mut calls) = (0, 0);
+    for profile in Profile::ALL {
+        for seed in 0..4 {
+            for (number, (id, recording)) in record(profile, seed).expect("a good run").into_iter().enumerate() {
+                let mut playback = Playback::open(recording.as_slice()).expect("a recording");
+                while let Some(played) = playback.advance().expect("whole") {
+                    assert_eq!(
+                        played.difference, None,
+                        "{} seed {seed}, start {number}, {id}: {played:#?}",
+                        profile.name
+                    );
+                }
+                assert_eq!(playback.ending(), Some(&Ending::Cut), "nobody says in a run that it is over");
+                recordings += 1;
+                calls += playback.played();
+            }
+        }
+    }
+    println!("{recordings} recordings, {calls} calls, {:.1} CPU-seconds", cpu_seconds() - start);
 }

@@ -2,7 +2,7 @@
 
 use crate::digest::{ClusterId, Digest};
 use crate::ids::{Epoch, Slot};
-use crate::keys::{PublicKey, SecretKey, Signature};
+use crate::keys::{PublicKey, Sign, Signature};
 use crate::membership::Membership;
 use crate::signatures::{self, Signatures};
 use crate::wire::{DecodeError, Reader, Writer};
@@ -52,13 +52,18 @@ impl Checkpoint {
         bytes
     }
 
-    fn encode(&self, out: &mut impl Writer) {
+    /// Appends it to `out`.
+    pub fn encode(&self, out: &mut impl Writer) {
         out.put_u64(self.slot.0);
         out.put_digest(&self.digest);
         out.put_digest(&self.root);
     }
 
-    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+    /// Takes one off the reader.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         let (slot, digest) = (reader.slot("slot of a checkpoint")?, reader.digest("digest of a checkpoint")?);
         if slot == Slot(0) {
             return Err(DecodeError::Invalid("slot of a checkpoint"));
@@ -69,8 +74,8 @@ impl Checkpoint {
 
 impl CheckpointVote {
     /// Signs a checkpoint.
-    pub fn sign(cluster: ClusterId, epoch: Epoch, checkpoint: Checkpoint, secret: &SecretKey) -> Self {
-        Self { checkpoint, signature: secret.sign(&checkpoint.signed_bytes(cluster, epoch)) }
+    pub fn sign(cluster: ClusterId, epoch: Epoch, checkpoint: Checkpoint, signer: impl Sign) -> Self {
+        Self { checkpoint, signature: signer.sign(&checkpoint.signed_bytes(cluster, epoch)) }
     }
 
     /// Whether the signature is that of `key`.
@@ -123,6 +128,7 @@ impl Certificate {
 mod tests {
     use super::*;
     use crate::ids::ReplicaId;
+    use crate::keys::SecretKey;
     use crate::quorums::FaultModel;
 
     const CLUSTER: ClusterId = ClusterId([7; 16]);

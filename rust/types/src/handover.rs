@@ -3,7 +3,7 @@
 
 use crate::digest::{ClusterId, Digest};
 use crate::ids::{Epoch, Slot};
-use crate::keys::{PublicKey, SecretKey, Signature};
+use crate::keys::{PublicKey, SecretKey, Sign, Signature};
 use crate::membership::{Change, Membership};
 use crate::signatures::{self, Signatures};
 use crate::wire::{DecodeError, Reader, Writer};
@@ -103,15 +103,8 @@ fn signed_bytes(cluster: ClusterId, epoch: Epoch, slot: Slot, digest: Digest, ne
 
 impl HandoverVote {
     /// A replica's word: its `epoch` ended with this slot, and `next` is the digest of the membership that follows.
-    pub fn sign(
-        cluster: ClusterId,
-        epoch: Epoch,
-        slot: Slot,
-        digest: Digest,
-        next: Digest,
-        secret: &SecretKey,
-    ) -> Self {
-        Self { slot, digest, next, signature: secret.sign(&signed_bytes(cluster, epoch, slot, digest, next)) }
+    pub fn sign(cluster: ClusterId, epoch: Epoch, slot: Slot, digest: Digest, next: Digest, signer: impl Sign) -> Self {
+        Self { slot, digest, next, signature: signer.sign(&signed_bytes(cluster, epoch, slot, digest, next)) }
     }
 
     /// Whether the holder of this key signed it, as a replica of `epoch`.

@@ -157,6 +157,18 @@ impl SecretKey {
     }
 }
 
+/// Whoever signs for a key: the secret key itself, or somebody who has it, or who knows what it signed.
+pub trait Sign {
+    /// The key's signature of `message`.
+    fn sign(self, message: &[u8]) -> Signature;
+}
+
+impl Sign for &SecretKey {
+    fn sign(self, message: &[u8]) -> Signature {
+        SecretKey::sign(self, message)
+    }
+}
+
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SecretKey(of {})", self.public())

@@ -23,7 +23,7 @@ pub use client::{ClientMessage, Hello, Outcome, ReplicaMessage, Reply, result_di
 pub use digest::{ClusterId, Digest, chain_digest, genesis};
 pub use handover::{Handover, HandoverVote, Reconfiguration};
 pub use ids::{ClientId, Epoch, Principal, ReplicaId, Slot, View};
-pub use keys::{KeyError, PublicKey, SecretKey, Signature};
+pub use keys::{KeyError, PublicKey, SecretKey, Sign, Signature};
 pub use membership::{Change, ChangeError, Member, Membership, MembershipError};
 pub use peer::{Entry, PeerMessage, Propose, Status, Vote};
 pub use quorums::{FaultModel, Quorums, REPLICAS_MAX};

@@ -3,7 +3,7 @@
 
 use crate::digest::{ClusterId, Digest};
 use crate::ids::{Epoch, ReplicaId, Slot, View};
-use crate::keys::{PublicKey, SecretKey, Signature};
+use crate::keys::{PublicKey, Sign, Signature};
 use crate::quorums::REPLICAS_MAX;
 use crate::wire::{DecodeError, Reader, Writer};
 
@@ -158,10 +158,10 @@ impl StopData {
         replica: ReplicaId,
         lock: Option<Lock>,
         writeset: Vec<Written>,
-        secret: &SecretKey,
+        signer: impl Sign,
     ) -> Self {
         let mut unsigned = Self { epoch, view, replica, lock, writeset, signature: Signature([0; 64]) };
-        unsigned.signature = secret.sign(&unsigned.signed_bytes(cluster));
+        unsigned.signature = signer.sign(&unsigned.signed_bytes(cluster));
         unsigned
     }
 
@@ -203,9 +203,9 @@ impl StopData {
 
 impl Sync {
     /// Signs a leader's choice of states.
-    pub fn sign(cluster: ClusterId, view: View, states: Vec<StopData>, secret: &SecretKey) -> Self {
+    pub fn sign(cluster: ClusterId, view: View, states: Vec<StopData>, signer: impl Sign) -> Self {
         let mut unsigned = Self { view, states, signature: Signature([0; 64]) };
-        unsigned.signature = secret.sign(&unsigned.signed_bytes(cluster));
+        unsigned.signature = signer.sign(&unsigned.signed_bytes(cluster));
         unsigned
     }
 

@@ -244,11 +244,12 @@ const sentences = {
   peer_up: (e) => `link to replica ${e.replica} up`,
   peer_down: (e) => `link to replica ${e.replica} down: ${e.reason}`,
   disk_full: (e) => `disk full: ${e.reason}`,
+  recording_ended: (e) => `nothing more is recorded: ${e.reason}`,
   disk_has_room: () => "room on the disk again",
   workers_resized: (e) => `${e.workers} workers from now on`,
   halted: (e) => `stopped for good: ${e.reason}`,
 };
-const tones = { misbehaviour: "bad", disk_full: "bad", halted: "bad", beyond_retention: "bad", peer_down: "warn", leader_suspected: "warn", retired: "warn", forgotten: "warn", snapshot_failed: "warn" };
+const tones = { misbehaviour: "bad", disk_full: "bad", halted: "bad", beyond_retention: "bad", peer_down: "warn", leader_suspected: "warn", retired: "warn", forgotten: "warn", snapshot_failed: "warn", recording_ended: "warn" };
 
 const repeated = new Set(["catching_up", "checkpoint_stable"]);
 

@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use pssmr_ordering::{Effect, Event as Reported, Input};
+use pssmr_recording::describe;
 use pssmr_types::{Epoch, Outcome, PeerMessage, ReplicaId, Reply, View};
 
 use super::counters::Sometimes;
 use super::host::{Host, Work};
 use super::queue::Event;
-use super::trace;
 use super::world::World;
 
 impl World {
@@ -29,7 +29,7 @@ impl World {
             Effect::Send { to, message } => self.transmit(host, Some(to), &message),
             Effect::Broadcast(message) => self.transmit(host, None, &message),
             Effect::Deliver(delivery) => {
-                self.note(|| "decides", |_| format!("{id} {}", trace::delivery(&delivery)));
+                self.note(|| "decides", |_| format!("{id} {}", describe::delivery(&delivery)));
                 if is_correct {
                     let skew_max = self.draw.config.clock_skew_max.as_nanos() as u64;
                     let latest = Host::wall_ahead(self.now, skew_max + skew_max / 2);
@@ -163,7 +163,7 @@ impl World {
         let from = self.hosts[host].id;
         self.note(
             || "sends",
-            |_| format!("{from} -> {} {}", to.map_or("all".into(), |to| to.to_string()), trace::message(message)),
+            |_| format!("{from} -> {} {}", to.map_or("all".into(), |to| to.to_string()), describe::message(message)),
         );
         if matches!(message, PeerMessage::Fetch { .. }) && !self.hosts[host].core.is_active() {
             self.counters.count(Sometimes::BaseFetched);
@@ -245,7 +245,7 @@ impl World {
         }
         match PeerMessage::decode(bytes, &self.draw.config.limits) {
             Ok((epoch, message)) => {
-                self.note(|| "arrives", |_| format!("{to} <- {from} {}", trace::message(&message)));
+                self.note(|| "arrives", |_| format!("{to} <- {from} {}", describe::message(&message)));
                 // Two that echo each other would never end.
                 let is_echoed = !self.is_byzantine(from);
                 if let Some(adversary) = self.adversaries.iter_mut().find(|adversary| is_echoed && adversary.id == to) {

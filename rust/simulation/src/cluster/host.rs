@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use pssmr_ordering::{Config, Core, CoreSnapshot, Delivery, Durability, Effect, Input, Now, ReplyCache};
+use pssmr_ordering::{Config, CoreSnapshot, Delivery, Durability, Effect, Input, Now, ReplyCache};
+use pssmr_recording::{RecordedCore, Tape};
 use pssmr_types::{ClientId, Membership, Outcome, ReplicaId, Reply, SecretKey, Slot};
 
 use super::disk::{Disk, Snapshot, Stop};
@@ -41,7 +42,7 @@ pub(super) enum Fate {
 #[expect(clippy::struct_excessive_bools, reason = "they are independent facts about a machine")]
 pub(super) struct Host {
     pub(super) id: ReplicaId,
-    pub(super) core: Core,
+    pub(super) core: RecordedCore,
     pub(super) fate: Fate,
     /// It stands still until then.
     pub(super) paused_until: u64,
@@ -84,10 +85,11 @@ impl Host {
         secret: &SecretKey,
         machine: Machine,
         monotonic_offset: u64,
+        tape: Option<Box<dyn Tape>>,
     ) -> Self {
         let now = Now { monotonic: monotonic_offset, wall: WALL_START };
         let first = membership.clone();
-        let mut core = Core::new(config.clone(), first, id, secret.clone(), now)
+        let mut core = RecordedCore::new(config.clone(), first, id, secret.clone(), now, tape)
             .expect("the settings are drawn within their bounds");
         let disk = Disk::default();
         core.set_promise(disk.last_promise());
@@ -140,7 +142,7 @@ impl Host {
     }
 
     /// Starts again with `core`, from its disk. What the core wants done at once is in `effects`.
-    pub(super) fn start(&mut self, core: Core, effects: &mut Vec<Effect>) -> Result<(), String> {
+    pub(super) fn start(&mut self, core: RecordedCore, effects: &mut Vec<Effect>) -> Result<(), String> {
         self.is_down = false;
         self.core = core;
         self.service = Service::default();

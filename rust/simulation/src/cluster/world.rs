@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use pssmr_ordering::{Core, Effect, Input};
+use pssmr_recording::RecordedCore;
 use pssmr_types::{ClusterId, Digest, Epoch, Member, Membership, ReplicaId, SecretKey, View};
 
 use super::adversary::Adversary;
@@ -15,6 +16,7 @@ use super::network::Network;
 use super::profile::{Draw, MILLISECOND, Profile, SECOND};
 use super::queue::{Event, Queue};
 use super::reads::Reads;
+use super::recordings::Recordings;
 use super::{Report, faults};
 use crate::random::Random;
 
@@ -54,13 +56,15 @@ pub(super) struct World {
     probed: bool,
     give_up_at: u64,
     traced: bool,
+    /// None if nobody wants them.
+    recordings: Option<Recordings>,
     events: u64,
     ticks_at_once: (u64, u32),
     effects: Vec<Effect>,
 }
 
 impl World {
-    pub(super) fn new(profile: Profile, seed: u64, traced: bool) -> Self {
+    pub(super) fn new(profile: Profile, seed: u64, traced: bool, recordings: Option<Recordings>) -> Self {
         let mut random = Random::new(seed);
         let draw = Draw::new(profile, &mut random);
         let keys = secrets()[..profile.replicas].iter().map(SecretKey::public).collect();
@@ -69,7 +73,8 @@ impl World {
         let boot = |id: usize, random: &mut Random| {
             let id = ReplicaId(id as u16);
             let machine = draw.machines[id.index()];
-            Host::new(id, &draw.config, &membership, &secrets()[id.index()], machine, random.below(1000 * SECOND))
+            let (secret, tape) = (&secrets()[id.index()], recordings.as_ref().map(|all| all.begin(id)));
+            Host::new(id, &draw.config, &membership, secret, machine, random.below(1000 * SECOND), tape)
         };
         // A core needs a membership with its own key; a spare gets another core when it starts.
         let unborn = |id: usize, random: &mut Random| {
@@ -77,7 +82,7 @@ impl World {
             let (machine, secret) = (draw.machines[id.index()], &secrets()[id.index()]);
             let alone = Member { id, key: secret.public(), peer_address: String::new(), client_address: String::new() };
             let alone = Membership::of(CLUSTER, Epoch(0), profile.model, vec![alone]).expect("one replica");
-            Host::new(id, &draw.config, &alone, secret, machine, random.below(1000 * SECOND)).unborn()
+            Host::new(id, &draw.config, &alone, secret, machine, random.below(1000 * SECOND), None).unborn()
         };
         for id in 0..profile.replicas {
             hosts.push(boot(id, &mut random));
@@ -121,6 +126,7 @@ impl World {
             probed: false,
             give_up_at: 0,
             traced,
+            recordings,
             events: 0,
             ticks_at_once: (0, 0),
             effects: Vec::new(),
@@ -283,12 +289,13 @@ impl World {
     fn start(&mut self, host: usize) {
         let id = self.hosts[host].id;
         self.note(|| "start", |_| format!("{id} comes back"));
-        let core = Core::new(
+        let core = RecordedCore::new(
             self.draw.config.clone(),
             self.hosts[host].root.clone(),
             id,
             secrets()[id.index()].clone(),
             self.hosts[host].clocks(self.now),
+            self.recordings.as_ref().map(|all| all.begin(id)),
         );
         let core = core.expect("the settings were good before");
         self.checker.on_restarted(host);

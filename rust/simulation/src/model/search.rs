@@ -196,7 +196,7 @@ impl Search {
     fn describe_burst(&self, burst: [u16; 4]) -> String {
         let messages = burst.iter().filter(|number| **number != NONE).map(|number| {
             let sent = self.store.network.message(*number);
-            format!("{} of {}", crate::cluster::describe_message(&sent.message), sent.from)
+            format!("{} of {}", pssmr_recording::describe::message(&sent.message), sent.from)
         });
         messages.collect::<Vec<_>>().join(" and ")
     }

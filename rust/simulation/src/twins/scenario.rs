@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use pssmr_ordering::{Config, Delivery, Event, Input, Now};
+use pssmr_recording::describe;
 use pssmr_types::{
     BatchLimits, ClientId, Digest, Membership, Operation, PeerMessage, Principal, ReplicaId, Request, View,
 };
 
 use super::Tally;
 use super::node::{EPOCH, Node, Said, membership};
-use crate::cluster::describe_message;
 use crate::random::Random;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -201,7 +201,7 @@ impl Scenario {
 
     fn arrive(&mut self, from: ReplicaId, to: usize, message: PeerMessage) {
         self.tally.messages += 1;
-        self.note(|| format!("{} <- {from} {}", self.name(to), describe_message(&message)));
+        self.note(|| format!("{} <- {from} {}", self.name(to), describe::message(&message)));
         self.nodes[to].inbox.push(Input::Message { from, epoch: EPOCH, message });
     }
 
