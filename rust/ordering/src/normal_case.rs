@@ -299,6 +299,8 @@ impl Core {
     fn decide(&mut self, effects: &mut Vec<Effect>) -> bool {
         let slot = self.accepts.slot_with(self.quorums.quorum());
         if slot <= self.chain.decided() {
+            // Others may have told this replica before it had the votes.
+            self.try_rejoin(slot, effects);
             return false;
         }
         while self.chain.decided() < slot {

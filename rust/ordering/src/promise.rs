@@ -153,10 +153,11 @@ impl Core {
     /// Votes of this replica's view have decided `slot`: what it forgot may be settled by that.
     pub(crate) fn try_rejoin(&mut self, slot: Slot, effects: &mut Vec<Effect>) {
         let Some(bound) = self.promises.forgotten else { return };
-        if !self.is_learner() || self.view < bound.view || slot < bound.slot_limit {
+        if !self.is_learner() || self.view < bound.view || slot < bound.slot_limit || slot == Slot(0) {
             return;
         }
-        let digest = self.chain.digest_at(slot).expect("the last slot decided is kept");
+        // Votes for a slot that is no longer kept are followed by others.
+        let Some(digest) = self.chain.digest_at(slot) else { return };
         self.promises.forgotten = None;
         self.learner = false;
         self.restarted_in = Some(self.view);

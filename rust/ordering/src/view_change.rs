@@ -371,6 +371,9 @@ impl Core {
         self.phase = Phase::Active;
         // Nothing can go on top of a slot that may end the epoch to get it decided, so this view votes for it once more.
         if self.may_end_epoch(self.base) {
+            // What came to be a base, a correct replica has written, knowing that its requests are their clients'. By now nobody
+            // may know any more: one that asks for a change that is out of date is refused, and not kept.
+            self.unproven.forget(self.base, &mut self.chain);
             self.base = pssmr_types::Slot(self.base.0 - 1);
         }
         let (slot, sync) = (self.base, self.change.sync.clone());

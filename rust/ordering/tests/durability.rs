@@ -238,6 +238,27 @@ fn a_replica_that_forgot_does_not_vote_in_a_view_that_it_may_have_left() {
     assert_eq!(cluster.cores[0].decided(), decided, "slots of view 0 would not help it");
 }
 
+/// Simulator, bft7 seed 7000292: a Byzantine leader kept its proposals from a replica that waits to vote again. It had all slots
+/// from the others, and then their votes for them.
+#[test]
+fn a_replica_that_forgot_votes_again_though_it_learns_of_each_slot_before_it_has_the_votes() {
+    let mut cluster = with(FaultModel::Byzantine, 4, Durability::Sync);
+    let session = cluster.open_session();
+    let decided = cluster.cores[3].decided();
+    cluster.cores[3].set_forgotten(Promise { view: View(0), slot_limit: decided.next() });
+    cluster.send(&command(session, 1));
+    let from_the_leader = |from: ReplicaId, to: ReplicaId, message: &PeerMessage| {
+        from.0 == 0 && to.0 == 3 && matches!(message, PeerMessage::Propose(_) | PeerMessage::Accept(_))
+    };
+    cluster.pass_without(2000, from_the_leader);
+    assert!(cluster.cores[3].decided() > decided.next(), "it follows");
+    assert!(cluster.cores[3].status().learner, "one vote is missing");
+    cluster.pass_without(2000, |from, to, message| {
+        from_the_leader(from, to, message) && matches!(message, PeerMessage::Propose(_))
+    });
+    assert!(!cluster.cores[3].status().learner);
+}
+
 #[test]
 fn replicas_that_all_forgot_do_not_pretend() {
     let mut cluster = with(FaultModel::Byzantine, 4, Durability::Memory);

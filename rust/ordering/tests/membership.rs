@@ -6,7 +6,7 @@ use cluster::{CLIENT, Cluster, command, secret};
 use pssmr_ordering::{Config, Durability, Input};
 use pssmr_types::{
     Change, ClientId, Epoch, FaultModel, Member, Membership, Operation, Outcome, PeerMessage, Reconfiguration,
-    ReplicaId, Request, SecretKey, Slot,
+    ReplicaId, Request, SecretKey, Slot, View,
 };
 
 fn administrator() -> SecretKey {
@@ -171,6 +171,25 @@ fn nothing_goes_on_top_of_a_change_until_it_is_decided() {
     cluster.pass(1000);
     assert!((0..4).all(|replica| epoch(&cluster, replica) == 1));
     assert!((0..4).all(|replica| cluster.executed(replica) == [1, 2]));
+}
+
+/// Simulator, changing4 seed 5001566: the client had been told that its change was out of date, so nobody said any more that it
+/// was its client's, though a quorum had written it.
+#[test]
+fn a_change_that_a_view_votes_for_once_more_needs_no_other_proof() {
+    let mut cluster = with(FaultModel::Byzantine, 4);
+    let session = cluster.open_session();
+    let decided = cluster.cores[0].decided();
+    // Two have it from the client. The others believe the two, and all write it; then one of the two is gone.
+    for replica in [0, 1] {
+        cluster.step(replica, Input::Request(change(session, 1, 0, Change::Add(member(4)))));
+    }
+    let lost = |_: ReplicaId, _: ReplicaId, message: &PeerMessage| matches!(message, PeerMessage::Accept(vote) if vote.view == View(0));
+    cluster.settle_without(lost);
+    assert!(cluster.cores.iter().all(|core| core.head() == decided.next() && core.decided() == decided));
+    cluster.down[0] = true;
+    cluster.pass_without(20_000, lost);
+    assert!((1..4).all(|replica| epoch(&cluster, replica) == 1));
 }
 
 #[test]
