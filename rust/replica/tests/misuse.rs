@@ -133,7 +133,9 @@ fn a_client_that_sends_no_message_loses_its_link_and_others_keep_theirs() {
         let key = replica_secret(0).public();
         RawLink::dial(client_secret(1), b"pssmr-client/1", key, replica.client_address())
     };
-    for frame in [&b"\xFFgarbage"[..], &[1, 0xFF, 0xFF, 0xFF, 0xFF], &[1, 1, 0, 0, 0]] {
+    let requests = [&[1, 0xFF, 0xFF, 0xFF, 0xFF][..], &[1, 1, 0, 0, 0]];
+    let reads = [&[5, 0xFF, 0xFF, 0xFF, 0xFF][..], &[6, 1, 0, 0, 0, 7]];
+    for frame in [&b"\xFFgarbage"[..]].into_iter().chain(requests).chain(reads) {
         let mut raw = dial();
         raw.greet(settings);
         raw.send(frame);
@@ -145,7 +147,7 @@ fn a_client_that_sends_no_message_loses_its_link_and_others_keep_theirs() {
     let mut stranger = dial();
     stranger.greet(Digest([9; 32]));
     stranger.wait_for_close();
-    eventually("the bad frames are counted", || replica.status().counters.bad_frames == 5);
+    eventually("the bad frames are counted", || replica.status().counters.bad_frames == 7);
     assert!(replica.status().clients.last_error.unwrap().contains("settings"));
     assert!(client.call(get("a")).is_ok());
     assert!(client.client.status().links[&ReplicaId(0)].last_error.is_none(), "its link was never lost");
