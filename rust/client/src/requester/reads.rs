@@ -3,7 +3,7 @@
 //! Why a quorum of answers of one epoch is as good as an order is said in `rust/ordering/src/reads.rs`.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pssmr_types::client::FRAME_ITEMS_MAX;
@@ -19,6 +19,9 @@ use crate::window::Window;
 /// After reads that came to nothing, at most so many are ordered at once before the next is tried.
 const ORDERED_MAX: u32 = 64;
 
+/// How long those that are asked first have, until the others are asked, too.
+const WIDEN_AFTER: Duration = Duration::from_millis(20);
+
 /// A read that has not completed.
 #[derive(Debug)]
 struct Entry {
@@ -30,6 +33,9 @@ struct Entry {
     order_at: Instant,
     /// Who was sent it on a link that is still up, and has not answered.
     asked: ReplicaSet,
+    /// Who is sent it as well if those don't answer soon, and when.
+    others: ReplicaSet,
+    widen_at: Option<Instant>,
     answers: Answers,
 }
 
@@ -79,13 +85,10 @@ impl Reads {
         self.waiting.drain(..).chain(self.open.drain()).map(|entry| entry.token).collect()
     }
 
-    /// When the next one is ordered.
+    /// When the next one is ordered, or asked of more replicas.
     pub(super) fn due(&mut self) -> Option<Instant> {
-        self.waiting
-            .iter()
-            .map(|entry| entry.order_at)
-            .chain(self.open.iter_mut().map(|(_, entry)| entry.order_at))
-            .min()
+        let open = self.open.iter_mut().map(|(_, entry)| entry.widen_at.unwrap_or(entry.order_at));
+        self.waiting.iter().map(|entry| entry.order_at).chain(open).min()
     }
 
     fn remove(&mut self, number: u64) -> Option<Entry> {
@@ -159,8 +162,9 @@ impl Requester {
             FaultModel::Crash => Answers::Newest { replicas: ReplicaSet::EMPTY, newest: None },
         };
         let order_at = deadline.min(now + self.retry_interval);
-        let asked = ReplicaSet::EMPTY;
-        self.reads.waiting.push_back(Entry { token, payload, deadline, trace, order_at, asked, answers });
+        let (asked, others) = (ReplicaSet::EMPTY, ReplicaSet::EMPTY);
+        let entry = Entry { token, payload, deadline, trace, order_at, asked, others, widen_at: None, answers };
+        self.reads.waiting.push_back(entry);
         self.wake_at(order_at);
     }
 
@@ -169,29 +173,66 @@ impl Requester {
         if self.reads.waiting.is_empty() || self.up.len() < self.membership.quorums().quorum() {
             return;
         }
-        let mut burst = Vec::new();
+        let mut bursts = Vec::new();
         while self.reads.open.has_room()
             && let Some(mut entry) = self.reads.waiting.pop_front()
         {
-            burst.push(Read { number: self.reads.open.next(), payload: entry.payload.clone() });
-            entry.asked = self.up;
+            let number = self.reads.open.next();
+            entry.asked = self.first_readers(number);
+            entry.others = self.up.without(entry.asked);
             entry.order_at = entry.deadline.min(now + self.retry_interval);
-            self.wake_at(entry.order_at);
+            entry.widen_at = (!entry.others.is_empty()).then(|| entry.order_at.min(now + WIDEN_AFTER));
+            self.wake_at(entry.widen_at.unwrap_or(entry.order_at));
+            gather(&mut bursts, entry.asked, Read { number, payload: entry.payload.clone() });
             self.reads.open.push(entry);
         }
+        for (to, burst) in bursts {
+            self.send_reads(to, burst);
+        }
+    }
+
+    /// Who is asked first. With crash faults a quorum is enough, by turns; with Byzantine ones, somebody may say something
+    /// else.
+    fn first_readers(&self, number: u64) -> ReplicaSet {
+        let quorums = self.membership.quorums();
+        if quorums.model() == FaultModel::Byzantine {
+            return self.up;
+        }
+        let first = (number % self.up.len() as u64) as usize;
+        self.up.iter().chain(self.up.iter()).skip(first).take(quorums.quorum()).collect()
+    }
+
+    fn send_reads(&mut self, to: ReplicaSet, burst: Vec<Read>) {
         let full_replies = self.up.len() < self.membership.members().len();
         let (mut reads, mut bytes) = (Vec::new(), 0);
         for read in burst {
             if reads.len() == FRAME_ITEMS_MAX || (bytes > 0 && bytes + read.payload.len() > FRAME_BYTES) {
                 let reads = std::mem::take(&mut reads);
-                self.send(self.up, ClientMessage::Reads { full_replies, reads });
+                self.send(to, ClientMessage::Reads { full_replies, reads });
                 bytes = 0;
             }
             bytes += read.payload.len();
             reads.push(read);
         }
         if !reads.is_empty() {
-            self.send(self.up, ClientMessage::Reads { full_replies, reads });
+            self.send(to, ClientMessage::Reads { full_replies, reads });
+        }
+    }
+
+    /// Asks all the others.
+    fn widen(&mut self, numbers: &[u64]) {
+        let mut bursts = Vec::new();
+        for number in numbers {
+            let Some(entry) = self.reads.open.get_mut(*number) else { continue };
+            let to = std::mem::replace(&mut entry.others, ReplicaSet::EMPTY);
+            entry.asked = entry.asked.union(to);
+            entry.widen_at = None;
+            if !to.is_empty() {
+                gather(&mut bursts, to, Read { number: *number, payload: entry.payload.clone() });
+            }
+        }
+        for (to, burst) in bursts {
+            self.send_reads(to, burst);
         }
     }
 
@@ -213,9 +254,21 @@ impl Requester {
                     continue;
                 }
             }
-            if !entry.answers.can_end(entry.asked.len(), quorum) {
-                self.order_read(number);
-            }
+            self.look_after(number);
+        }
+    }
+
+    /// Has a read that can't end with those that were asked asked of others, or ordered.
+    fn look_after(&mut self, number: u64) {
+        let quorum = self.membership.quorums().quorum();
+        let Some(entry) = self.reads.open.get_mut(number) else { return };
+        if entry.answers.can_end(entry.asked.len(), quorum) {
+            return;
+        }
+        if entry.answers.can_end(entry.asked.len() + entry.others.len(), quorum) {
+            self.widen(&[number]);
+        } else {
+            self.order_read(number);
         }
     }
 
@@ -241,31 +294,36 @@ impl Requester {
 
     /// The link to `replica` is lost, and what was on it.
     pub(super) fn reads_lose(&mut self, replica: ReplicaId) {
-        let quorum = self.membership.quorums().quorum();
-        let mut hopeless = Vec::new();
+        let mut touched = Vec::new();
         for (number, entry) in self.reads.open.iter_mut() {
             if entry.asked.contains(replica) {
-                entry.asked.remove(replica);
-                if !entry.answers.can_end(entry.asked.len(), quorum) {
-                    hopeless.push(number);
-                }
+                touched.push(number);
             }
+            entry.asked.remove(replica);
+            entry.others.remove(replica);
         }
-        for number in hopeless {
-            self.order_read(number);
+        for number in touched {
+            self.look_after(number);
         }
     }
 
-    /// Orders what was not answered in its time.
-    pub(super) fn order_overdue_reads(&mut self, now: Instant) {
+    /// Asks more replicas about what was not answered soon, and orders what was not answered in its time.
+    pub(super) fn look_after_late_reads(&mut self, now: Instant) {
         let waiting = std::mem::take(&mut self.reads.waiting);
         let (late, waiting): (VecDeque<_>, _) = waiting.into_iter().partition(|entry| entry.order_at <= now);
         self.reads.waiting = waiting;
         for entry in late {
             self.order_entry(entry);
         }
-        let late = self.reads.open.iter_mut().filter(|(_, entry)| entry.order_at <= now);
-        let late: Vec<_> = late.map(|(number, _)| number).collect();
+        let (mut late, mut slow) = (Vec::new(), Vec::new());
+        for (number, entry) in self.reads.open.iter_mut() {
+            if entry.order_at <= now {
+                late.push(number);
+            } else if entry.widen_at.is_some_and(|at| at <= now) {
+                slow.push(number);
+            }
+        }
+        self.widen(&slow);
         for number in late {
             self.order_read(number);
         }
@@ -281,5 +339,13 @@ impl Requester {
             let entry = self.reads.remove(number).expect("it is open");
             self.order_entry(entry);
         }
+    }
+}
+
+/// Adds a read to those that go to the same replicas.
+fn gather(bursts: &mut Vec<(ReplicaSet, Vec<Read>)>, to: ReplicaSet, read: Read) {
+    match bursts.iter_mut().find(|(same, _)| *same == to) {
+        Some((_, burst)) => burst.push(read),
+        None => bursts.push((to, vec![read])),
     }
 }

@@ -115,7 +115,7 @@ impl Requester {
 
     /// Ends what is out of time, and sends again what has waited long enough, to all.
     pub(super) fn take_due(&mut self, now: Instant) {
-        self.order_overdue_reads(now);
+        self.look_after_late_reads(now);
         self.end_overdue(now);
         let (up, interval, interval_max) = (self.up, self.retry_interval, self.retry_interval_max);
         let mut again = Vec::new();

@@ -75,14 +75,44 @@ fn in_bft_a_replica_answers_once() {
 fn in_cft_the_newest_of_a_quorum_counts() {
     let mut test = Test::open(FaultModel::Crash, 3);
     test.read(1, b"query");
-    test.answer(0, 1, 7, result(b"new"));
+    test.answer(1, 1, 7, result(b"new"));
     assert_eq!(test.completions(), []);
     test.answer(2, 1, 5, result(b"old"));
     assert_eq!(test.completions(), [done(1, b"new")]);
     test.read(2, b"query");
-    test.answer(0, 2, 7, result(b"old"));
-    test.answer(1, 2, 8, result(b"new"));
+    test.answer(2, 2, 7, result(b"old"));
+    test.answer(0, 2, 8, result(b"new"));
     assert_eq!(test.completions(), [done(2, b"new")]);
+}
+
+#[test]
+fn in_cft_a_quorum_is_asked_by_turns_and_the_others_if_it_does_not_answer_soon() {
+    let mut test = Test::open(FaultModel::Crash, 3);
+    let asked = |test: &mut Test| test.reads().into_iter().map(|(to, ..)| to).collect::<Vec<_>>();
+    (1..=3).for_each(|token| test.read(token, b"query"));
+    assert_eq!(asked(&mut test), [[1, 2], [0, 2], [0, 1]]);
+    test.answer(1, 1, 7, result(b"one"));
+    test.answer(2, 1, 7, result(b"one"));
+    test.pass(Duration::from_millis(25));
+    assert_eq!(asked(&mut test), [[1], [2]], "the first has ended");
+    test.answer(1, 2, 8, result(b"two"));
+    test.answer(2, 2, 7, result(b"old"));
+    assert_eq!(test.completions(), [done(1, b"one"), done(2, b"two")]);
+    test.down(0);
+    test.down(1);
+    assert_eq!(test.receivers(), [2], "one is left, and the query is ordered");
+}
+
+#[test]
+fn in_cft_another_replica_is_asked_at_once_if_one_does_not_answer() {
+    let mut test = Test::open(FaultModel::Crash, 3);
+    test.read(1, b"query");
+    test.reads();
+    test.answer(1, 1, 0, Outcome::Busy);
+    assert_eq!(test.reads().into_iter().map(|(to, ..)| to).collect::<Vec<_>>(), [[0]]);
+    test.answer(0, 1, 6, result(b"result"));
+    test.answer(2, 1, 6, result(b"result"));
+    assert_eq!(test.completions(), [done(1, b"result")]);
 }
 
 #[test]
@@ -90,10 +120,10 @@ fn answers_of_another_epoch_do_not_count() {
     for other in [Epoch(3), Epoch(5)] {
         let mut test = Test::open(FaultModel::Crash, 3);
         test.read(1, b"query");
-        test.answer(0, 1, 7, result(b"this"));
-        test.answer_in(other, 1, 1, 9, result(b"other"));
+        test.answer(1, 1, 7, result(b"this"));
+        test.answer_in(other, 2, 1, 9, result(b"other"));
         assert_eq!(test.completions(), []);
-        test.answer(2, 1, 6, result(b"this"));
+        test.answer(0, 1, 6, result(b"this"));
         assert_eq!(test.completions(), [done(1, b"this")]);
     }
 }
@@ -119,9 +149,9 @@ fn where_replicas_disagree_the_query_is_ordered() {
 fn replicas_that_do_not_answer_are_not_waited_for() {
     let mut test = Test::open(FaultModel::Crash, 3);
     test.read(1, b"query");
-    test.answer(0, 1, 0, Outcome::Busy);
-    assert!(test.receivers().is_empty(), "a quorum is left");
     test.answer(1, 1, 0, Outcome::Busy);
+    assert!(test.receivers().is_empty(), "a quorum is left");
+    test.answer(2, 1, 0, Outcome::Busy);
     assert_eq!(test.receivers(), [0], "ordered: the leader has it");
 }
 
@@ -215,9 +245,9 @@ fn where_reads_come_to_nothing_most_are_ordered_at_once() {
         test.read(token, b"query");
         for (_, _, reads) in test.reads() {
             tried.push(token);
-            for replica in 0..3 {
-                test.answer(replica, reads[0].number, 0, Outcome::Busy);
-            }
+            (0..3).for_each(|replica| test.answer(replica, reads[0].number, 0, Outcome::Busy));
+            test.answer(0, reads[0].number, 0, Outcome::Busy);
+            test.requester.outgoing.clear();
         }
     }
     assert_eq!(tried, [1, 2, 4, 8, 16, 32, 64, 128], "ever fewer are tried");
@@ -246,7 +276,7 @@ fn reads_in_flight_are_bounded_and_the_rest_waits() {
     let sent = |test: &mut Test| test.reads().into_iter().map(|(_, _, reads)| reads.len()).sum::<usize>();
     assert_eq!(sent(&mut test), 2);
     test.answer(0, 2, 1, result(b"r"));
-    test.answer(1, 2, 1, result(b"r"));
+    test.answer(2, 2, 1, result(b"r"));
     assert_eq!(test.completions(), [done(2, b"r")]);
     assert_eq!(sent(&mut test), 1);
 }
