@@ -121,4 +121,6 @@ def test_a_recording_that_was_changed_is_noticed(recordings: Path, pssmr: Pssmr,
     refused = pssmr("replay", changed)
     assert refused.returncode == ExitCode.CONFIG
     assert "not a recording" in refused.stderr
-    assert pssmr("replay", tmp_path / "nowhere").returncode == ExitCode.FAILED
+    missing = pssmr("replay", tmp_path / "nowhere")
+    assert missing.returncode == ExitCode.CONFIG
+    assert "there is no file" in missing.stderr

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from pssmr._core import Recording
 from pssmr.cli.output import interruptible, messages, results
+from pssmr.errors import ConfigError
 from pssmr.exit_codes import ExitCode
 
 Step = dict[str, Any]
@@ -61,7 +62,15 @@ class Selection:
 
 
 def replay(file: Path, selection: Selection, *, by_hand: bool, as_json: bool) -> ExitCode:
-    """Plays a recording back, and shows what was selected and what it came to."""
+    """Plays a recording back, and shows what was selected and what it came to.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if not file.is_file():
+        raise ConfigError(
+            f"there is no file {str(file)!r}", field="FILE", remedy="name one that `pssmr replica --record` has made"
+        )
     recording = Recording(file)
     if not as_json:
         _print_header(json.loads(recording.header()))
