@@ -11,8 +11,9 @@
 //! - So c has executed the slot before it answers. With Byzantine faults all Q results are equal to that of c; with crash
 //!   faults, that of the highest slot is of a state at or after that of c.
 //! - A read that has completed has shown nothing but what was executed, thus decided: whoever reads later sees that, too.
-//! - The last slot of an epoch is decided by a quorum of that epoch: c has it on its chain, executes it, and answers in the
-//!   next epoch, or no more. Nobody gets Q answers in an epoch that is over.
+//! - The last slot of an epoch is decided by a quorum of that epoch: c has it on its chain, waits until it is decided, and
+//!   then answers in the next epoch, or no more; and not at all while it waits for the proof of that epoch, in which others
+//!   may decide already. Nobody gets Q answers in an epoch that is over.
 //!
 //! With crash faults a read always ends so; with Byzantine ones, replicas may have executed different numbers of conflicting
 //! commands, and a client that gets no Q equal results has its query ordered.
@@ -29,7 +30,7 @@ impl Core {
     /// The slot up to which everything must be executed before a read is answered that has come before this call; `None` if
     /// the replica does not answer now.
     pub fn read_floor(&self) -> Option<Slot> {
-        let votes = self.phase == Phase::Active && !self.is_learner() && !self.halted;
+        let votes = self.phase == Phase::Active && !self.is_learner() && !self.is_closing() && !self.halted;
         votes.then(|| self.chain.head())
     }
 }
