@@ -122,7 +122,7 @@ impl CompletionSink for Count {
 fn commands(first: u64, slot: Slot, payloads: &[Bytes]) -> impl Iterator<Item = Command> {
     (first..).zip(payloads).map(move |(position, payload)| Command {
         slot,
-        ..Command::unordered(position, CommandKind::Application, payload.clone())
+        ..Command::alone(position, CommandKind::Application, payload.clone())
     })
 }
 

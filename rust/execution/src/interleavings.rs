@@ -137,7 +137,7 @@ fn rig_with(workers: usize, scheduler: SchedulerConfig, run_length_max: usize) -
 
 fn command(position: u64, payload: &'static [u8]) -> Command {
     let kind = if payload.is_empty() { CommandKind::StateDigest } else { CommandKind::Application };
-    Command::unordered(position, kind, Bytes::from_static(payload))
+    Command::alone(position, kind, Bytes::from_static(payload))
 }
 
 fn submit(rig: &Rig, first: u64, payloads: &[&'static [u8]]) {

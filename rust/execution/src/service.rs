@@ -42,9 +42,9 @@ pub struct Command {
 }
 
 impl Command {
-    /// A command that nobody has ordered, for a service that is tried by itself: in a slot of its own, at time 0, in version
+    /// A command that nobody has ordered, as a service gets it that is tried by itself: in a slot of its own, at time 0, in version
     /// 1, and of no client.
-    pub fn unordered(position: u64, kind: CommandKind, payload: Bytes) -> Self {
+    pub fn alone(position: u64, kind: CommandKind, payload: Bytes) -> Self {
         Self {
             position,
             slot: Slot(position),

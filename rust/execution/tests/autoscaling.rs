@@ -43,7 +43,7 @@ impl CompletionSink for Nobody {
 
 fn submit(executor: &Executor, first: u64, count: u64) {
     let commands =
-        (first..first + count).map(|position| Command::unordered(position, CommandKind::Application, Bytes::new()));
+        (first..first + count).map(|position| Command::alone(position, CommandKind::Application, Bytes::new()));
     executor.submit(commands, Slot(first + count - 1));
 }
 

@@ -171,7 +171,7 @@ impl CompletionSink for Recorder {
 }
 
 fn command(position: u64, payload: Bytes) -> Command {
-    Command::unordered(position, CommandKind::Application, payload)
+    Command::alone(position, CommandKind::Application, payload)
 }
 
 /// The replies to these requests, in their order.

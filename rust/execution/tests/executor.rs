@@ -126,7 +126,7 @@ impl Recorder {
 }
 
 fn command(position: u64, slot: u64, kind: CommandKind, payload: Bytes) -> Command {
-    Command { slot: Slot(slot), ..Command::unordered(position, kind, payload) }
+    Command { slot: Slot(slot), ..Command::alone(position, kind, payload) }
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -9,7 +9,7 @@ use pssmr_execution::{Command, CommandKind, Footprint, Independent, Task};
 use support::model::{any_footprint, keys};
 
 fn task(footprint: Footprint, handler: u32) -> Task {
-    let command = Command::unordered(1, CommandKind::Application, Bytes::new());
+    let command = Command::alone(1, CommandKind::Application, Bytes::new());
     Task::new(command, footprint, handler)
 }
 
@@ -49,7 +49,7 @@ fn commands_of_another_handler_are_not_of_the_prefix() {
 #[test]
 fn reads_are_not_executed_together_with_what_has_a_place_in_the_order() {
     let run = [CommandKind::Application, CommandKind::Read, CommandKind::Read, CommandKind::Application]
-        .map(|kind| Task::new(Command::unordered(1, kind, Bytes::new()), Footprint::nothing(), 0));
+        .map(|kind| Task::new(Command::alone(1, kind, Bytes::new()), Footprint::nothing(), 0));
     let mut independent = Independent::default();
     assert_eq!([&run[..], &run[1..]].map(|run| independent.prefix(run)), [1, 2]);
 }

@@ -36,7 +36,7 @@ fn call(name: &str, arguments: &[u64]) -> Bytes {
 }
 
 fn read(ticket: u64, slot: u64, payload: Bytes) -> Command {
-    Command { slot: Slot(slot), sequence: ticket, ..Command::unordered(0, CommandKind::Read, payload) }
+    Command { slot: Slot(slot), sequence: ticket, ..Command::alone(0, CommandKind::Read, payload) }
 }
 
 /// A store that says of all its commands that they are readable, or of none.
@@ -108,7 +108,7 @@ fn a_read_sees_all_that_was_submitted_before_it_and_nothing_after() {
         for workers in [1, 3] {
             let replies = reads(scheduler.clone(), workers, |executor| {
                 for round in 1..=200 {
-                    let put = Command::unordered(round, CommandKind::Application, call("put", &[round % 3, round]));
+                    let put = Command::alone(round, CommandKind::Application, call("put", &[round % 3, round]));
                     executor.submit([put], Slot(round));
                     executor.submit([read(round, round, call("get", &[round % 3]))], Slot(round));
                 }
@@ -123,7 +123,7 @@ fn a_read_sees_all_that_was_submitted_before_it_and_nothing_after() {
 fn reads_come_before_any_slot_and_many_in_one_place() {
     let replies = reads(SchedulerConfig::default(), 2, |executor| {
         executor.submit((1..=5).map(|ticket| read(ticket, 0, call("get", &[1]))), Slot(0));
-        executor.submit([Command::unordered(1, CommandKind::Application, call("put", &[1, 7]))], Slot(1));
+        executor.submit([Command::alone(1, CommandKind::Application, call("put", &[1, 7]))], Slot(1));
         executor.submit((6..=9).map(|ticket| read(ticket, 1, call("get", &[1]))), Slot(1));
     });
     let values: Vec<_> = replies.iter().map(|(_, reply)| number(reply)).collect();

@@ -44,7 +44,7 @@ impl Replica {
 
     fn submit(&mut self, kind: CommandKind, payload: Bytes) {
         self.position += 1;
-        self.executor.submit([Command::unordered(self.position, kind, payload)], Slot(self.position));
+        self.executor.submit([Command::alone(self.position, kind, payload)], Slot(self.position));
     }
 
     /// The reply of the command that was submitted last.

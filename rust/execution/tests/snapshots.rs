@@ -194,7 +194,7 @@ fn start(service: Arc<dyn Service>, start: Watermark) -> Replica {
 }
 
 fn command(position: u64, slot: u64, kind: CommandKind, payload: Bytes) -> Command {
-    Command { slot: Slot(slot), ..Command::unordered(position, kind, payload) }
+    Command { slot: Slot(slot), ..Command::alone(position, kind, payload) }
 }
 
 /// Puts its position at one of a few keys.

@@ -96,7 +96,7 @@ impl Stepper {
     fn request(&self, payload: &[u8], position: u64) -> Command {
         let payload = Bytes::copy_from_slice(payload);
         let version = self.service.latest_version();
-        Command { version, ..Command::unordered(position, CommandKind::Application, payload) }
+        Command { version, ..Command::alone(position, CommandKind::Application, payload) }
     }
 }
 

@@ -32,7 +32,7 @@ use self::sample::Sample;
 use crate::greeting::{self, Side};
 use crate::inbox::{ClientInbox, Notice, OrderingInbox, Taken};
 use crate::panic_message;
-use crate::reads::{UnorderedQuery, ticket_of};
+use crate::reads::{TakenRead, ticket_of};
 use crate::snapshots::WriterInbox;
 use crate::state::State;
 use crate::status::Counters;
@@ -109,7 +109,7 @@ pub(crate) struct ClientThread {
     /// None if nobody looks at them.
     traces: Option<Arc<Traces>>,
     burst: Vec<Request>,
-    read_burst: Vec<UnorderedQuery>,
+    read_burst: Vec<TakenRead>,
     status_wanted: Vec<LinkId>,
     ordering: Arc<OrderingInbox>,
     inbox: Arc<ClientInbox>,
@@ -335,7 +335,7 @@ impl ClientThread {
     fn take_read(&mut self, link: LinkId, read: Read, full_replies: bool) {
         let number = read.number;
         match self.reads.take(link, read, full_replies) {
-            Some(query) => self.read_burst.push(query),
+            Some(read) => self.read_burst.push(read),
             None => self.answer_read(Asked { link, number, full_replies }, Epoch(0), Slot(0), Outcome::Busy),
         }
     }
@@ -367,8 +367,8 @@ impl ClientThread {
     /// Hands the new requests to ordering. Those for which there is no room are refused.
     fn order(&mut self) {
         self.ordering.offer_reads(&mut self.read_burst);
-        for query in std::mem::take(&mut self.read_burst) {
-            self.refuse_read(query.ticket);
+        for read in std::mem::take(&mut self.read_burst) {
+            self.refuse_read(read.ticket);
         }
         self.sample.requests(&self.burst);
         self.ordering.offer(&mut self.burst);
@@ -410,7 +410,7 @@ impl ClientThread {
         match notice {
             Notice::Leader { view, leader } => self.tell_leader(view, leader, transport),
             Notice::Reply { client, sequence, outcome } => self.reply(client, sequence, outcome),
-            Notice::NoRead { ticket } => self.refuse_read(ticket),
+            Notice::ReadRefused { ticket } => self.refuse_read(ticket),
             other => self.replies.take(other),
         }
     }

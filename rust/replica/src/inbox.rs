@@ -9,7 +9,7 @@ use pssmr_ordering::{CoreSnapshot, Input, Promise, ReplyCache};
 use pssmr_transport::Waker;
 use pssmr_types::{ClientId, Outcome, ReplicaId, Request, Slot, View};
 
-use crate::reads::UnorderedQuery;
+use crate::reads::TakenRead;
 use crate::step_down::Wishes;
 
 /// For the ordering thread.
@@ -36,8 +36,7 @@ pub(crate) struct OrderingInbox {
 struct Requests {
     burst: Vec<Request>,
     bytes: usize,
-    reads: Vec<UnorderedQuery>,
-    read_bytes: usize,
+    reads: Vec<TakenRead>,
     /// Nobody takes requests any more.
     closed: bool,
 }
@@ -91,39 +90,24 @@ impl OrderingInbox {
         }
     }
 
-    /// Takes queries off the front of `burst`. What stays has no room.
-    pub(crate) fn offer_reads(&self, burst: &mut Vec<UnorderedQuery>) {
-        if burst.is_empty() {
-            return;
-        }
+    /// Takes reads, of which clients have a bounded number under way. If nobody takes any more, they stay in `burst`.
+    pub(crate) fn offer_reads(&self, burst: &mut Vec<TakenRead>) {
         let mut requests = self.requests.lock();
-        if requests.closed {
+        if burst.is_empty() || requests.closed {
             return;
         }
-        let room = self.requests_max.saturating_sub(requests.reads.len());
-        let mut bytes = requests.read_bytes;
-        let fits = |query: &&UnorderedQuery| {
-            let with = bytes + query.payload.len();
-            let fits = with <= self.bytes_max;
-            bytes = if fits { with } else { bytes };
-            fits
-        };
-        let taken = burst.iter().take(room).take_while(fits).count();
-        requests.read_bytes = bytes;
-        requests.reads.extend(burst.drain(..taken));
+        requests.reads.append(burst);
         drop(requests);
-        if taken > 0 {
-            self.waker.wake();
-        }
+        self.waker.wake();
     }
 
-    /// Moves all requests to `to` and all queries to `reads`, which are empty.
-    pub(crate) fn take_requests(&self, to: &mut Vec<Request>, reads: &mut Vec<UnorderedQuery>) {
+    /// Moves all requests to `to` and all reads to `reads`, which are empty.
+    pub(crate) fn take_requests(&self, to: &mut Vec<Request>, reads: &mut Vec<TakenRead>) {
         assert!(to.is_empty() && reads.is_empty(), "the last burst was used up");
         let mut requests = self.requests.lock();
         std::mem::swap(&mut requests.burst, to);
         std::mem::swap(&mut requests.reads, reads);
-        (requests.bytes, requests.read_bytes) = (0, 0);
+        requests.bytes = 0;
     }
 
     /// How many requests wait to be taken.
@@ -212,8 +196,8 @@ impl OrderingInbox {
 pub(crate) enum Notice {
     /// What became of a request, other than its result.
     Reply { client: ClientId, sequence: u64, outcome: Outcome },
-    /// The query with this ticket is not executed.
-    NoRead { ticket: u64 },
+    /// The read with this ticket is not executed.
+    ReadRefused { ticket: u64 },
     /// The view has its base here.
     Leader { view: View, leader: ReplicaId },
     /// The client has the replies to all sequences below this one.
@@ -229,7 +213,7 @@ pub(crate) enum Notice {
 impl Notice {
     /// Whether clients wait for what it says.
     pub(crate) fn is_for_clients(&self) -> bool {
-        matches!(self, Self::Reply { .. } | Self::NoRead { .. } | Self::Leader { .. })
+        matches!(self, Self::Reply { .. } | Self::ReadRefused { .. } | Self::Leader { .. })
     }
 }
 

@@ -25,7 +25,7 @@ use crate::events::ReplicaEvent;
 use crate::inbox::{ClientInbox, Notice, OrderingInbox};
 use crate::log::LogInbox;
 use crate::panic_message;
-use crate::reads::{AwaitedReads, UnorderedQuery};
+use crate::reads::{AwaitedReads, TakenRead};
 use crate::state::State;
 use crate::status::Counters;
 use crate::step_down::{Answer, SteppedDown};
@@ -158,7 +158,7 @@ impl OrderingThread {
     fn work(&mut self, transport: &mut Transport) -> Result<(), String> {
         let mut events = Vec::new();
         let mut requests: Vec<Request> = Vec::new();
-        let mut reads: Vec<UnorderedQuery> = Vec::new();
+        let mut reads: Vec<TakenRead> = Vec::new();
         let mut effects = Vec::new();
         let mut pieces_due = None;
         self.follow(transport)?;

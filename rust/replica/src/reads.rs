@@ -10,9 +10,9 @@ use pssmr_types::{ClientId, Epoch, Slot};
 
 use crate::inbox::Notice;
 
-/// A query that is not ordered.
+/// A read that the client thread has taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UnorderedQuery {
+pub(crate) struct TakenRead {
     /// The client thread's number for it.
     pub(crate) ticket: u64,
     pub(crate) payload: Bytes,
@@ -22,12 +22,12 @@ pub(crate) struct UnorderedQuery {
 #[derive(Debug, Default)]
 pub(crate) struct AwaitedReads {
     /// Bursts, each with the last slot that it must see. It never falls from one burst to the next.
-    bursts: VecDeque<(Slot, Vec<UnorderedQuery>)>,
+    bursts: VecDeque<(Slot, Vec<TakenRead>)>,
 }
 
 impl AwaitedReads {
     /// Takes a burst that came before the core's next step. A replica that can't answer says so.
-    pub(crate) fn take(&mut self, core: &Core, burst: &mut Vec<UnorderedQuery>, notices: &mut Vec<Notice>) {
+    pub(crate) fn take(&mut self, core: &Core, burst: &mut Vec<TakenRead>, notices: &mut Vec<Notice>) {
         if burst.is_empty() {
             return;
         }
@@ -39,6 +39,9 @@ impl AwaitedReads {
 
     /// Hands to the executor what may be executed: all that was decided is delivered.
     pub(crate) fn release(&mut self, core: &Core, executor: &Executor, notices: &mut Vec<Notice>) {
+        if self.bursts.is_empty() {
+            return;
+        }
         let (decided, epoch) = (core.decided(), core.membership().epoch());
         // What is no longer on the chain may never be decided.
         let reachable = core.read_floor();
@@ -52,29 +55,20 @@ impl AwaitedReads {
                 refuse(burst.into_iter(), notices);
             } else {
                 let version = core.service_version();
-                executor.submit(burst.into_iter().map(|query| command(query, epoch, decided, version)), decided);
+                executor.submit(burst.into_iter().map(|read| command(read, epoch, decided, version)), decided);
             }
         }
     }
 }
 
-fn refuse(burst: impl Iterator<Item = UnorderedQuery>, notices: &mut Vec<Notice>) {
-    notices.extend(burst.map(|query| Notice::NoRead { ticket: query.ticket }));
+fn refuse(burst: impl Iterator<Item = TakenRead>, notices: &mut Vec<Notice>) {
+    notices.extend(burst.map(|read| Notice::ReadRefused { ticket: read.ticket }));
 }
 
 /// What the executor gets. The epoch comes back in the place of a session, and the ticket in that of a sequence.
-fn command(query: UnorderedQuery, epoch: Epoch, slot: Slot, version: u32) -> Command {
-    Command {
-        position: 0,
-        slot,
-        client: ClientId { session: epoch.0, ..ClientId::default() },
-        sequence: query.ticket,
-        timestamp: 0,
-        seed: [0; 32],
-        version,
-        kind: CommandKind::Read,
-        payload: query.payload,
-    }
+fn command(read: TakenRead, epoch: Epoch, slot: Slot, version: u32) -> Command {
+    let client = ClientId { session: epoch.0, ..ClientId::default() };
+    Command { slot, client, sequence: read.ticket, version, ..Command::alone(0, CommandKind::Read, read.payload) }
 }
 
 /// The ticket of a read that was executed, and the epoch and slot that it was executed in.
@@ -125,8 +119,8 @@ mod tests {
         effects
     }
 
-    fn query() -> Vec<UnorderedQuery> {
-        vec![UnorderedQuery { ticket: 7, payload: Bytes::from_static(b"\x03get\x91\x01") }]
+    fn burst() -> Vec<TakenRead> {
+        vec![TakenRead { ticket: 7, payload: Bytes::from_static(b"\x03get\x91\x01") }]
     }
 
     #[test]
@@ -139,7 +133,7 @@ mod tests {
         let propose = Propose { view: View(0), slot: Slot(1), parent, batch: Batch::new(0, vec![]) };
         let said = step(&mut core, PeerMessage::Propose(propose));
         assert_eq!((core.decided(), core.head()), (Slot(0), Slot(1)));
-        reads.take(&core, &mut query(), &mut notices);
+        reads.take(&core, &mut burst(), &mut notices);
         reads.release(&core, &executor, &mut notices);
         assert_eq!((executor.pending(), reads.bursts.len()), (0, 1));
         // The leader says the same.
@@ -161,7 +155,7 @@ mod tests {
     fn a_replica_that_does_not_vote_refuses() {
         let (mut core, mut reads, mut notices) = (follower(), AwaitedReads::default(), Vec::new());
         core.set_learner(true);
-        reads.take(&core, &mut query(), &mut notices);
-        assert!(matches!(notices[..], [Notice::NoRead { ticket: 7 }]));
+        reads.take(&core, &mut burst(), &mut notices);
+        assert!(matches!(notices[..], [Notice::ReadRefused { ticket: 7 }]));
     }
 }

@@ -5,13 +5,14 @@ use std::hash::Hash;
 
 use pssmr_types::Read;
 
-use crate::reads::UnorderedQuery;
+use crate::reads::TakenRead;
 
 /// Reads that a client has under way at most: more than its commands can be.
 const OF_LINK_MAX: usize = 4096;
 
-/// Reads that all clients have under way at most.
+/// Reads that all clients have under way at most, and the bytes of their payloads.
 const ALL_MAX: usize = 1 << 16;
+const BYTES_MAX: usize = 64 << 20;
 
 /// Who has asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,36 +24,47 @@ pub(super) struct Asked<L> {
     pub(super) full_replies: bool,
 }
 
+#[derive(Debug)]
+struct UnderWay<L> {
+    asked: Asked<L>,
+    bytes: usize,
+}
+
 /// The reads under way, by their tickets.
 #[derive(Debug)]
 pub(super) struct Reads<L> {
-    asked: HashMap<u64, Asked<L>>,
+    under_way: HashMap<u64, UnderWay<L>>,
     by_link: HashMap<L, usize>,
+    bytes: usize,
     tickets: u64,
 }
 
 impl<L> Default for Reads<L> {
     fn default() -> Self {
-        Self { asked: HashMap::new(), by_link: HashMap::new(), tickets: 0 }
+        Self { under_way: HashMap::new(), by_link: HashMap::new(), bytes: 0, tickets: 0 }
     }
 }
 
 impl<L: Copy + Eq + Hash> Reads<L> {
     /// Takes a read. `None` if there are too many under way.
-    pub(super) fn take(&mut self, link: L, read: Read, full_replies: bool) -> Option<UnorderedQuery> {
+    pub(super) fn take(&mut self, link: L, read: Read, full_replies: bool) -> Option<TakenRead> {
         let of_link = self.by_link.entry(link).or_default();
-        if *of_link >= OF_LINK_MAX || self.asked.len() >= ALL_MAX {
+        let bytes = read.payload.len();
+        if *of_link >= OF_LINK_MAX || self.under_way.len() >= ALL_MAX || self.bytes + bytes > BYTES_MAX {
             return None;
         }
         *of_link += 1;
+        self.bytes += bytes;
         self.tickets += 1;
-        self.asked.insert(self.tickets, Asked { link, number: read.number, full_replies });
-        Some(UnorderedQuery { ticket: self.tickets, payload: read.payload })
+        let asked = Asked { link, number: read.number, full_replies };
+        self.under_way.insert(self.tickets, UnderWay { asked, bytes });
+        Some(TakenRead { ticket: self.tickets, payload: read.payload })
     }
 
     /// Who waits for this one, if the link is still there. It is no longer under way.
     pub(super) fn end(&mut self, ticket: u64) -> Option<Asked<L>> {
-        let asked = self.asked.remove(&ticket)?;
+        let UnderWay { asked, bytes } = self.under_way.remove(&ticket)?;
+        self.bytes -= bytes;
         let of_link = self.by_link.get_mut(&asked.link)?;
         *of_link -= 1;
         Some(asked)
@@ -90,9 +102,21 @@ mod tests {
     #[test]
     fn nobody_waits_on_a_link_that_is_gone() {
         let mut reads = Reads::default();
-        let query = reads.take('a', read(1), false).unwrap();
+        let read = reads.take('a', read(1), false).unwrap();
         reads.link_down('a');
-        assert_eq!(reads.end(query.ticket), None);
-        assert!(reads.asked.is_empty());
+        assert_eq!(reads.end(read.ticket), None);
+        assert!(reads.under_way.is_empty());
+        assert_eq!(reads.bytes, 0);
+    }
+
+    #[test]
+    fn what_is_under_way_is_bounded_in_bytes() {
+        let mut reads = Reads::default();
+        let half = |number| Read { number, payload: Bytes::from(vec![0; BYTES_MAX / 2]) };
+        let first = reads.take('a', half(1), false).unwrap();
+        assert!(reads.take('b', half(2), false).is_some());
+        assert_eq!(reads.take('c', read(3), false), None);
+        reads.end(first.ticket).unwrap();
+        assert!(reads.take('c', read(3), false).is_some());
     }
 }

@@ -73,7 +73,7 @@ impl Replies {
             Notice::Acknowledged { client, below } => self.cache.acknowledge(client, below),
             Notice::Evicted { client, slot } => self.evictions.push_back((slot, client)),
             Notice::Checkpoint(core) => self.awaited = Some(core),
-            Notice::Reply { .. } | Notice::NoRead { .. } | Notice::Leader { .. } | Notice::Restored { .. } => {
+            Notice::Reply { .. } | Notice::ReadRefused { .. } | Notice::Leader { .. } | Notice::Restored { .. } => {
                 unreachable!("looked at before")
             }
         }
