@@ -124,6 +124,16 @@ fn a_leader_steps_down_under_load_without_any_time_out_and_no_command_is_lost_or
 }
 
 #[test]
+fn with_crash_faults_an_idle_client_is_told_who_leads_now() {
+    let cluster = Cluster::start(FaultModel::Crash, 3, KeyValue::new);
+    let client = cluster.client(0);
+    client.call(add("sum", 1)).unwrap();
+    eventually("it knows the leader", || client.client.status().leader == ReplicaId(0));
+    cluster.replica(0).step_down().unwrap();
+    eventually("it knows the next one, without having asked", || client.client.status().leader == ReplicaId(1));
+}
+
+#[test]
 fn only_the_leader_steps_down_and_only_while_it_runs() {
     let mut cluster = Cluster::start(FaultModel::Crash, 3, KeyValue::new);
     let refusal = StepDownRefusal::NotLeading { leader: ReplicaId(0) };

@@ -20,7 +20,7 @@ use pssmr_replica::{Replica, ReplicaEvent, Role, Service, Silent};
 use pssmr_transport::{Event, LinkId, Transport, TransportConfig};
 use pssmr_types::{
     Change, ClientId, ClientMessage, Digest, Epoch, FaultModel, Hello, Operation, Outcome, PROTOCOL_VERSION, Principal,
-    PublicKey, Reconfiguration, ReplicaId, ReplicaMessage, Request, SecretKey,
+    PublicKey, Read as ClientRead, Reconfiguration, ReplicaId, ReplicaMessage, Request, SecretKey,
 };
 
 use support::{CLUSTER, Cluster, TestClient, add, client_secret, eventually, get, number_of, put, replica_secret};
@@ -151,6 +151,21 @@ fn a_client_that_sends_no_message_loses_its_link_and_others_keep_theirs() {
     assert!(replica.status().clients.last_error.unwrap().contains("settings"));
     assert!(client.call(get("a")).is_ok());
     assert!(client.client.status().links[&ReplicaId(0)].last_error.is_none(), "its link was never lost");
+}
+
+#[test]
+fn a_replica_has_no_queries() {
+    let cluster = Cluster::start(FaultModel::Crash, 3, KeyValue::new);
+    let replica = cluster.replica(0);
+    let mut frame = Vec::new();
+    let reads = vec![ClientRead { number: 1, payload: get("a") }];
+    ClientMessage::Reads { full_replies: false, reads }.encode(&mut frame);
+    let mut other =
+        RawLink::dial(replica_secret(1), b"pssmr-client/1", replica_secret(0).public(), replica.client_address());
+    other.greet(replica.agreed_settings());
+    other.send(&frame);
+    other.wait_for_close();
+    eventually("it says why", || replica.status().clients.last_error.is_some_and(|why| why.contains("queries")));
 }
 
 #[test]
