@@ -438,18 +438,19 @@ class ClientCore:
         Raises ValueError if the client is one for threads.
         """
     def submit(
-        self, payloads: Sequence[bytes], timeout: float | None = None, traces: Sequence[bytes | None] | None = None
+        self,
+        payloads: Sequence[bytes],
+        timeout: float | None = None,
+        traces: Sequence[bytes | None] | None = None,
+        reads: bool = False,
     ) -> list[int]:
         """Sends encoded requests, which may each take as many seconds as given, and returns the token of each, in order.
         If there is room for the first ones only, the others are not sent and have no token.
-        The first ones belong to these traces: the ids of trace and span and the flags, 25 bytes each, or None.
+        The first ones belong to these traces: the ids of trace and span and the flags, 25 bytes each, or None. Reads
+        are queries that need not be ordered.
 
         Raises pssmr.Busy if there is room for none, pssmr.RequestTooLarge or pssmr.Closed.
         """
-    def submit_reads(
-        self, payloads: Sequence[bytes], timeout: float | None = None, traces: Sequence[bytes | None] | None = None
-    ) -> list[int]:
-        """Sends queries that need not be ordered, as `submit` sends requests."""
     def submit_state_digests(self, timeout: float | None = None) -> int:
         """Asks for the digest of each replica's state, at one position of the total order; returns the token."""
     def submit_checkpoint(self, timeout: float | None = None) -> int:

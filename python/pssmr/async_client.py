@@ -72,8 +72,8 @@ class _Connection:
         tokens: list[int] = []
         try:
             traces = [request.trace for request in requests]
-            submit = self.core.submit_reads if is_read else self.core.submit
-            tokens = submit([request.payload for request in requests], timeout, traces if any(traces) else None)
+            payloads = [request.payload for request in requests]
+            tokens = self.core.submit(payloads, timeout, traces if any(traces) else None, is_read)
         except Exception as refused:
             error = refused
         self._sent.update(zip(tokens, requests, strict=False))

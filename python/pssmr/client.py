@@ -133,8 +133,8 @@ class Client:
         return result
 
     def _submit(self, core: ClientCore, call: Request[Any], trace: bytes | None) -> int:
-        submit = core.submit_reads if self._options.is_read(call) else core.submit
-        (token,) = submit([call.payload], self._timeout, None if trace is None else [trace])
+        traces = None if trace is None else [trace]
+        (token,) = core.submit([call.payload], self._timeout, traces, self._options.is_read(call))
         return token
 
     @overload

@@ -95,28 +95,25 @@ impl ClientCore {
     /// If there is room for the first ones only, the others are not sent and have no token.
     ///
     /// Raises pssmr.Busy if there is room for none, pssmr.RequestTooLarge or pssmr.Closed.
-    /// The first ones belong to these traces: the ids of trace and span and the flags, 25 bytes each, or None.
-    #[pyo3(signature = (payloads, timeout=None, traces=None))]
+    /// The first ones belong to these traces: the ids of trace and span and the flags, 25 bytes each, or None. Reads are
+    /// queries that need not be ordered.
+    #[pyo3(signature = (payloads, timeout=None, traces=None, reads=false))]
     fn submit(
         &self,
         py: Python<'_>,
         payloads: Vec<Bound<'_, PyBytes>>,
         timeout: Option<f64>,
         traces: Option<Vec<Option<Bound<'_, PyBytes>>>>,
+        reads: bool,
     ) -> PyResult<Vec<u64>> {
-        self.submit_payloads(py, &payloads, Work::Command, timeout, traces)
-    }
-
-    /// Sends queries that need not be ordered, as `submit` sends requests.
-    #[pyo3(signature = (payloads, timeout=None, traces=None))]
-    fn submit_reads(
-        &self,
-        py: Python<'_>,
-        payloads: Vec<Bound<'_, PyBytes>>,
-        timeout: Option<f64>,
-        traces: Option<Vec<Option<Bound<'_, PyBytes>>>>,
-    ) -> PyResult<Vec<u64>> {
-        self.submit_payloads(py, &payloads, Work::Read, timeout, traces)
+        let work = if reads { Work::Read } else { Work::Command };
+        let works = payloads.iter().map(|payload| work(Bytes::copy_from_slice(payload.as_bytes())));
+        let traces = traces.unwrap_or_default();
+        if traces.len() > payloads.len() {
+            return Err(PyValueError::new_err("there are more traces than commands"));
+        }
+        let traces = traces.iter().map(|trace| trace.as_ref().map(trace_context).transpose());
+        self.submit_traced(py, works.collect(), timeout, traces.collect::<PyResult<_>>()?)
     }
 
     /// Asks for the digest of each replica's state, at one position of the total order; returns the token.
@@ -228,23 +225,6 @@ impl ClientCore {
 impl ClientCore {
     fn submit_works(&self, py: Python<'_>, works: Vec<Work>, timeout: Option<f64>) -> PyResult<Vec<u64>> {
         self.submit_traced(py, works, timeout, Vec::new())
-    }
-
-    fn submit_payloads(
-        &self,
-        py: Python<'_>,
-        payloads: &[Bound<'_, PyBytes>],
-        work: fn(Bytes) -> Work,
-        timeout: Option<f64>,
-        traces: Option<Vec<Option<Bound<'_, PyBytes>>>>,
-    ) -> PyResult<Vec<u64>> {
-        let works = payloads.iter().map(|payload| work(Bytes::copy_from_slice(payload.as_bytes())));
-        let traces = traces.unwrap_or_default();
-        if traces.len() > payloads.len() {
-            return Err(PyValueError::new_err("there are more traces than commands"));
-        }
-        let traces = traces.iter().map(|trace| trace.as_ref().map(trace_context).transpose());
-        self.submit_traced(py, works.collect(), timeout, traces.collect::<PyResult<_>>()?)
     }
 
     /// Submits all, the first ones with these traces.
