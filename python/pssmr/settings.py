@@ -64,7 +64,11 @@ class Settings:
         8 << 20, 64, 1 << 30, "bytes", "most bytes of one result; a longer one becomes a failure", agreed=True
     )
     request_timeout_ms: int = _number(
-        500, 10, 600_000, "ms", "how long a request may wait without progress before the leader is suspected"
+        500,
+        10,
+        600_000,
+        "ms",
+        "how long a request may wait without progress before the leader is suspected; a leader whose link is lost has a tenth",
     )
     request_timeout_max_ms: int = _number(
         30_000, 10, 3_600_000, "ms", "the most that the time-out grows to while views pass without progress"

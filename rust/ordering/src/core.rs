@@ -81,6 +81,8 @@ pub struct Core {
     pub(crate) upgraded: Option<ServiceVersion>,
     /// What each replica last said of itself.
     pub(crate) peers: Vec<Option<Status>>,
+    /// Since when the link to each replica is lost.
+    pub(crate) lost_links: Vec<Option<u64>>,
 
     pub(crate) executed: Slot,
     /// When a slot was last decided.
@@ -169,6 +171,7 @@ impl Core {
             epochs: Epochs::new((Slot(0), genesis), n, epoch > Epoch(0)),
             upgraded: None,
             peers: vec![None; n],
+            lost_links: vec![None; n],
             executed: Slot(0),
             progressed: now.monotonic,
             opened: now.monotonic,
@@ -217,6 +220,7 @@ impl Core {
                 Input::LogBehind(is_behind) => self.gate.is_behind = is_behind,
                 Input::Durable(records) => self.on_durable(records, effects),
                 Input::Connected(peer) => self.on_connected(peer, effects),
+                Input::Disconnected(peer) => self.on_disconnected(peer),
                 Input::CheckpointTaken(checkpoint) => self.on_checkpoint_taken(checkpoint, effects),
                 Input::Transferred(snapshot) => self.on_transferred(&snapshot, effects),
                 Input::TransferFailed => self.on_transfer_failed(),
@@ -280,6 +284,7 @@ impl Core {
         if peer == self.me || !self.membership.contains(peer) {
             return;
         }
+        self.on_link_back(peer);
         effects.push(Effect::Send { to: peer, message: PeerMessage::Status(self.own_status()) });
         self.repeat_view_change(Some(peer), effects);
         self.repeat_checkpoint(Some(peer), effects);

@@ -399,6 +399,7 @@ impl Core {
         self.change = ViewChange::new(n, self.now.monotonic);
         self.catch_up = CatchUp::new(n);
         self.peers = vec![None; n];
+        self.lost_links = vec![None; n];
         self.epochs.start = (self.chain.decided(), self.chain.decided_digest());
         self.epochs.end = None;
         self.epochs.votes = vec![None; n];

@@ -250,6 +250,9 @@ pub enum Input {
     LogBehind(bool),
     /// The link to this replica is up (again).
     Connected(ReplicaId),
+    /// The link to this replica was up, and is lost: its process has ended, or either side or the network has broken the
+    /// connection. A hint, which costs nothing but a view change if it is wrong, and a time-out if it does not come.
+    Disconnected(ReplicaId),
     /// The snapshot of an [`Effect::Checkpoint`] is durable.
     CheckpointTaken(Checkpoint),
     /// What [`Effect::Transfer`] asked for is here and durable: its part of ordering.
@@ -341,6 +344,8 @@ pub enum Event {
     LeaderSuspected {
         /// The view asked for.
         view: View,
+        /// The link to the leader is lost; if not, it does not do its work.
+        is_lost: bool,
     },
     /// The replica gives up its view, as its operator wants, and asks for this one.
     SteppingDown {

@@ -9,6 +9,7 @@
 //! | `core` | the state, dispatch, timers |
 //! | `normal_case` | PROPOSE, WRITE, ACCEPT, delivery |
 //! | `view_change` | Stop, StopData, Sync |
+//! | `links` | a leader that is suspected sooner, since its link is lost |
 //! | `choice` | from what base a new view goes on |
 //! | `record`, `gate`, `recovery`, `promise` | what goes into the log, what waits for it, how a replica comes back, also without one |
 //! | `catch_up` | fetching what this replica lacks |
@@ -28,6 +29,7 @@ mod hash;
 mod hearsay;
 mod images;
 pub mod interface;
+mod links;
 mod newborn;
 mod normal_case;
 mod openings;

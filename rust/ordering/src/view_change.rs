@@ -119,12 +119,11 @@ impl Core {
             self.suspect(effects);
         }
         let (now, timeout) = (self.now.monotonic, self.timeout());
+        if let Some(end) = self.leader_awaited_until() {
+            self.suspect_at(end, effects);
+        }
         if self.phase != Phase::Active {
-            if now >= self.quiet_since() + timeout {
-                self.suspect(effects);
-            } else {
-                self.change.look_at = Some(self.quiet_since() + timeout);
-            }
+            self.suspect_at(self.quiet_since() + timeout, effects);
             return;
         }
         // What waits for the next epoch is not the leader's fault.
@@ -133,12 +132,7 @@ impl Core {
         }
         // Slots that stay open are decided in another view, also if nobody waits for them any more.
         if self.chain.head() > self.chain.decided() {
-            let end = self.quiet_since().max(self.opened) + timeout;
-            self.change.look_at = Some(end);
-            if now >= end {
-                self.change.look_at = None;
-                self.suspect(effects);
-            }
+            self.suspect_at(self.quiet_since().max(self.opened) + timeout, effects);
         }
         if self.lacks_help() {
             self.suspect(effects);
@@ -158,17 +152,31 @@ impl Core {
                 effects.push(Effect::Broadcast(PeerMessage::Forward(requests)));
             }
         }
-        let stages = [quiet_since + timeout / 2, quiet_since + timeout].into_iter().chain(self.change.look_at);
-        self.change.look_at = stages.filter(|at| *at > now).min();
+        for stage in [quiet_since + timeout / 2, quiet_since + timeout].into_iter().filter(|at| *at > now) {
+            self.look_again_at(stage);
+        }
         if now >= quiet_since + timeout && self.pool.has_vouched(now - timeout / 2) {
             self.suspect(effects);
         }
     }
 
+    /// The leader is suspected at this instant, unless something happens before.
+    fn suspect_at(&mut self, at: u64, effects: &mut Vec<Effect>) {
+        if self.now.monotonic >= at {
+            self.suspect(effects);
+        } else {
+            self.look_again_at(at);
+        }
+    }
+
+    fn look_again_at(&mut self, at: u64) {
+        self.change.look_at = Some(self.change.look_at.map_or(at, |known| known.min(at)));
+    }
+
     /// The leader does not do its work.
     fn suspect(&mut self, effects: &mut Vec<Effect>) {
-        let view = self.view.next();
-        self.wish_for(view, Event::LeaderSuspected { view }, effects);
+        let (view, is_lost) = (self.view.next(), self.has_lost(self.leader()));
+        self.wish_for(view, Event::LeaderSuspected { view, is_lost }, effects);
     }
 
     /// Asks the others to leave for `view`, unless it has done so.
@@ -208,7 +216,8 @@ impl Core {
         let leader = self.leader();
         let steps_down = leader != self.me && self.change.wishes[leader.index()].is_for(self.view.next(), alive_since);
         let joined = if steps_down { joined.max(self.view.next()) } else { joined };
-        let sees_progress = self.phase == Phase::Active && now < self.quiet_since() + timeout / 2;
+        let sees_progress =
+            self.phase == Phase::Active && !self.has_lost(leader) && now < self.quiet_since() + timeout / 2;
         if joined > self.view.max(own) && (steps_down || !sees_progress) && !self.is_learner() {
             self.change.wishes[self.me.index()].view = joined;
             effects.push(Effect::Broadcast(PeerMessage::Stop(joined)));

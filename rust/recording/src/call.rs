@@ -47,11 +47,12 @@ mod tag {
     pub(super) const PROMISED: u8 = 5;
     pub(super) const LOG_BEHIND: u8 = 6;
     pub(super) const CONNECTED: u8 = 7;
-    pub(super) const CHECKPOINT_TAKEN: u8 = 8;
-    pub(super) const TRANSFERRED: u8 = 9;
-    pub(super) const TRANSFER_FAILED: u8 = 10;
-    pub(super) const STEP_DOWN: u8 = 11;
-    pub(super) const TICK: u8 = 12;
+    pub(super) const DISCONNECTED: u8 = 8;
+    pub(super) const CHECKPOINT_TAKEN: u8 = 9;
+    pub(super) const TRANSFERRED: u8 = 10;
+    pub(super) const TRANSFER_FAILED: u8 = 11;
+    pub(super) const STEP_DOWN: u8 = 12;
+    pub(super) const TICK: u8 = 13;
 }
 
 fn put_promise(promise: &Promise, out: &mut Vec<u8>) {
@@ -94,6 +95,10 @@ fn put_input(input: &Input, out: &mut Vec<u8>) {
         }
         Input::Connected(replica) => {
             out.put_u8(tag::CONNECTED);
+            out.put_u16(replica.0);
+        }
+        Input::Disconnected(replica) => {
+            out.put_u8(tag::DISCONNECTED);
             out.put_u16(replica.0);
         }
         Input::CheckpointTaken(checkpoint) => {
@@ -152,6 +157,7 @@ fn input(bytes: Bytes) -> Result<Input, DecodeError> {
         tag::PROMISED => Input::Promised(promise(&mut reader)?),
         tag::LOG_BEHIND => Input::LogBehind(reader.flag("log behind")?),
         tag::CONNECTED => Input::Connected(reader.replica()?),
+        tag::DISCONNECTED => Input::Disconnected(reader.replica()?),
         tag::CHECKPOINT_TAKEN => Input::CheckpointTaken(Checkpoint::decode(&mut reader)?),
         tag::TRANSFER_FAILED => Input::TransferFailed,
         tag::STEP_DOWN => Input::StepDown,

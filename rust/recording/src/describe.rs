@@ -181,6 +181,7 @@ pub fn input(input: &Input) -> String {
         Input::Promised(promise) => format!("promised {} up to {}", promise.view, promise.slot_limit),
         Input::LogBehind(is_behind) => format!("the log is {}", if *is_behind { "behind" } else { "behind no more" }),
         Input::Connected(replica) => format!("connected to {replica}"),
+        Input::Disconnected(replica) => format!("the link to {replica} is lost"),
         Input::CheckpointTaken(checkpoint) => {
             format!("snapshot of {} taken, root {}", checkpoint.slot, checkpoint.root)
         }
@@ -201,6 +202,7 @@ pub fn input_kind(input: &Input) -> &'static str {
         Input::Promised(_) => "promised",
         Input::LogBehind(_) => "log_behind",
         Input::Connected(_) => "connected",
+        Input::Disconnected(_) => "disconnected",
         Input::CheckpointTaken(_) => "checkpoint_taken",
         Input::Transferred(_) => "transferred",
         Input::TransferFailed => "transfer_failed",
@@ -221,6 +223,7 @@ pub fn input_slot(input: &Input) -> Option<Slot> {
         | Input::Promised(_)
         | Input::LogBehind(_)
         | Input::Connected(_)
+        | Input::Disconnected(_)
         | Input::TransferFailed
         | Input::StepDown
         | Input::Tick => None,

@@ -10,6 +10,8 @@ pub enum ReplicaEvent {
     LeaderSuspected {
         /// The view, counted from 0 in each epoch.
         view: u64,
+        /// The link to the leader is lost; if not, it does not do its work.
+        is_lost: bool,
     },
     /// The replica, the leader, gives up its view because it was asked to, and asks for this one.
     SteppingDown {

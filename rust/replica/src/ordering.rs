@@ -260,6 +260,7 @@ impl OrderingThread {
             LinkEvent::Down { link, reason } => {
                 if let Some((peer, reason)) = self.links.down(link, &reason) {
                     tracing::info!(replica = %peer, reason, "link to a replica down");
+                    self.inputs.push(Input::Disconnected(peer));
                     self.state.tell(&ReplicaEvent::PeerDown { replica: peer.0, reason });
                 }
             }
@@ -373,9 +374,9 @@ impl OrderingThread {
 
     fn tell(&mut self, event: &Event) {
         let told = match *event {
-            Event::LeaderSuspected { view } => {
-                tracing::info!(%view, "suspecting the leader");
-                ReplicaEvent::LeaderSuspected { view: view.number() }
+            Event::LeaderSuspected { view, is_lost } => {
+                tracing::info!(%view, is_lost, "suspecting the leader");
+                ReplicaEvent::LeaderSuspected { view: view.number(), is_lost }
             }
             Event::SteppingDown { view } => {
                 tracing::warn!(%view, "stepping down, as was asked for");

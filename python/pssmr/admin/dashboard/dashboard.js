@@ -225,7 +225,7 @@ function remarks(status) {
 }
 
 const sentences = {
-  leader_suspected: (e) => `suspects the leader of view ${e.view}`,
+  leader_suspected: (e) => `wants view ${e.view}: ${e.is_lost ? "its link to the leader is lost" : "the leader does not do its work"}`,
   stepping_down: (e) => `steps down as it was asked to, for view ${e.view}`,
   view_entered: (e) => `view ${e.view} begins, led by ${e.leader}`,
   view_active: (e) => `ordering goes on in view ${e.view}, led by ${e.leader}`,

@@ -324,7 +324,8 @@ impl Cluster {
 
     pub(super) fn connect(&mut self, choices: &mut Choices<'_>) {
         let (id, other) = (self.any_correct(choices), ReplicaId(choices.below(REPLICAS) as u16));
-        self.step(id, vec![Input::Connected(other)]);
+        let is_lost = choices.flag();
+        self.step(id, vec![if is_lost { Input::Disconnected(other) } else { Input::Connected(other) }]);
     }
 
     /// The liar says again what somebody said to it, as its own.

@@ -22,10 +22,11 @@ fn number(input: &Input) -> usize {
         Input::TransferFailed => 9,
         Input::StepDown => 10,
         Input::Tick => 11,
+        Input::Disconnected(_) => 12,
     }
 }
 
-const KINDS: usize = 12;
+const KINDS: usize = 13;
 
 const PROMISE: Promise = Promise { view: View(3), slot_limit: Slot(300) };
 
@@ -64,6 +65,7 @@ fn inputs() -> Vec<Input> {
         Input::LogBehind(true),
         Input::LogBehind(false),
         Input::Connected(ReplicaId(63)),
+        Input::Disconnected(ReplicaId(62)),
         Input::CheckpointTaken(checkpoint),
         Input::Transferred(Box::new(snapshot())),
         Input::TransferFailed,

@@ -46,6 +46,8 @@ counters! {
     EmptySlotDecided "empty slots decided",
     /// A replica wanted another leader.
     LeaderSuspected "leaders suspected",
+    /// A replica wanted another leader, as its link to this one was lost.
+    LeaderLost "leaders suspected by a lost link",
     /// A leader gave up its view because it was asked to.
     SteppedDown "leaders that stepped down",
     /// A view after the first got its base at a replica.

@@ -111,7 +111,9 @@ impl World {
             return;
         }
         match event {
-            Reported::LeaderSuspected { .. } => self.counters.count(Sometimes::LeaderSuspected),
+            Reported::LeaderSuspected { is_lost, .. } => {
+                self.counters.count(if *is_lost { Sometimes::LeaderLost } else { Sometimes::LeaderSuspected });
+            }
             Reported::ViewActive { base, .. } => {
                 self.counters.count(Sometimes::ViewActivated);
                 if base.0 > 0 {
@@ -265,12 +267,30 @@ impl World {
     }
 
     pub(super) fn connected(&mut self, one: ReplicaId, other: ReplicaId) {
+        self.give_to_both(one, other, Input::Connected);
+    }
+
+    pub(super) fn disconnected(&mut self, one: ReplicaId, other: ReplicaId) {
+        self.give_to_both(one, other, Input::Disconnected);
+    }
+
+    /// The others notice that a host is gone.
+    pub(super) fn disconnect_all(&mut self, host: usize) {
+        let id = self.hosts[host].id;
+        for other in 0..self.draw.machines.len() {
+            if other != id.index() {
+                self.disconnected(id, ReplicaId(other as u16));
+            }
+        }
+    }
+
+    fn give_to_both(&mut self, one: ReplicaId, other: ReplicaId, input: fn(ReplicaId) -> Input) {
         for host in 0..self.hosts.len() {
             let id = self.hosts[host].id;
             if id == one {
-                self.give(host, Input::Connected(other));
+                self.give(host, input(other));
             } else if id == other {
-                self.give(host, Input::Connected(one));
+                self.give(host, input(one));
             }
         }
     }

@@ -27,6 +27,9 @@ impl World {
                 let target = &mut self.hosts[host];
                 target.fate = Fate::Crashed;
                 target.inbox.clear();
+                if self.random.chance(1, 2) {
+                    self.disconnect_all(host);
+                }
             }
             Fault::Recurring { .. } if self.healed => {}
             Fault::Recurring { kind, mean } => {
@@ -115,6 +118,10 @@ impl World {
             Stop::DiskLoss => Sometimes::DiskLost,
         });
         self.hosts[host].stop(how, self.draw.config.durability, &mut self.random);
+        // The end of a process is told at once, that of a machine seldom.
+        if self.random.chance(if how == Stop::Kill { 7 } else { 1 }, 8) {
+            self.disconnect_all(host);
+        }
         let back = self.now + duration(&mut self.random);
         let incarnation = self.hosts[host].incarnation;
         self.queue.schedule(back, Event::Start { host, incarnation });
@@ -159,6 +166,9 @@ impl World {
         let until = self.now + self.random.magnitude(MILLISECOND, 200 * MILLISECOND);
         self.network.block(one, other, true);
         self.network.block(other, one, true);
+        if self.random.chance(3, 4) {
+            self.disconnected(one, other);
+        }
         self.queue.schedule(until, Event::LinkUp { one, other });
     }
 
