@@ -112,8 +112,8 @@ wheel: $(TOOLS) ## build the wheel and the source distribution into dist/, and t
 	$(BIN)/python tests/packaging/try_wheel.py dist/pssmr-*.whl
 	@ls -l dist
 
-# Each its own: there is no stable ABI. Interpreters that are not there are left out.
-PYTHONS ?= $(foreach python,python3.11 python3.12 python3.13 python3.13t python3.14 python3.14t,$(shell command -v $(python)))
+# Each its own: there is no stable ABI. Interpreters that are not there are left out, and so are stand-ins for some that are not installed.
+PYTHONS ?= $(foreach python,python3.11 python3.12 python3.13 python3.13t python3.14 python3.14t,$(shell $(python) -c 'import sys; print(sys.executable)' 2>/dev/null))
 
 wheels: $(TOOLS) ## build a wheel for each Python of PYTHONS="python3.11 python3.13t ...", and try each where there is no Rust
 	@test -n '$(PYTHONS)' || { echo 'no Python was found: say which with make wheels PYTHONS="..."' >&2; exit 1; }
