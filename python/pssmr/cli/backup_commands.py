@@ -27,9 +27,9 @@ def backup(
     ],
     as_json: Json = False,
 ) -> None:
-    """Copies a replica's newest snapshot and its proof to PLACE. One replica's is enough for all; it may run.
+    r"""Copies a replica's newest snapshot and its proof to PLACE. One replica's is enough for all; it may run.
 
-    Run pssmr checkpoint before, for what happened until now. URLs need pip install 'pssmr[backup]'.
+    Run pssmr checkpoint before, for what happened until now. URLs need pip install 'pssmr\[backup]'.
 
     Example: [bold]pssmr backup s3://backups/prod --cluster prod --id 0[/bold]
     """

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+
+def of(command: Callable[..., Any]) -> str:
+    """What the command's docstring says: a line for each paragraph, which is broken where the terminal ends."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in (inspect.getdoc(command) or "").split("\n\n"))
+
+
 CHECK = (
     "Checks that replicas of a service would agree, whatever their workers do.",
     "Replicas execute the same commands, and have to come to the same replies and the same state: with any number of "
