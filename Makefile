@@ -147,7 +147,8 @@ $(TOOLS): pyproject.toml
 	touch $@
 
 $(DOCS): pyproject.toml $(TOOLS)
-	$(BIN)/python -m pip install --quiet 'mkdocs-material>=9.7,<10' 'mkdocstrings[python]>=1.0,<2'
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' \
+		| $(BIN)/python -m pip install --quiet --requirement /dev/stdin
 	touch $@
 
 # Built in place, with the same profile and target directory as the tests: the crates are compiled once.
