@@ -123,13 +123,14 @@ wheels: $(TOOLS) ## build a wheel for each Python of PYTHONS="python3.11 python3
 	@for python in $(PYTHONS); do $$python tests/packaging/try_wheel.py dist/*.whl || exit 1; done
 	@ls -l dist
 
-# The version that the sources are tried against: a tag or a commit.
+# The version that the sources are tried against: a tag or a commit. It is built in a folder of its own, from files that
+# are new: cargo takes crates of two workspaces for the same ones, and looks at nothing but the time of their files.
 OLD ?= HEAD~1
 
 mixed: $(TOOLS) ## replace the replicas of a cluster by those of version OLD=<tag>, and back, one by one under load
 	rm -rf target/mixed && mkdir -p target/mixed/sources
-	git archive $(OLD) | tar -x -C target/mixed/sources
-	cd target/mixed/sources && CARGO_TARGET_DIR=$(CURDIR)/target $(CURDIR)/$(BIN)/maturin build --release --out $(CURDIR)/target/mixed/old
+	git archive $(OLD) | tar -x -m -C target/mixed/sources
+	cd target/mixed/sources && CARGO_TARGET_DIR=$(CURDIR)/target/old $(CURDIR)/$(BIN)/maturin build --release --out $(CURDIR)/target/mixed/old
 	$(BIN)/maturin build --release --out target/mixed/new
 	$(BIN)/python tests/packaging/mix_versions.py target/mixed/old/*.whl target/mixed/new/*.whl
 
