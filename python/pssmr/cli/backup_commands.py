@@ -58,6 +58,8 @@ def backups(context: typer.Context, place: Place, as_json: Json = False) -> None
     if as_json:
         results.print(json.dumps([asdict(each) for each in found], indent=2))
         return
+    if not found:
+        messages.print(f"there are no backups in {place}", markup=False)
     for each in found:
         results.print(f"slot {each.slot:,}, {each.bytes:,} bytes, epoch {each.epoch}, made {each.made}")
 
