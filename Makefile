@@ -112,8 +112,8 @@ wheel: $(TOOLS) ## build the wheel and the source distribution into dist/, and t
 	$(BIN)/python tests/packaging/try_wheel.py dist/pssmr-*.whl
 	@ls -l dist
 
-# Each its own: there is no stable ABI. Interpreters that are not there are left out.
-PYTHONS ?= $(foreach python,python3.11 python3.12 python3.13 python3.13t python3.14 python3.14t,$(shell command -v $(python)))
+# Each its own: there is no stable ABI. Interpreters that are not there are left out, and so are stand-ins for some that are not installed.
+PYTHONS ?= $(foreach python,python3.11 python3.12 python3.13 python3.13t python3.14 python3.14t,$(shell $(python) -c 'import sys; print(sys.executable)' 2>/dev/null))
 
 wheels: $(TOOLS) ## build a wheel for each Python of PYTHONS="python3.11 python3.13t ...", and try each where there is no Rust
 	@test -n '$(PYTHONS)' || { echo 'no Python was found: say which with make wheels PYTHONS="..."' >&2; exit 1; }
@@ -123,13 +123,14 @@ wheels: $(TOOLS) ## build a wheel for each Python of PYTHONS="python3.11 python3
 	@for python in $(PYTHONS); do $$python tests/packaging/try_wheel.py dist/*.whl || exit 1; done
 	@ls -l dist
 
-# The version that the sources are tried against: a tag or a commit.
+# The version that the sources are tried against: a tag or a commit. It is built in a folder of its own, from files that
+# are new: cargo takes crates of two workspaces for the same ones, and looks at nothing but the time of their files.
 OLD ?= HEAD~1
 
 mixed: $(TOOLS) ## replace the replicas of a cluster by those of version OLD=<tag>, and back, one by one under load
 	rm -rf target/mixed && mkdir -p target/mixed/sources
-	git archive $(OLD) | tar -x -C target/mixed/sources
-	cd target/mixed/sources && CARGO_TARGET_DIR=$(CURDIR)/target $(CURDIR)/$(BIN)/maturin build --release --out $(CURDIR)/target/mixed/old
+	git archive $(OLD) | tar -x -m -C target/mixed/sources
+	cd target/mixed/sources && CARGO_TARGET_DIR=$(CURDIR)/target/old $(CURDIR)/$(BIN)/maturin build --release --out $(CURDIR)/target/mixed/old
 	$(BIN)/maturin build --release --out target/mixed/new
 	$(BIN)/python tests/packaging/mix_versions.py target/mixed/old/*.whl target/mixed/new/*.whl
 
@@ -147,7 +148,8 @@ $(TOOLS): pyproject.toml
 	touch $@
 
 $(DOCS): pyproject.toml $(TOOLS)
-	$(BIN)/python -m pip install --quiet 'mkdocs-material>=9.7,<10' 'mkdocstrings[python]>=1.0,<2'
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' \
+		| $(BIN)/python -m pip install --quiet --requirement /dev/stdin
 	touch $@
 
 # Built in place, with the same profile and target directory as the tests: the crates are compiled once.

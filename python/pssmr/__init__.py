@@ -9,7 +9,6 @@ import importlib
 from typing import TYPE_CHECKING
 
 from pssmr._core import Context
-from pssmr.config import ClusterConfig
 from pssmr.encoding import decode, encode
 from pssmr.errors import (
     ApplicationError,
@@ -37,16 +36,17 @@ from pssmr.errors import (
     VersionNotInForce,
     WrongKey,
 )
-from pssmr.membership import AddReplica, Member, Membership, RemoveReplica, ReplaceReplica
 from pssmr.request import Batch, Request, Transaction
 from pssmr.service import Call, Command, Query, Service, command, query
-from pssmr.settings import Settings
 from pssmr.state import Counter, Map, Queue, Resource, Set
 
 if TYPE_CHECKING:
     from pssmr.async_client import AsyncClient
     from pssmr.client import Client
+    from pssmr.config import ClusterConfig
+    from pssmr.membership import AddReplica, Member, Membership, RemoveReplica, ReplaceReplica
     from pssmr.replica import Replica
+    from pssmr.settings import Settings
 
 __all__ = [
     "AddReplica",
@@ -102,8 +102,19 @@ __all__ = [
     "query",
 ]
 
-_LATER = {"AsyncClient": "pssmr.async_client", "Client": "pssmr.client", "Replica": "pssmr.replica"}
-"""What takes long to import, because of asyncio, and not every process needs."""
+_LATER = {
+    "AddReplica": "pssmr.membership",
+    "AsyncClient": "pssmr.async_client",
+    "Client": "pssmr.client",
+    "ClusterConfig": "pssmr.config",
+    "Member": "pssmr.membership",
+    "Membership": "pssmr.membership",
+    "RemoveReplica": "pssmr.membership",
+    "ReplaceReplica": "pssmr.membership",
+    "Replica": "pssmr.replica",
+    "Settings": "pssmr.settings",
+}
+"""What takes long to import, as asyncio does, and is not needed where a service is declared."""
 
 
 def __getattr__(name: str) -> object:

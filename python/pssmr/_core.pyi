@@ -15,7 +15,7 @@ _V = TypeVar("_V")
 _T = TypeVar("_T")
 
 _Plan = tuple[str, int, int, Sequence[tuple[str, Sequence[tuple[int, str]], Sequence[int], bool]]]
-_Span = tuple[tuple[bytes, bytes, int], tuple[str, bool], tuple[int, int, int, int]]
+_Span = tuple[tuple[bytes, bytes, int], tuple[str, bool], tuple[int, int | None, int, int]]
 
 __all__ = [
     "ClientCore",

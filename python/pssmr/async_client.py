@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, ParamSpec, Self, TypeVar, overload
 
 from pssmr import upgrades
 from pssmr._core import ClientCore
-from pssmr.client_options import ClientOptions, ClusterSource, check_timeout, status_of
+from pssmr.client_options import ClientOptions, ClusterSource, check_command, check_timeout, status_of
 from pssmr.closing import close_at_exit
 from pssmr.errors import Busy, Closed, Error, OutcomeUnknown
 from pssmr.membership import Change, Membership
@@ -209,6 +209,7 @@ class AsyncClient:
             SessionExpired: If the replicas have forgotten this client.
             Closed: If the client is not open.
         """
+        check_command(command)
         return await self.execute(command.bind(*args, **kwargs))
 
     async def execute(self, call: Request[R]) -> R:
@@ -219,6 +220,7 @@ class AsyncClient:
         Raises:
             Exception: What `call` raises.
         """
+        self._options.check_request(call)
         with calling(call.name) as trace:
             result: R = await (await self._send(call, trace))
         return result
@@ -251,6 +253,7 @@ class AsyncClient:
         futures: list[asyncio.Future[Any]] = []
         try:
             for call in calls:
+                self._options.check_request(call)
                 futures.append(await self._send(call, trace))
             results: list[Any] = await asyncio.gather(*futures, return_exceptions=True)
         except BaseException:
@@ -429,7 +432,6 @@ class AsyncClient:
 
     async def _send(self, call: Request[Any], trace: bytes | None) -> asyncio.Future[Any]:
         """Sends a request as soon as there is room for it."""
-        self._options.check_size(call.name, call.payload)
         connection = self._open_connection()
         await connection.room.acquire()
         if connection.closed:

@@ -13,7 +13,7 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
 from pssmr import upgrades
 from pssmr._core import ClientCore
 from pssmr.async_client import AsyncClient
-from pssmr.client_options import ClientOptions, ClusterSource, check_timeout, status_of
+from pssmr.client_options import ClientOptions, ClusterSource, check_command, check_timeout, status_of
 from pssmr.closing import close_at_exit
 from pssmr.errors import Closed, Error, OutcomeUnknown
 from pssmr.membership import Change, Membership
@@ -115,6 +115,7 @@ class Client:
             SessionExpired: If the replicas have forgotten this client.
             Closed: If the client is not open.
         """
+        check_command(command)
         return self.execute(command.bind(*args, **kwargs))
 
     def execute(self, call: Request[R]) -> R:
@@ -125,7 +126,7 @@ class Client:
         Raises:
             Exception: What `call` raises.
         """
-        self._options.check_size(call.name, call.payload)
+        self._options.check_request(call)
         core = self._open_core()
         with calling(call.name) as trace:
             token = self._submit(core, call, trace)
@@ -173,7 +174,7 @@ class Client:
 
         try:
             for call in calls:
-                self._options.check_size(call.name, call.payload)
+                self._options.check_request(call)
                 if len(waiting) == self._options.in_flight_max:
                     take_oldest()
                 waiting.append((call, self._submit(core, call, trace)))

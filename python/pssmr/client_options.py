@@ -14,7 +14,8 @@ from pssmr.errors import ConfigError, RequestTooLarge
 from pssmr.logs import start_forwarding
 from pssmr.membership import Change, Member, Membership
 from pssmr.reconfiguration import Statuses, check_safe, for_core, sign
-from pssmr.request import Request
+from pssmr.request import Request, check_request_type
+from pssmr.service import Command
 
 ClusterSource = ClusterConfig | Mapping[str, Any] | str | PathLike[str]
 """A cluster in any form that `ClusterConfig.load` takes."""
@@ -106,18 +107,30 @@ class ClientOptions:
             check_safe(membership, change, statuses, self.cluster.settings.unexecuted_slots_max)
         return sign(self.cluster, membership, change, key)
 
-    def check_size(self, name: str, payload: bytes) -> None:
-        """Refuses an encoded command that replicas would not take.
+    def check_request(self, request: Request[Any]) -> None:
+        """Refuses what is no request, or one that replicas would not take.
 
         Raises:
-            RequestTooLarge: If it is one.
+            TypeError: If it is none.
+            RequestTooLarge: If it is too large.
         """
-        limit = self.cluster.settings.request_bytes_max
-        if len(payload) > limit:
+        check_request_type(request)
+        limit, size = self.cluster.settings.request_bytes_max, len(request.payload)
+        if size > limit:
             raise RequestTooLarge(
-                f"{name}: {len(payload)} bytes with its arguments, the limit is {limit}; send less at once, or raise "
+                f"{request.name}: {size} bytes with its arguments, the limit is {limit}; send less at once, or raise "
                 "request_bytes_max in the cluster's settings"
             )
+
+
+def check_command(command: object) -> None:
+    """Refuses what is no command of a class.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(command, Command):
+        raise TypeError(f"{command!r:.80} is no command: give the one of the service class, such as Bank.transfer")
 
 
 def check_timeout(timeout: float) -> None:

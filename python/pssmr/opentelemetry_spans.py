@@ -41,14 +41,15 @@ class OpenTelemetrySpans:
         for (trace_id, span_id, flags), (command, is_kept), (received, decided, started, ended) in spans:
             context = _below(trace_id, span_id, flags)
             attributes: dict[str, Any] = {"pssmr.command": command, "pssmr.replica": replica}
-            ordering = self._tracer.start_span(
-                f"pssmr.order {command}",
-                context=context,
-                kind=SpanKind.SERVER,
-                attributes=attributes,
-                start_time=received,
-            )
-            ordering.end(decided)
+            if decided is not None:
+                ordering = self._tracer.start_span(
+                    f"pssmr.order {command}",
+                    context=context,
+                    kind=SpanKind.SERVER,
+                    attributes=attributes,
+                    start_time=received,
+                )
+                ordering.end(decided)
             execution = self._tracer.start_span(
                 f"pssmr.execute {command}",
                 context=context,

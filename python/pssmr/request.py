@@ -34,6 +34,17 @@ class Request(abc.ABC, Generic[R_co]):
         """
 
 
+def check_request_type(request: object) -> None:
+    """Refuses what can't be sent.
+
+    Raises:
+        TypeError: If it can't.
+    """
+    if not isinstance(request, Request):
+        remedy = "bind a command of the service class to its arguments, as in Bank.transfer.bind('ann', 'bob', 5)"
+        raise TypeError(f"{request!r:.80} is no request: {remedy}")
+
+
 class _Several(Request[R_co]):
     """Commands that are sent together."""
 
@@ -42,6 +53,8 @@ class _Several(Request[R_co]):
 
     def _take(self, calls: Iterable[Call[Any]], *, transaction: bool) -> None:
         self.calls = tuple(calls)
+        for call in self.calls:
+            check_request_type(call)
         if any(isinstance(call, _Several) for call in self.calls):
             raise TypeError(f"a {self.name} has commands, made by bind, not other requests of several")
         if not self.calls:

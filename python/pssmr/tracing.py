@@ -29,9 +29,10 @@ _lock = threading.Lock()
 _has_record_factory = False
 
 
-Span = tuple[tuple[bytes, bytes, int], tuple[str, bool], tuple[int, int, int, int]]
+Span = tuple[tuple[bytes, bytes, int], tuple[str, bool], tuple[int, int | None, int, int]]
 """A command that was executed: its trace, the caller's span and the flags; its name, and whether its writes were kept;
-when it was received, decided, begun and ended, in nanoseconds since the Unix epoch."""
+when it was received, decided (None of a query that was not ordered), begun and ended, in nanoseconds since the Unix
+epoch."""
 
 
 class Spans(Protocol):

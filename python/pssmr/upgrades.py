@@ -9,7 +9,7 @@ from typing import Any
 
 from pssmr import _core
 from pssmr.config import ClusterConfig
-from pssmr.errors import UpgradeRefused
+from pssmr.errors import NoQuorum, UpgradeRefused
 from pssmr.membership import Membership
 from pssmr.reconfiguration import Statuses
 
@@ -47,7 +47,10 @@ def step(membership: Membership, statuses: Statuses, *, force: bool) -> Step:
     Raises:
         UpgradeRefused: If not all replicas, or with `force` no quorum, run the same latest version. It says who does
             not.
+        NoQuorum: If none answers.
     """
+    if not any(statuses.values()):
+        raise NoQuorum("no replica answers; nothing was changed")
     latest = {replica: _latest(statuses.get(replica)) for replica in membership.ids}
     known = Counter(each for each in latest.values() if isinstance(each, Version))
     if not known:

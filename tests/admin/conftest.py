@@ -16,10 +16,14 @@ from urllib.parse import urlsplit
 import pytest
 
 import pssmr
+from pssmr.admin.application import OPERATIONS
+from pssmr.admin.openapi import document
 from pssmr.cluster_create import create_cluster
 from pssmr.cluster_local import make_local
 from pssmr.cluster_ports import free_ports
 from pssmr.testing.in_process import InProcessReplicas
+
+DOCUMENTED = document(operation for operation, _ in OPERATIONS)["paths"]
 
 TIMEOUT = 60.0
 """Seconds until something has to happen that takes one or two."""
@@ -82,6 +86,8 @@ class Admin:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body=body, headers=named)
             response = connection.getresponse()
+            operation = DOCUMENTED.get(path, {}).get(method.lower())
+            assert operation is None or str(response.status) in operation["responses"], "an answer that is documented"
             return Answer(response.status, response.headers, response.read())
         finally:
             connection.close()

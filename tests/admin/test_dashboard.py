@@ -96,6 +96,10 @@ def test_it_fits_a_phone_in_the_colours_that_it_asks_for(shared: Admin, browser:
         ({"log_error": "No space left on device"}, "No space left on device"),
         ({"halted": "agreement is broken", "role": "halted"}, "stopped for good: agreement is broken"),
         ({"active": False, "view": 8}, "view change is going on, to view 8"),
+        (
+            {"service": {"version": 2, "latest": 3, "schema": ""}},
+            "has version 3 of the service, and version 2 is in force",
+        ),
     ],
 )
 def test_it_says_what_is_wrong_with_the_replica_that_it_asks(
@@ -145,6 +149,8 @@ def test_percentiles_and_rates_are_those_of_what_happened_between_two_statuses(s
     after = json.loads(json.dumps(before))
     after["uptime_ms"] += 2000
     after["counters"]["commands"] += 500
+    after["counters"]["read_replies"] += 300
+    after["counters"]["reads_refused"] += 100
     after["request_ns"]["count"] += 100
     old = dict(map(tuple, before["request_ns"]["buckets"]))
     new = {**old, 1 << 20: old.get(1 << 20, 0) + 98, 1 << 30: old.get(1 << 30, 0) + 2}
@@ -154,6 +160,7 @@ def test_percentiles_and_rates_are_those_of_what_happened_between_two_statuses(s
         "async ([before, after]) => (await import('/rates.js')).derive(before, after)", [before, after]
     )
     assert derived["commands"] == 250
+    assert derived["queries"] == 100
     p50, p99 = derived["latency"]
     assert (1 << 20) * 0.8 <= p50 <= 1 << 20
     assert (1 << 30) * 0.8 <= p99 <= 1 << 30

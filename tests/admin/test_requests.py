@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import pssmr
-from pssmr.admin import application, connections, server
+from pssmr.admin import application, connections
 from pssmr.admin.limits import RateLimit
 from pssmr.errors import ConfigError
 from tests.admin.conftest import Admin, Counters, admin_of, eventually
@@ -233,7 +233,7 @@ def test_connections_are_bounded(cluster: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_who_says_nothing_is_sent_away(cluster: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "FIRST_REQUEST_SECONDS", 0.01)
-    monkeypatch.setattr(server, "_KEEP_ALIVE_SECONDS", 1000.0)
+    monkeypatch.setattr(connections, "_KEEP_ALIVE_SECONDS", 1000.0)
     with pssmr.Replica(Counters(), cluster, id=0) as replica:
         admin = admin_of(replica, cluster)
         with socket.create_connection(admin.address, timeout=60) as silent:
@@ -260,15 +260,21 @@ def test_who_has_asked_once_may_stay(cluster: Path, monkeypatch: pytest.MonkeyPa
         kept.close()
 
 
-def test_a_malformed_request_closes_its_connection_only(shared: Admin) -> None:
+def test_a_malformed_request_closes_its_connection_only(shared: Admin, caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_connection(shared.address, timeout=60) as connection:
         connection.sendall(b"\x16\x03\x01 this is TLS\r\n\r\n")
-        assert b" 400 " in connection.recv(65_536).splitlines()[0]
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == 400
+        assert json.loads(answer.read())["error"]["code"] == "malformed"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
     with socket.create_connection(shared.address, timeout=60) as connection, contextlib.suppress(ConnectionError):
         connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 100_000 + b"\r\n\r\n")
         answer = connection.recv(65_536)
         assert answer == b"" or b" 400 " in answer.splitlines()[0]
     assert shared.ask("/livez").status == 200
+    said = [record for record in caplog.records if record.name.startswith(("aiohttp", "pssmr.admin"))]
+    assert not [record for record in said if record.levelno > logging.DEBUG], "nobody fills logs with it"
 
 
 def test_head_is_get_without_the_body(shared: Admin) -> None:

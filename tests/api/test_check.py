@@ -6,13 +6,15 @@ import dataclasses
 import enum
 import logging
 import random
+import signal
+import time
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NewType
 
 import pytest
 
 import pssmr
-from pssmr.testing import CheckFailed, check
+from pssmr.testing import CheckFailed, check, checker
 from pssmr.testing.checker import Checker
 from pssmr.testing.findings import Finding, answers
 from pssmr.testing.histories import allowed_order, latest_first, outcome_of
@@ -115,6 +117,7 @@ def test_what_depends_on_chance_is_not_taken_for_something_else(
     [
         (wrong.HashSeed, "PYTHONHASHSEED="),
         (wrong.SetOrder, "PYTHONHASHSEED="),
+        (wrong.RemembersGlobally, "that has executed other commands before"),
         (wrong.Calendar, "PYTHONHASHSEED=1 and a clock that is 400 days ahead"),
     ],
 )
@@ -124,6 +127,42 @@ def test_what_only_another_process_shows_is_found(service: type[pssmr.Service], 
     assert (finding.kind, names(finding.history)) == ("process", ["items"])
     assert size(finding.history) == (1, 0)
     assert where in finding.observed[1][0]
+
+
+def test_a_command_that_does_not_end_is_found_and_the_check_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checker, "_COMMAND_SECONDS_MAX", 0.5)
+    monkeypatch.setattr(checker, "_KNOWN_TO_TAKE_LONG_SECONDS", 0.2)
+    before = signal.getsignal(signal.SIGALRM)
+    finding = found(wrong.Endless)
+    assert (finding.kind, size(finding.history)) == ("never ends", (1, 0)), str(finding)
+    assert "does not end" in finding.title
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_an_alarm_that_somebody_else_has_set_goes_off_afterwards() -> None:
+    rung: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        check(wrong.Right, runs=2, other_processes=False)
+        deadline = time.monotonic() + 60
+        while not rung:
+            assert time.monotonic() < deadline, "it never went off"
+            time.sleep(0.001)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_ctrl_c_while_a_command_is_executed_ends_the_check() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        check(wrong.Interrupted, runs=40, other_processes=False)
+
+
+def test_a_service_without_commands_is_refused() -> None:
+    with pytest.raises(pssmr.DeclarationError, match=r"Empty has no commands; mark its methods with @pssmr\.command"):
+        check(wrong.Empty)
 
 
 def test_a_finding_says_what_was_done_what_was_seen_and_what_to_do() -> None:

@@ -52,6 +52,24 @@ def test_the_blocking_client_does_the_same(cluster: Path) -> None:
         assert status["role"] == "leader"
 
 
+@pytest.mark.parametrize("wrong", ["add", None, Ledger().add, 5, Ledger])
+async def test_what_is_no_command_is_refused_with_what_to_give(cluster: Path, wrong: Any) -> None:
+    with pssmr.Client(cluster, timeout=60) as client:
+        with pytest.raises(TypeError, match=r"is no command: give the one of the service class"):
+            client.call(wrong, "ann")
+        for send in (client.execute, lambda call: client.call_many([call]), lambda call: client.batch([call])):
+            with pytest.raises(TypeError, match=r"is no request: bind a command of the service class to its arguments"):
+                send(wrong)
+    async with pssmr.AsyncClient(cluster, timeout=60) as client:
+        with pytest.raises(TypeError, match="is no command"):
+            await client.call(wrong, "ann")
+        with pytest.raises(TypeError, match="is no request"):
+            await client.call_many([Ledger.add.bind("ann"), wrong])
+        with pytest.raises(TypeError, match="is no request"):
+            await client.transaction([wrong])
+        assert await client.call(Ledger.add, "bob") == 1, "and the client goes on"
+
+
 async def test_every_kind_of_error_has_its_class(start_cluster: StartCluster) -> None:
     cluster = start_cluster(Ledger, request_bytes_max=2000, result_bytes_max=4000)
     async with pssmr.AsyncClient(cluster, timeout=60) as client:

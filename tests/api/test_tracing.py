@@ -36,6 +36,16 @@ class Notes(pssmr.Service):
         self.notes[name] = text
         return text
 
+    @pssmr.query
+    def read(self, name: Annotated[str, notes.read]) -> str:
+        log.warning("noting %s", name)
+        return self.notes.get(name, "")
+
+    @pssmr.query
+    def read_now(self, context: pssmr.Context, name: Annotated[str, notes.read]) -> str:
+        log.warning("noting %s", name)
+        return self.notes.get(name, "")
+
 
 def eventually(condition: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + 60
@@ -76,6 +86,56 @@ def test_each_replica_that_was_sent_a_command_knows_its_trace(caplog: pytest.Log
     traces = {getattr(record, "trace_id", None) for record in records}
     assert TRACE in traces
     assert traces <= {TRACE, None}
+
+
+def test_what_the_handler_of_a_query_logs_says_which_trace_it_belongs_to_ordered_or_not(
+    cluster: LocalCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    with cluster.client() as client:
+        with tracing.use(TRACEPARENT):
+            client.call(Notes.read, "a query")
+            client.call(Notes.read_now, "one with a context, which is ordered")
+        client.call(Notes.read, "a query of no trace")
+    for name in ("a query", "one with a context, which is ordered"):
+        (record,) = noted(caplog, name)
+        assert (record.trace_id, record.span_id) == (TRACE, SPAN)
+    (record,) = noted(caplog, "a query of no trace")
+    assert not hasattr(record, "trace_id")
+
+
+def test_queries_of_clients_with_one_key_belong_to_traces_of_their_own(
+    cluster: LocalCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    with cluster.client() as first, cluster.client() as second:
+        for number in range(1, 5):
+            for place, client in enumerate((first, second)):
+                with tracing.use(f"00-{10 * number + place:032x}-{SPAN}-01"):
+                    client.call(Notes.read, f"query {number} of {place}")
+    for number in range(1, 5):
+        for place in range(2):
+            (record,) = noted(caplog, f"query {number} of {place}")
+            assert record.trace_id == f"{10 * number + place:032x}"
+
+
+def test_a_query_that_is_not_ordered_has_the_spans_of_its_call_and_of_its_execution() -> None:
+    pytest.importorskip("opentelemetry.sdk")
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracing.instrument(provider)
+    try:
+        with LocalCluster(Notes, replicas=1, fault_model="cft", in_process=True) as cluster, cluster.client() as client:
+            client.call(Notes.read, "ann")
+    finally:
+        tracing.uninstrument()
+        provider.shutdown()
+    execution, call = sorted(exporter.get_finished_spans(), key=lambda span: span.name, reverse=True)
+    assert (call.name, execution.name) == ("pssmr.call read", "pssmr.execute read")
+    assert execution.parent.span_id == call.context.span_id
+    assert execution.status.is_ok
 
 
 def test_what_belongs_to_no_trace_is_not_marked(cluster: LocalCluster, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ import datetime
 import itertools
 import pickle
 import random
+import signal
 import sys
 import threading
 import time
@@ -212,6 +213,18 @@ class Identity(Right):
         return id(self)
 
 
+_REMEMBERED: list[list[str]] = []
+
+
+class RemembersGlobally(Right):
+    """What it remembers is the process's, not the replica's."""
+
+    @pssmr.query(reads=[Right.stock])
+    def items(self, *, least: int = 0) -> list[str]:
+        _REMEMBERED.append([f"{item} {amount}" for item, amount in self.stock.items()])
+        return _REMEMBERED[0]
+
+
 class HashSeed(Right):
     @pssmr.query
     def items(self, *, least: int = 0) -> list[str]:
@@ -274,6 +287,41 @@ class Choosy(pssmr.Service):
     @pssmr.command(conflicts=lambda shop, item: [shop.stock.write[100 // item]])
     def put(self, item: int) -> None:
         self.stock[100 // item] = 1
+
+
+class Endless(Right):
+    @pssmr.command
+    def fail(self, values: dict[str, int]) -> int:
+        while True:
+            try:
+                time.sleep(60)
+            except Exception:
+                continue
+
+
+class Interrupted(Right):
+    """Right, but somebody presses Ctrl-C meanwhile."""
+
+    @pssmr.command
+    def fail(self, values: dict[str, int]) -> int:
+        signal.raise_signal(signal.SIGINT)
+        return 0
+
+
+class Talkative(Right):
+    @pssmr.command
+    def fail(self, values: dict[str, int]) -> int:
+        print("failing")  # noqa: T201
+        return values["a"]
+
+
+class WithArguments(Right):
+    def __init__(self, place: str) -> None:
+        super().__init__()
+
+
+class Empty(pssmr.Service):
+    """Has no commands."""
 
 
 class Exit(Right):

@@ -50,9 +50,22 @@ def test_a_short_run_prints_and_writes_its_figures(pssmr: Pssmr, tmp_path: Path,
     assert "ops/s" in done.stdout
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["operations"] > 0
+    assert figures["queries"] == 0
+    assert figures["query_p50_ms"] is None
     assert figures["failures"] == 0
     assert figures["operations_per_second"] == pytest.approx(figures["operations"] / 0.5)
     assert 0 < figures["p50_ms"] <= figures["p99_ms"] <= figures["p999_ms"]
     assert figures["cpu_us_per_operation"] > 0
     assert figures["plan"]["service"] == service
     assert figures["machine"]["cores"] >= 1
+
+
+def test_of_a_load_with_queries_so_many_are_queries_and_have_figures_of_their_own(pssmr: Pssmr, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    done = pssmr("bench", "--duration", 0.5, "--in-flight", 8, "-n", 1, "--queries", 40, "--json", figures)
+    assert done.returncode == 0, done.stderr
+    assert "40 %, of these p50" in done.stdout
+    found = json.loads(figures.read_text())
+    assert found["queries"] / found["operations"] == pytest.approx(0.4, abs=0.1)
+    assert 0 < found["query_p50_ms"] <= found["query_p99_ms"]
+    assert pssmr("bench", "--queries", 101).returncode == 2

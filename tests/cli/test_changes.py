@@ -38,11 +38,12 @@ def test_upgrade_says_from_where_to_where_and_who_is_not_ready(
     assert (done.returncode, done.stdout) == (0, "version 1 of the service is in force already\n"), done.stderr
     old.stop()
     done = pssmr("upgrade", "--cluster", "prod", "--json")
-    assert done.returncode == ExitCode.FAILED
+    assert done.returncode == ExitCode.UNREACHABLE
     said = json.loads(done.stdout)["error"]
-    assert said["kind"] == "UpgradeRefused"
-    assert said["executed"] == "no"
-    assert "replica 0 does not answer" in said["message"]
+    assert (said["kind"], said["executed"]) == ("NoQuorum", "no")
+    assert "no replica answers" in said["message"]
+    done = pssmr("reconfigure", "sync", "prod")
+    assert (done.returncode, done.stdout) == (ExitCode.UNREACHABLE, ""), "nobody has said that the file is up to date"
     with Replica(New(), config, id=0):
         status = pssmr("status", "--cluster", "prod")
         assert "version 1 of the service is in force, and all have 2: `pssmr upgrade`" in status.stderr
@@ -54,6 +55,8 @@ def test_upgrade_says_from_where_to_where_and_who_is_not_ready(
 def test_a_backup_is_taken_listed_and_restored(
     pssmr: Pssmr, tmp_path: Path, config: ClusterConfig, old: Replica
 ) -> None:
+    none = pssmr("backups", "backups")
+    assert (none.returncode, none.stdout, none.stderr) == (0, "", "there are no backups in backups\n")
     none = pssmr("backup", "backups", "--cluster", "prod", "--id", 0)
     assert none.returncode == ExitCode.CONFIG
     assert "no snapshot that is proved yet; `pssmr checkpoint`" in none.stderr

@@ -140,6 +140,17 @@ def test_help_teaches_and_version_is_told(pssmr: Pssmr) -> None:
     assert pssmr("--version").stdout.startswith("pssmr ")
 
 
+def test_help_is_as_wide_as_the_terminal(pssmr: Pssmr, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    for command, text in [
+        ("backup", "Run pssmr checkpoint before, for what happened until now. URLs need pip install 'pssmr[backup]'."),
+        ("step-down", "and needs its token, which as a rule are both where the leader runs."),
+        ("reconfigure replace", "Puts a new replica"),
+    ]:
+        lines = pssmr(*command.split(), "--help").stdout.splitlines()
+        assert any(text in line for line in lines), lines
+
+
 def test_an_unknown_command_is_a_wrong_command_line(pssmr: Pssmr) -> None:
     done = pssmr("statsu")
     assert done.returncode == ExitCode.USAGE

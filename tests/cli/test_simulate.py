@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -35,6 +36,20 @@ def test_conflicts_and_workers_show() -> None:
     by_conflict = simulate(SMALL, "conflict", ["keyed"])
     assert by_conflict[0].speed_ups[0] > 7.5
     assert by_conflict[-1].bound == pytest.approx(1)
+
+
+def test_a_simulation_can_be_interrupted() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        # It would take several minutes.
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            simulate(Load(commands=20_000), "conflict", ["keyed"] * 10_000)
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_loads_that_cannot_be_are_refused() -> None:

@@ -62,6 +62,8 @@ def test_rates_are_of_what_happened_between_two_looks(running: Replica) -> None:
     now = json.loads(json.dumps(before))
     now["uptime_ms"] += 2000
     now["counters"]["commands"] += 1000
+    now["counters"]["read_replies"] += 50
+    now["counters"]["reads_refused"] += 10
     now["slot_commands"]["count"] += 10
     now["slot_commands"]["sum"] += 1000
     now["request_ns"] = histogram((1 << 20, 50))
@@ -69,11 +71,13 @@ def test_rates_are_of_what_happened_between_two_looks(running: Replica) -> None:
     now["execution"]["submitted"] += 1000
     now["execution"]["delayed"] += 250
     found = rates(before, now)
-    assert (found.commands, found.batch, found.busy, found.delayed) == (500, 100, 0.5, 0.25)
+    assert (found.commands, found.queries, found.batch, found.busy, found.delayed) == (500, 20, 100, 0.5, 0.25)
     assert found.p50_ms == pytest.approx(1, abs=0.2)
     assert found.sync_p99_ms is None
     assert rates(now, before).commands is None, "it was started anew"
     assert rates(None, now).commands is None
+    del now["counters"]["read_replies"], now["counters"]["reads_refused"]
+    assert rates(before, now).commands == 500, "a replica of an older version counts no queries"
 
 
 @pytest.mark.usefixtures("running")

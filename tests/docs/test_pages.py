@@ -114,6 +114,19 @@ async def test_the_python_code_of_a_page_runs(
                     await asyncio.to_thread(test)
 
 
+def test_what_the_first_page_calls_gives_what_it_says() -> None:
+    page = ROOT / "README.md"
+    names: dict[str, Any] = {"__name__": "page"}
+    exec(blocks(page, "python")[0], names)
+    bank, checked = names["Bank"](), 0
+    for command, line in re.findall(r"^(pssmr call .*?)# (.*)$", page.read_text(), re.MULTILINE):
+        _, _, _, name, *arguments = shlex.split(command.partition("--cluster")[0])
+        result = getattr(bank, name)(*(int(each) if each.isdigit() else each for each in arguments))
+        assert str(result) == line.rpartition(" ")[2], command
+        checked += 1
+    assert checked == 2
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_data_on_a_page_can_be_read(page: Path) -> None:
     for text in blocks(page, "toml"):

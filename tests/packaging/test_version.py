@@ -8,6 +8,8 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
+import pssmr
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -25,4 +27,10 @@ def test_importing_pssmr_imports_none_of_what_is_slow() -> None:
         [sys.executable, "-c", "import sys, pssmr; print(*sys.modules)"], capture_output=True, text=True, check=True
     ).stdout.split()
     assert "pssmr" in names
-    assert not {"asyncio", "aiohttp", "numpy", "typer", "rich", "prometheus_client"} & set(names)
+    slow = {"asyncio", "aiohttp", "numpy", "typer", "rich", "prometheus_client", "pssmr.config", "pssmr.membership"}
+    assert not slow & set(names)
+
+
+def test_all_names_are_there_nevertheless() -> None:
+    for name in pssmr.__all__:
+        assert getattr(pssmr, name).__name__ == name

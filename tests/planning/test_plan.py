@@ -72,7 +72,7 @@ def test_the_number_of_classes_is_bounded() -> None:
 def test_without_a_solver_greedy_is_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "is_installed", lambda: False)
     assert plan(sharded(2), 4).method == "greedy"
-    with pytest.raises(SolverMissing, match=r"pssmr\[planning\]"):
+    with pytest.raises(SolverMissing, match=r"pssmr\[plan\]"):
         plan(sharded(2), 4, method="solver")
 
 

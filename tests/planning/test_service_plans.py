@@ -125,8 +125,9 @@ def test_counting_sees_what_each_command_touches() -> None:
     ("weights", "message"),
     [
         ({"levle": 1}, "Shop has no command 'levle', did you mean 'level'"),
-        ({"level": -1}, "the weight of level is -1, but a weight is 0 or above"),
+        ({"level": -1}, "the weight of level is -1, but a weight is a finite number of 0 or above"),
         ({"level": float("nan")}, "the weight of level is nan"),
+        ({"level": float("inf")}, "the weight of level is inf, but a weight is a finite number of 0 or above"),
         ({"level": 0}, "no command has a weight"),
         ({}, "no command has a weight"),
     ],
@@ -146,6 +147,10 @@ def test_commands_that_replicas_refuse_are_not_counted() -> None:
 def planned(weights: dict[str, float], division: str = "tables", partitions: int = 2, lanes: int = 4) -> ServicePlan:
     shares = declared_shares(Shop, weights, division, partitions)  # type: ignore[arg-type]
     return plan_service(Shop, shares, lanes, method="greedy")
+
+
+def test_weights_count_only_beside_each_other_however_large_they_are() -> None:
+    assert planned({"level": 1.5e308, "history": 0.5e308}) == planned({"level": 3, "history": 1})
 
 
 def test_readers_of_different_tables_share_the_lanes() -> None:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from aiohttp import web
 
+from pssmr.admin import refusals
+from pssmr.admin.headers import HEADERS
+
+_log = logging.getLogger("pssmr.admin")
+
 CONNECTIONS_MAX = 64
 FIRST_REQUEST_SECONDS = 10.0
+_KEEP_ALIVE_SECONDS = 30.0
+_HEADER_BYTES_MAX = 4096
 
 _REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
 
@@ -17,6 +25,32 @@ class _Refused(asyncio.Protocol):
         assert isinstance(transport, asyncio.WriteTransport)
         transport.write(_REFUSAL)
         transport.close()
+
+
+class _Connection(web.RequestHandler):
+    """aiohttp's, but for what it answers to what is no request: that is an error like any other, and no news."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what could not be read, or not be answered. The connection ends after it."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun")
+        if status == 400:
+            _log.debug("malformed request from %s: %s", request.remote, exc)
+            response = refusals.malformed().response()
+        else:
+            _log.error("the admin service failed at a request from %s", request.remote, exc_info=exc)
+            response = refusals.failed(exc or RuntimeError(message)).response()
+        response.headers.update(HEADERS)
+        response.force_close()
+        return response
 
 
 class Connections:
@@ -29,7 +63,7 @@ class Connections:
         self._silent: dict[asyncio.BaseProtocol, asyncio.TimerHandle] = {}
 
     def serve(self, server: web.Server) -> None:
-        """From now on this is what makes protocols."""
+        """From now on this is what connections belong to."""
         self._server = server
 
     def heard(self, protocol: asyncio.BaseProtocol) -> None:
@@ -42,7 +76,14 @@ class Connections:
         assert self._server is not None
         if len(self._server.connections) >= CONNECTIONS_MAX:
             return _Refused()
-        protocol = self._server()
+        protocol = _Connection(
+            self._server,
+            loop=self._loop,
+            access_log=None,  # type: ignore[arg-type]  # As `web.Server` takes it and hands it on.
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            max_line_size=_HEADER_BYTES_MAX,
+            max_field_size=_HEADER_BYTES_MAX,
+        )
         self._silent[protocol] = self._loop.call_later(FIRST_REQUEST_SECONDS, self._end, protocol)
         return protocol
 

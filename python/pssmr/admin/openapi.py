@@ -30,6 +30,8 @@ class Operation:
     """Of what is sent, by an action."""
     unwell: str = ""
     """What an answer with status 503 means, if it is an answer like that with 200."""
+    refusals: tuple[int, ...] = ()
+    """The statuses of answers that say why not, beside those that every operation has."""
 
 
 def ref(name: str) -> Schema:
@@ -52,6 +54,23 @@ def one_field(name: str, schema: Schema) -> Schema:
 
 TEXT: Schema = {"type": "string"}
 
+_REFUSALS = {
+    400: "It is malformed, or the body is not what it has to be.",
+    401: "It does not bear the replica's token.",
+    403: "The replica has no token: nothing can be changed through it.",
+    408: "The body did not come in time.",
+    409: "It can't be done as things are.",
+    413: "The body is too long.",
+    415: "The body is not JSON.",
+    421: "It was meant for somebody else: the name in `Host` is not this machine's.",
+    429: "Too many requests; `Retry-After` says when to ask again.",
+    500: "The admin service failed; the replica goes on.",
+    503: "It was not done: too few replicas answer, or too much is open here.",
+    504: "It may have been done: no answer came in time.",
+}
+_OF_ALL = (400, 421, 429, 500, 503)
+_OF_ACTIONS = (401, 403, 408, 413, 415)
+
 
 def status_schema() -> Schema:
     """The JSON schema of a status, as it stands alone."""
@@ -70,7 +89,8 @@ def document(operations: Iterable[Operation]) -> Schema:
             "title": "pssmr admin service",
             "version": version("pssmr"),
             "description": "One replica's health, status, metrics and events. What changes something needs the token"
-            " in the replica's `keys/admin-N.token`.",
+            " in the replica's `keys/admin-N.token`. Errors are JSON, with what to do. Paths that take GET take HEAD,"
+            " too; other methods are answered with 405, and other paths with 404.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
@@ -87,8 +107,10 @@ def _described(operation: Operation) -> dict[str, Any]:
 
     responses = {
         "200": answer(operation.summary, operation.schema, operation.content),
-        "4XX": answer("The request can't be served: the body says why, and what to do.", ref("Error")),
     }
+    statuses = {*_OF_ALL, *operation.refusals, *(_OF_ACTIONS if operation.body is not None else ())}
+    for status in sorted(statuses):
+        responses[str(status)] = answer(_REFUSALS[status], ref("Error"))
     if operation.unwell:
         responses["503"] = answer(operation.unwell, operation.schema, operation.content)
     described: dict[str, Any] = {"summary": operation.summary, "responses": responses}

@@ -67,7 +67,12 @@ def wrong_host(host: str, expected: str) -> Refusal:
     return Refusal(421, "wrong_host", message, "open it by that name, through `ssh -L` from elsewhere")
 
 
-def failed(error: Exception) -> Refusal:
+def malformed() -> Refusal:
+    """What came can't be read."""
+    return Refusal(400, "malformed", "this is no HTTP request, or has a header of more than 4096 bytes", "correct it")
+
+
+def failed(error: BaseException) -> Refusal:
     """The service has a bug."""
     message = f"the admin service failed: {type(error).__name__}"
     return Refusal(500, "failed", message, "the replica's log has the details; the replica goes on")

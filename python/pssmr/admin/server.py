@@ -20,8 +20,6 @@ from pssmr.cluster_fields import split_address
 _log = logging.getLogger("pssmr.admin")
 
 _SHUTDOWN_SECONDS = 1.0
-_KEEP_ALIVE_SECONDS = 30.0
-_HEADER_BYTES_MAX = 4096
 
 
 class AdminServer:
@@ -85,13 +83,7 @@ class AdminServer:
         self._stop = asyncio.Event()
         connections = Connections()
         application = Application(node, self._address, connections)
-        http = web.Server(
-            application,
-            access_log=None,
-            keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            max_line_size=_HEADER_BYTES_MAX,
-            max_field_size=_HEADER_BYTES_MAX,
-        )
+        http = web.Server(application)
         connections.serve(http)
         server = await loop.create_server(connections, sock=self._socket)
         loop.add_reader(node.core.fileno(), node.feed.take)

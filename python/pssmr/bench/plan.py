@@ -20,6 +20,8 @@ class Plan:
     """What executes the commands: the core, or a Python handler. Both do nothing and return nothing."""
     durability: Literal["sync", "async", "memory"] = "memory"
     """What an acknowledged command survives."""
+    queries: int = 0
+    """Of 100 commands so many are queries, which are not ordered."""
     payload: int = 0
     """Bytes in each command."""
     duration: float = 5.0

@@ -21,12 +21,17 @@ class Report:
 
     plan: Plan
     operations: int
+    queries: int
+    """How many of them were queries."""
     failures: int
     seconds: float
     operations_per_second: float
     p50_ms: float
     p99_ms: float
     p999_ms: float
+    query_p50_ms: float | None
+    """Of queries alone; `None` if there were none."""
+    query_p99_ms: float | None
     cpu_us_per_operation: float
     """Processor time of all processes, replicas and clients, for each operation, in microseconds."""
     machine: dict[str, str | int] = field(default_factory=describe_machine)
@@ -50,6 +55,9 @@ class Report:
         table.add_row("throughput", f"[bold]{self.operations_per_second:,.0f} ops/s[/bold]")
         latency = (("p50", self.p50_ms), ("p99", self.p99_ms), ("p99.9", self.p999_ms))
         table.add_row("latency", "   ".join(f"{name} {value:.3g} ms" for name, value in latency))
+        if self.query_p50_ms is not None:
+            own = f"p50 {self.query_p50_ms:.3g} ms   p99 {self.query_p99_ms:.3g} ms"
+            table.add_row("queries", f"{plan.queries} %, of these {own}")
         table.add_row("CPU", f"{self.cpu_us_per_operation:.1f} µs per operation, all processes")
         if self.failures:
             table.add_row("failed", f"[red]{self.failures:,}[/red]")

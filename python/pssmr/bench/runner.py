@@ -69,20 +69,26 @@ def _measure(plan: Plan, replicas: LocalProcesses, clients: list[_Client]) -> Re
     summaries = [client.summary() for client in clients]
     if len(replicas.running()) < plan.replicas:
         raise Error("a replica ended while it was measured")
-    latencies = Histogram()
+    latencies, of_queries = Histogram(), Histogram()
     for summary in summaries:
-        latencies.merge(Histogram.from_json(summary["latencies"]))
+        queries = Histogram.from_json(summary["queries"])
+        of_queries.merge(queries)
+        latencies.merge(queries)
+        latencies.merge(Histogram.from_json(summary["commands"]))
         cpu += summary["cpu_seconds"]
     operations = latencies.total
     return Report(
         plan=plan,
         operations=operations,
+        queries=of_queries.total,
         failures=sum(summary["failures"] for summary in summaries),
         seconds=plan.duration,
         operations_per_second=operations / plan.duration,
         p50_ms=latencies.percentile(50) * 1000,
         p99_ms=latencies.percentile(99) * 1000,
         p999_ms=latencies.percentile(99.9) * 1000,
+        query_p50_ms=of_queries.percentile(50) * 1000 if of_queries.total else None,
+        query_p99_ms=of_queries.percentile(99) * 1000 if of_queries.total else None,
         cpu_us_per_operation=cpu / operations * 1e6 if operations else 0.0,
     )
 
@@ -94,6 +100,7 @@ class _Client:
         arguments = {
             "--in-flight": plan.in_flight,
             "--payload": plan.payload,
+            "--queries": plan.queries,
             "--warm-up": plan.warm_up,
             "--duration": plan.duration,
         }

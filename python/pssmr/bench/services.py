@@ -17,6 +17,11 @@ class Idle(pssmr.Service):
         """Does nothing."""
         return b""
 
+    @pssmr.query
+    def look(self, key: Annotated[int, keys.read], payload: bytes) -> bytes:
+        """Does nothing either, and need not be ordered."""
+        return b""
+
     def snapshot(self) -> bytes:
         """Nothing is kept."""
         return b""

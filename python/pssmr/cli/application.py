@@ -5,7 +5,8 @@ The modules `..._commands` have their names and options; what they do is in the 
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -72,24 +73,28 @@ def common(
     context.obj.verbose = verbose
 
 
-app.command()(cluster_commands.init)
-app.command()(cluster_commands.keygen)
-app.command()(running_commands.replica)
-app.command()(running_commands.up)
-app.command(context_settings={"ignore_unknown_options": True})(running_commands.call)
-app.command()(watching_commands.status)
-app.command()(cluster_commands.checkpoint)
-app.command()(cluster_commands.step_down)
-app.command()(backup_commands.backup)
-app.command()(backup_commands.backups)
-app.command()(backup_commands.restore)
-app.command(help="\n\n".join(long_help.CHECK))(service_commands.check)
-app.command(help="\n\n".join(long_help.PLAN))(service_commands.plan)
-app.command()(watching_commands.top)
-app.command()(watching_commands.events)
-app.command()(watching_commands.doctor)
-app.command(help="\n\n".join(long_help.REPLAY))(recording_commands.replay)
-app.command(name="simulate")(service_commands.simulate_schedulers)
-app.command()(running_commands.bench)
-app.command()(running_commands.upgrade)
+def _add(command: Callable[..., Any], **options: Any) -> None:
+    app.command(**{"help": long_help.of(command), **options})(command)
+
+
+_add(cluster_commands.init)
+_add(cluster_commands.keygen)
+_add(running_commands.replica)
+_add(running_commands.up)
+_add(running_commands.call, context_settings={"ignore_unknown_options": True})
+_add(watching_commands.status)
+_add(cluster_commands.checkpoint)
+_add(cluster_commands.step_down)
+_add(backup_commands.backup)
+_add(backup_commands.backups)
+_add(backup_commands.restore)
+_add(service_commands.check, help="\n\n".join(long_help.CHECK))
+_add(service_commands.plan, help="\n\n".join(long_help.PLAN))
+_add(watching_commands.top)
+_add(watching_commands.events)
+_add(watching_commands.doctor)
+_add(recording_commands.replay, help="\n\n".join(long_help.REPLAY))
+_add(service_commands.simulate_schedulers, name="simulate")
+_add(running_commands.bench)
+_add(running_commands.upgrade)
 app.add_typer(reconfigure_commands.app, name="reconfigure")

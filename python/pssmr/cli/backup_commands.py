@@ -27,9 +27,9 @@ def backup(
     ],
     as_json: Json = False,
 ) -> None:
-    """Copies a replica's newest snapshot and its proof to PLACE. One replica's is enough for all; it may run.
+    r"""Copies a replica's newest snapshot and its proof to PLACE. One replica's is enough for all; it may run.
 
-    Run pssmr checkpoint before, for what happened until now. URLs need pip install 'pssmr[backup]'.
+    Run pssmr checkpoint before, for what happened until now. URLs need pip install 'pssmr\[backup]'.
 
     Example: [bold]pssmr backup s3://backups/prod --cluster prod --id 0[/bold]
     """
@@ -58,6 +58,8 @@ def backups(context: typer.Context, place: Place, as_json: Json = False) -> None
     if as_json:
         results.print(json.dumps([asdict(each) for each in found], indent=2))
         return
+    if not found:
+        messages.print(f"there are no backups in {place}", markup=False)
     for each in found:
         results.print(f"slot {each.slot:,}, {each.bytes:,} bytes, epoch {each.epoch}, made {each.made}")
 

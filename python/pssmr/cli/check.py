@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +12,7 @@ from rich.table import Table
 
 from pssmr.cli.command_files import read_commands
 from pssmr.cli.output import messages, results
-from pssmr.cli.services import load_service_class
+from pssmr.cli.services import load_service_class, require_no_arguments
 from pssmr.exit_codes import ExitCode
 from pssmr.testing.checker import Report, check
 from pssmr.testing.findings import CheckFailed, Finding
@@ -21,9 +23,12 @@ def check_service(
 ) -> ExitCode:
     """Checks a service, and prints what was found, or what was tried."""
     service = load_service_class(application)
+    require_no_arguments(service)
     calls = [] if commands is None else read_commands(service, commands)
     try:
-        report = check(service, calls=calls, runs=runs, length=length, seed=seed)
+        # What handlers print is no result.
+        with contextlib.redirect_stdout(sys.stderr):
+            report = check(service, calls=calls, runs=runs, length=length, seed=seed)
     except CheckFailed as error:
         found = error.finding and _described(error.finding)
         results.print(json.dumps({"finding": found}, indent=2) if as_json else str(error))

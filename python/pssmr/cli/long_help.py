@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+
+def of(command: Callable[..., Any]) -> str:
+    """What the command's docstring says: a line for each paragraph, which is broken where the terminal ends."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in (inspect.getdoc(command) or "").split("\n\n"))
+
+
 CHECK = (
     "Checks that replicas of a service would agree, whatever their workers do.",
     "Replicas execute the same commands, and have to come to the same replies and the same state: with any number of "
     "workers, at any time, in any process. This draws random commands and executes each run of them in the agreed "
     "order, again, in other orders that the declarations allow, with a restart from a snapshot in between, and in "
     "processes with other hash seeds and another clock. It finds access and conflicts that are not declared, handlers "
-    "that depend on time, chance, identities, hashes or the order of a set, and state that restore loses; and it shows "
-    "the shortest run of commands that it can make of it. Exit code 1 if it finds something.",
+    "that never end, or depend on time, chance, identities, hashes, global variables or the order of a set, and state "
+    "that restore loses; and it shows the shortest run of commands that it can make of it. Exit code 1 if it finds "
+    "something.",
     "What random commands never do is not checked: look at how many were executed, refused, and failed, and give "
     "--commands if their arguments have to be special ones. In tests, the same is pssmr.testing.check(Bank).",
     "Example: [bold]pssmr check bank.py:Bank --runs 1000[/bold]",

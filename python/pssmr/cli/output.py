@@ -36,7 +36,7 @@ def interruptible() -> None:
 def exit_code_of(error: BaseException) -> ExitCode:
     """The exit code that tells a script what kind of error it was."""
     match error:
-        case errors.ConfigError():
+        case errors.ConfigError() | errors.DeclarationError():
             return ExitCode.CONFIG
         case errors.Unavailable():
             return ExitCode.UNREACHABLE
@@ -57,6 +57,7 @@ def executed(error: BaseException) -> str:
             errors.CommandError()
             | errors.Unavailable()
             | errors.ConfigError()
+            | errors.DeclarationError()
             | errors.ReconfigurationRefused()
             | errors.StepDownRefused()
             | errors.UpgradeRefused()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.table import Table
 from pssmr.cli.command_files import read_commands, read_text
 from pssmr.cli.output import messages, results
 from pssmr.cli.services import load_service_class
+from pssmr.cluster_fields import nearest
 from pssmr.early_plan_files import FILE_NAME, render_plan
 from pssmr.errors import ConfigError
 from pssmr.planning.classes import PlanningError
@@ -78,16 +80,18 @@ def make_plan(
 
 
 def _declared(service: type[Service], file: Path | None) -> Callable[[Division, int], Shares]:
-    weights = dict.fromkeys(commands_of(service), 1.0) if file is None else _read_weights(file)
+    weights = dict.fromkeys(commands_of(service), 1.0) if file is None else _read_weights(service, file)
     return lambda division, partitions: declared_shares(service, weights, division, partitions)
 
 
 def _counted(service: type[Service], file: Path) -> Callable[[Division, int], Shares]:
     payloads = [call.payload for call in read_commands(service, file)]
+    if not payloads:
+        raise ConfigError("there are no commands to count", source=str(file), remedy="write a line for each")
     return lambda division, partitions: counted_shares(service, payloads, division, partitions)
 
 
-def _read_weights(file: Path) -> dict[str, float]:
+def _read_weights(service: type[Service], file: Path) -> dict[str, float]:
     """The weights of commands by name, from TOML or JSON."""
     text = read_text(file)
     remedy = "write TOML, a line `command = weight` each, or a JSON object"
@@ -97,9 +101,19 @@ def _read_weights(file: Path) -> dict[str, float]:
         raise ConfigError(str(error), source=str(file), remedy=remedy) from error
     if not isinstance(document, Mapping):
         raise ConfigError("is no table", source=str(file), remedy=remedy)
+    commands = commands_of(service)
     for name, weight in document.items():
+        if name not in commands:
+            problem = f"{service.__name__} has no command {name!r}{nearest(name, commands)}"
+            raise ConfigError(problem, field=name, source=str(file), remedy=f"it has {', '.join(commands) or 'none'}")
         if isinstance(weight, bool) or not isinstance(weight, int | float):
             raise ConfigError(f"is {weight!r}, but has to be a number", field=name, source=str(file), remedy=remedy)
+        if not 0 <= weight <= sys.float_info.max:
+            problem = f"is {weight!r:.40}, but has to be a finite number of 0 or above"
+            only = "weights count only beside each other: 70 and 30 say the same as 7 and 3"
+            raise ConfigError(problem, field=name, source=str(file), remedy=only)
+    if not any(document.values()):
+        raise ConfigError("no command has a weight", source=str(file), remedy="give at least one a number above 0")
     return {name: float(weight) for name, weight in document.items()}
 
 

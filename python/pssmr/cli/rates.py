@@ -17,6 +17,8 @@ class Rates:
     """Commands decided a second."""
     requests: float | None
     """Requests received a second."""
+    queries: float | None
+    """Queries answered without being ordered, a second."""
     p50_ms: float | None
     """Of a request's time at this replica."""
     p99_ms: float | None
@@ -38,7 +40,7 @@ class Rates:
 
 
 _NOTHING = Rates(
-    commands=None, requests=None, p50_ms=None, p99_ms=None, sync_p99_ms=None, batch=None, busy=None,
+    commands=None, requests=None, queries=None, p50_ms=None, p99_ms=None, sync_p99_ms=None, batch=None, busy=None,
     interpreter_wait=None, delayed=None,
 )  # fmt: skip
 
@@ -59,6 +61,7 @@ def rates(before: Status | None, now: Status) -> Rates:
     return Rates(
         commands=(now["counters"]["commands"] - before["counters"]["commands"]) / seconds,
         requests=(now["counters"]["requests"] - before["counters"]["requests"]) / seconds,
+        queries=max(0.0, (_queries(now) - _queries(before)) / seconds),
         p50_ms=_milliseconds(percentile(requests, 50)),
         p99_ms=_milliseconds(percentile(requests, 99)),
         sync_p99_ms=_milliseconds(percentile(syncs, 99)),
@@ -67,6 +70,12 @@ def rates(before: Status | None, now: Status) -> Rates:
         interpreter_wait=min(1.0, waited / time_of_workers),
         delayed=(execution["delayed"] - earlier["delayed"]) / submitted if submitted else None,
     )
+
+
+def _queries(status: Status) -> int:
+    counters = status["counters"]
+    # A replica of an older version has none.
+    return int(counters.get("read_replies", 0)) - int(counters.get("reads_refused", 0))
 
 
 def percentile(buckets: Sequence[tuple[int, int]], percent: float) -> float | None:

@@ -16,7 +16,7 @@ from pssmr.client import Client
 from pssmr.cluster_newcomers import free_id, key_file
 from pssmr.cluster_rewrite import rewrite, rewritten
 from pssmr.config import ClusterConfig, ReplicaConfig
-from pssmr.errors import ConfigError, ReconfigurationRefused
+from pssmr.errors import ConfigError, NoQuorum, ReconfigurationRefused
 from pssmr.membership import AddReplica, Change, Member, Membership, RemoveReplica, ReplaceReplica
 from pssmr.reconfiguration import STATUS_TIMEOUT, sign
 
@@ -116,8 +116,10 @@ def synchronise(cluster: Path, *, client_key: str | None, timeout: float, as_jso
     file = cluster_files.find(cluster)
     known = ClusterConfig.load(file)
     with Client(known, key=client_key, timeout=timeout) as client:
-        client.status()
+        statuses = client.status()
         newest = client.membership()
+    if not any(statuses.values()):
+        raise NoQuorum(f"no replica of {file} answers, so nobody says whether it is up to date")
     _write(file, known, newest, None, cluster, as_json=as_json)
 
 

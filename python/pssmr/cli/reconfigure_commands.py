@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pssmr.cli import long_help
 from pssmr.cli.output import Options
 
 app = typer.Typer(
@@ -77,7 +78,6 @@ Sign = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.command()
 def add(
     context: typer.Context,
     cluster: Cluster,
@@ -126,7 +126,6 @@ def add(
     )
 
 
-@app.command()
 def remove(
     context: typer.Context,
     cluster: Cluster,
@@ -160,7 +159,6 @@ def remove(
     )
 
 
-@app.command()
 def replace(
     context: typer.Context,
     cluster: Cluster,
@@ -210,7 +208,6 @@ def replace(
     )
 
 
-@app.command()
 def sync(
     context: typer.Context,
     cluster: Cluster,
@@ -227,3 +224,7 @@ def sync(
     options: Options = context.obj
     options.as_json = as_json
     synchronise(cluster, client_key=client_key, timeout=timeout, as_json=as_json)
+
+
+for _each in (add, remove, replace, sync):
+    app.command(help=long_help.of(_each))(_each)

@@ -213,6 +213,9 @@ def bench(
         Literal["sync", "async", "memory"], typer.Option(help="What an acknowledged command survives.")
     ] = "memory",
     payload: Annotated[int, typer.Option(min=0, max=1 << 20, help="Bytes in each command.")] = 0,
+    queries: Annotated[
+        int, typer.Option(min=0, max=100, metavar="PERCENT", help="So many are queries, which are not ordered.")
+    ] = 0,
     duration: Annotated[float, typer.Option(min=0.1, help="Seconds to measure, after a warm-up.")] = 5.0,
     clients: Annotated[int, typer.Option(min=1, max=256, help="Client processes.")] = 1,
     in_flight: Annotated[
@@ -245,6 +248,7 @@ def bench(
         service=service,
         durability=durability,
         payload=payload,
+        queries=queries,
         duration=duration,
         clients=clients,
         in_flight=in_flight,

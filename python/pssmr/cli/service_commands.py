@@ -66,7 +66,7 @@ def plan(
     ] = None,
     method: Annotated[
         Literal["auto", "solver", "greedy"],
-        typer.Option(help="solver needs `pip install pssmr\\[planning]`; auto takes the better of what there is."),
+        typer.Option(help="solver needs `pip install pssmr\\[plan]`; auto takes the better of what there is."),
     ] = "auto",
     time_limit: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds that the solver may search.")] = 10.0,
     write: Annotated[

@@ -70,6 +70,16 @@ def new_service(application: str) -> Service | NativeService:
         except ValueError as error:
             raise ConfigError(str(error), field="APP", remedy="write native:null or native:key_value") from None
     service_class = load_service_class(application)
+    require_no_arguments(service_class)
+    return service_class()
+
+
+def require_no_arguments(service_class: type[Service]) -> None:
+    """Lets a class pass that can be made as replicas do it.
+
+    Raises:
+        ConfigError: If it takes arguments.
+    """
     required = [
         each.name
         for each in inspect.signature(service_class).parameters.values()
@@ -81,7 +91,6 @@ def new_service(application: str) -> Service | NativeService:
             field="APP",
             remedy="every replica makes its service without arguments: give them defaults",
         )
-    return service_class()
 
 
 def _load_module(name: str, application: str) -> ModuleType:

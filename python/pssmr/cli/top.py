@@ -23,7 +23,7 @@ from pssmr.config import ClusterConfig
 from pssmr.exit_codes import ExitCode
 from pssmr.reconfiguration import Statuses
 
-_WIDE = 150
+_WIDE = 170
 """The columns of a terminal that shows everything."""
 
 
@@ -36,7 +36,7 @@ def show_top(
     statuses = before
     live = Live(console=results, auto_refresh=False, screen=count is None) if results.is_terminal else None
     # What is piped somewhere is as wide as it needs to be.
-    console = results if results.is_terminal else Console(width=160, highlight=False)
+    console = results if results.is_terminal else Console(width=200, highlight=False)
     interruptible()
     with Client(config, key=key) as client, nullcontext() if as_json or live is None else live:
         shown = 0
@@ -96,6 +96,7 @@ _COLUMNS = (
     _Column("view", lambda status, _: str(status["view"])),
     _Column("commands/s", lambda _, of: _number(of.commands)),
     _Column("requests/s", lambda _, of: _number(of.requests), on_narrow_screens=False),
+    _Column("queries/s", lambda _, of: _number(of.queries), on_narrow_screens=False),
     _Column("p50", lambda _, of: _milliseconds(of.p50_ms)),
     _Column("p99", lambda _, of: _milliseconds(of.p99_ms)),
     _Column("batch", lambda _, of: _number(of.batch), on_narrow_screens=False),

@@ -30,7 +30,7 @@ class ConflictClass:
 
     def __init__(self, name: str, weight: float, conflicts: Iterable[str] = ()) -> None:
         if not (math.isfinite(weight) and weight > 0):
-            raise PlanningError(f"class {name} has weight {weight}, but a weight is above 0")
+            raise PlanningError(f"class {name} has weight {weight}, but a weight is a finite number above 0")
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "weight", float(weight))
         object.__setattr__(self, "conflicts", frozenset(conflicts))
@@ -63,9 +63,11 @@ class Conflicts:
                     raise PlanningError(f"class {each.name} conflicts with {other}, which is no class")
                 neighbours[each.name].add(other)
                 neighbours[other].add(each.name)
-        total = sum(each.weight for each in classes)
+        # The sum of the weights themselves may be too large for a float.
+        largest = max(each.weight for each in classes)
+        total = sum(each.weight / largest for each in classes)
         return cls(
-            {each.name: each.weight / total for each in classes},
+            {each.name: each.weight / largest / total for each in classes},
             {name: frozenset(others) for name, others in neighbours.items()},
         )
 

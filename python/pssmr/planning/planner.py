@@ -19,7 +19,7 @@ Method = Literal["auto", "solver", "greedy"]
 
 
 class SolverMissing(Error, ImportError):
-    """The solver is not installed: `pip install pssmr[planning]`."""
+    """The solver is not installed: `pip install pssmr[plan]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def plan(
         raise PlanningError(f"there are {len(classes)} classes, expected at most {CLASSES_MAX}")
     conflicts = Conflicts.of(classes)
     if method == "solver" and not program.is_installed():
-        raise SolverMissing("the solver HiGHS is not installed: pip install pssmr[planning]")
+        raise SolverMissing("the solver HiGHS is not installed: pip install pssmr[plan]")
     candidates: list[Plan] = []
     if method != "greedy" and program.is_installed():
         solution = program.solve(conflicts, workers, time_limit_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -62,14 +63,17 @@ def declared_shares(
     for name, weight in weights.items():
         if name not in commands:
             raise PlanningError(f"{service.__name__} has no command {name!r}{nearest(name, commands)}")
-        if not weight >= 0:
-            raise PlanningError(f"the weight of {name} is {weight}, but a weight is 0 or above")
-    total = sum(weights.values())
-    if not 0 < total < float("inf"):
+        if not 0 <= weight < math.inf:
+            raise PlanningError(f"the weight of {name} is {weight}, but a weight is a finite number of 0 or above")
+    largest = max(weights.values(), default=0)
+    if largest == 0:
         raise PlanningError("no command has a weight: give at least one a number above 0")
+    # The sum of the weights themselves may be too large for a float.
+    relative = {name: weight / largest for name, weight in weights.items()}
+    total = sum(relative.values())
     shares = Shares(division, partitions)
     tables = {id(table): index for index, table in enumerate(service._tables.values())}
-    for name, weight in weights.items():
+    for name, weight in relative.items():
         if weight > 0:
             outcomes = _outcomes(commands[name], tables, division, partitions)
             for touched in outcomes:

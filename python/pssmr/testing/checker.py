@@ -16,16 +16,26 @@ from pssmr.snapshots import snapshot_obstacle
 from pssmr.testing.findings import CheckFailed, Finding, Kind, answers
 from pssmr.testing.histories import Elsewhere, allowed_order, execute, latest_first, outcomes_elsewhere
 from pssmr.testing.local_cluster import application_of
+from pssmr.testing.patience import NeverEnds, patience
 from pssmr.testing.quiet import handlers_quiet
 from pssmr.testing.races import Used, Watch, race
 from pssmr.testing.snapshots import PICKLE_REMEDY, is_pickle
 from pssmr.testing.steps import Compound, Generator, History, Request, Step, shortened, size
 
-_ELSEWHERE = (Elsewhere(hash_seed=1), Elsewhere(hash_seed=2), Elsewhere(hash_seed=1, clock_days=400))
+_ELSEWHERE = (
+    Elsewhere(hash_seed=1),
+    Elsewhere(hash_seed=2, reverses=True),
+    Elsewhere(hash_seed=1, clock_days=400),
+)
 """The other processes."""
 
 _ORDERS = 3
 """How many orders beside the agreed one a long run is tried in."""
+_COMMAND_SECONDS_MAX = 10.0
+"""How long a command may take."""
+_KNOWN_TO_TAKE_LONG_SECONDS = 1.0
+"""The same, when one has been found that takes longer, and a shorter run is looked for."""
+
 _REPETITIONS = 40
 """How often a run that depends on its order is repeated, to see whether it depends on chance instead."""
 _ALL_ORDERS_UP_TO = 4
@@ -69,9 +79,9 @@ def check(
     Runs of random commands, some of them in batches and transactions, are executed in their agreed order; again; in
     other orders that the declarations allow; with a restart from a snapshot in between; in processes with other hash
     seeds. Replies and states must be the same. So it finds undeclared access and undeclared conflicts, handlers that
-    depend on time, random numbers, identities, hashes or the order of a set, queries that change anything, and state
-    that `restore` loses. What it
-    reports is as short as it can make it.
+    depend on time, random numbers, identities, hashes, global variables or the order of a set, queries that change
+    anything, state that `restore` loses, and (in the main thread) commands that don't end within 10 s. What it reports
+    is as short as it can make it.
 
     State in attributes takes part only if the class has `snapshot` and `restore`. What random commands never do is not
     checked: see the report, and give `calls` if arguments have to be special ones.
@@ -121,10 +131,10 @@ class Checker:
             self.find_race,
             self.find_lost_state,
         ]
-        with handlers_quiet():
+        with handlers_quiet(), patience(_COMMAND_SECONDS_MAX):
             for history in histories:
                 for find in finders:
-                    found = find(history)
+                    found = self._found(history, find)
                     if found is not None:
                         raise self._shortest(found, find)
                 self._count(report, history)
@@ -132,30 +142,39 @@ class Checker:
                 self._check_elsewhere(histories, elsewhere)
         return report
 
+    def _found(self, history: History, find: Finder) -> Finding | None:
+        try:
+            return find(history)
+        except NeverEnds:
+            what = f"{self._service.__name__}: in an order that is allowed, or the next time, a command does not end"
+            return Finding("never ends", history, what, (), _LET_IT_END)
+
     def find_failure(self, history: History) -> Finding | None:
-        """A command that stops a replica, or touches what it does not declare."""
-        stepper, replies = Stepper(self._service()), list[bytes]()
-        with handlers_quiet() as raised:
-            for index, step in enumerate(history):
-                try:
-                    replies += execute(stepper, [step.payload], [0], first=index)
-                except ReplicaStopped as error:
-                    return Finding(
-                        "stops",
-                        history,
-                        f"{self._service.__name__}: a command stops the replica: {error}",
-                        (("before that", answers(history[:index], replies)),) if index else (),
-                        "Raise an ApplicationError to refuse a command; any other Exception fails the command alone.",
-                    )
-                undeclared = [each.command.name for each, reply in _answered(step, replies[-1]) if reply == UNDECLARED]
-                if undeclared:
-                    return Finding(
-                        "undeclared access",
-                        history,
-                        f"{self._service.__name__}.{undeclared[0]} touches what it does not declare",
-                        (("in the agreed order", answers(history[: index + 1], replies)),),
-                        f"What was raised: {raised[-1]}." if raised else "Declare what it touches.",
-                    )
+        """A command that stops a replica, never ends, or touches what it does not declare."""
+        stepper, replies, raised = Stepper(self._service()), list[bytes](), list[BaseException]()
+        for index, step in enumerate(history):
+            try:
+                replies += execute(stepper, [step.payload], [0], first=index, raised=raised)
+            except NeverEnds:
+                what = f"{self._service.__name__}: command {index + 1}, {step}, does not end"
+                return Finding("never ends", history[: index + 1], what, (), _LET_IT_END)
+            except ReplicaStopped as error:
+                return Finding(
+                    "stops",
+                    history,
+                    f"{self._service.__name__}: a command stops the replica: {error}",
+                    (("before that", answers(history[:index], replies)),) if index else (),
+                    "Raise an ApplicationError to refuse a command; any other Exception fails the command alone.",
+                )
+            undeclared = [each.command.name for each, reply in _answered(step, replies[-1]) if reply == UNDECLARED]
+            if undeclared:
+                return Finding(
+                    "undeclared access",
+                    history,
+                    f"{self._service.__name__}.{undeclared[0]} touches what it does not declare",
+                    (("in the agreed order", answers(history[: index + 1], replies)),),
+                    f"What was raised: {raised[-1]}." if raised else "Declare what it touches.",
+                )
         return None
 
     def find_changing_query(self, history: History) -> Finding | None:
@@ -291,11 +310,14 @@ class Checker:
                         history,
                         "the same commands come to something else in another process",
                         [("in this process", expected), (f"in one with {elsewhere}", got)],
-                        "Sort what comes from a set, keep hash() out, and take the time from pssmr.Context.",
+                        "Sort what comes from a set, keep hash() and global variables out, and take the time from "
+                        "pssmr.Context.",
                     )
                 )
 
     def _different(self, histories: Sequence[History], elsewhere: Elsewhere) -> tuple[History, Result, Result] | None:
+        if elsewhere.reverses:
+            histories = histories[::-1]
         payloads = [[step.payload for step in history] for history in histories]
         outcomes = outcomes_elsewhere(application_of(self._service), payloads, elsewhere)
         for history, outcome in zip(histories, outcomes, strict=True):
@@ -307,12 +329,14 @@ class Checker:
     def _shortest(self, found: Finding, find: Finder) -> CheckFailed:
         def shows(shorter: History) -> bool:
             nonlocal found
-            seen = find(shorter)
+            seen = self._found(shorter, find)
             # What depends on chance may not show itself again, so what was seen is kept.
             found = seen or found
             return seen is not None
 
-        shortened(found.history, shows, self._generator)
+        takes_long = found.kind == "never ends"
+        with patience(_KNOWN_TO_TAKE_LONG_SECONDS if takes_long else _COMMAND_SECONDS_MAX):
+            shortened(found.history, shows, self._generator)
         return _failed(found)
 
     def _run(self, history: History, order: Sequence[int] | None = None) -> Result:
@@ -361,6 +385,11 @@ Finder = Callable[[History], Finding | None]
 
 Result = tuple[tuple[bytes, ...], bytes]
 """Replies in the agreed order, and the digest of the state."""
+
+_LET_IT_END = (
+    "Commands that conflict wait for each other, and a replica for all of them: no loop without an end, and no waiting "
+    "for anybody else."
+)
 
 UNDECLARED = b"\x02\xb0UndeclaredAccess"
 """The reply of a command that has touched what it does not declare."""

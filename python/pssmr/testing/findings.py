@@ -10,7 +10,14 @@ from pssmr.errors import Error, HandlerFailed
 from pssmr.testing.steps import History, Request, Step
 
 Kind = Literal[
-    "stops", "undeclared access", "query changes", "nondeterminism", "undeclared conflict", "restore", "process"
+    "stops",
+    "never ends",
+    "undeclared access",
+    "query changes",
+    "nondeterminism",
+    "undeclared conflict",
+    "restore",
+    "process",
 ]
 
 

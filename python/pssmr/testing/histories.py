@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pssmr._core import Stepper
-from pssmr.errors import Error, SnapshotError
+from pssmr.errors import Error, ReplicaStopped, SnapshotError
 from pssmr.service import Service
+from pssmr.testing.patience import NeverEnds, one_command
+from pssmr.testing.quiet import handlers_quiet
 
 SEED = bytes(range(32))
 TIME_NS = 1_700_000_000_000_000_000
@@ -31,17 +33,35 @@ class Outcome:
     """Or why there is none."""
 
 
-def execute(stepper: Stepper, payloads: Sequence[bytes], order: Iterable[int], first: int = 0) -> list[bytes]:
+def execute(
+    stepper: Stepper,
+    payloads: Sequence[bytes],
+    order: Iterable[int],
+    first: int = 0,
+    raised: list[BaseException] | None = None,
+) -> list[bytes]:
     """Executes commands in an order of their indices, and returns their replies by index.
 
     Position, time and random numbers of a command are those of its index, which counts from `first` on.
+    What handlers raise is added to `raised`.
+
+    Raises:
+        ReplicaStopped: If a command stops a replica.
+        NeverEnds: If a command takes too long, see `pssmr.testing.patience`.
     """
     replies = [b""] * len(payloads)
-    for index in order:
-        position = first + index + 1
-        replies[index] = stepper.execute(
-            payloads[index], position=position, time_ns=TIME_NS + position * 1_000_000, seed=SEED
-        )
+    with handlers_quiet(raised) as seen:
+        for index in order:
+            position = first + index + 1
+            time_ns = TIME_NS + position * 1_000_000
+            try:
+                with one_command():
+                    replies[index] = stepper.execute(payloads[index], position=position, time_ns=time_ns, seed=SEED)
+            except ReplicaStopped:
+                # What came from outside while the command was executed is nothing that it does.
+                if seen and isinstance(seen[-1], KeyboardInterrupt | NeverEnds):
+                    raise seen[-1] from None
+                raise
     return replies
 
 
@@ -93,10 +113,13 @@ class Elsewhere:
     """What `PYTHONHASHSEED` is there."""
     clock_days: int = 0
     """How many days its clock is ahead."""
+    reverses: bool = False
+    """Whether it executes the last run first: what is left in global variables is something else then."""
 
     def __str__(self) -> str:
         clock = f" and a clock that is {self.clock_days} days ahead" if self.clock_days else ""
-        return f"PYTHONHASHSEED={self.hash_seed}{clock}"
+        before = " that has executed other commands before" if self.reverses else ""
+        return f"PYTHONHASHSEED={self.hash_seed}{clock}{before}"
 
 
 def outcomes_elsewhere(application: str, histories: Sequence[Sequence[bytes]], elsewhere: Elsewhere) -> list[Outcome]:
@@ -115,19 +138,23 @@ def outcomes_elsewhere(application: str, histories: Sequence[Sequence[bytes]], e
         "histories": [[payload.hex() for payload in each] for each in histories],
         "clock_days": elsewhere.clock_days,
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "pssmr.testing.elsewhere"],
-        input=json.dumps(task),
-        env={
-            **os.environ,
-            "PYTHONHASHSEED": str(elsewhere.hash_seed),
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        },
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=PROCESS_SECONDS_MAX,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pssmr.testing.elsewhere"],
+            input=json.dumps(task),
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": str(elsewhere.hash_seed),
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            },
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=PROCESS_SECONDS_MAX,
+        )
+    except subprocess.TimeoutExpired:
+        text = f"{application} has not executed its commands in another process after {PROCESS_SECONDS_MAX} s"
+        raise Error(f"{text}: try fewer runs, or shorter ones") from None
     if done.returncode != 0:
         raise Error(f"{application} can't be run in another process: {done.stderr.strip()[-2000:]}")
     return [_told(each) for each in json.loads(done.stdout.splitlines()[-1])]

@@ -10,9 +10,9 @@ _LOGGER = logging.getLogger("pssmr.handler")
 
 
 @contextlib.contextmanager
-def handlers_quiet() -> Iterator[list[BaseException]]:
-    """Keeps what handlers raise out of the log meanwhile, and gives it: the oldest first."""
-    raised: list[BaseException] = []
+def handlers_quiet(raised: list[BaseException] | None = None) -> Iterator[list[BaseException]]:
+    """Keeps what handlers raise out of the log meanwhile, and gives it, or adds it to `raised`: the oldest first."""
+    raised = [] if raised is None else raised
 
     def keep(record: logging.LogRecord) -> bool:
         if record.exc_info and record.exc_info[1] is not None:

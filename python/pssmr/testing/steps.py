@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pssmr._core import decode_several, encode_several
+from pssmr.errors import DeclarationError
 from pssmr.service import Call, Command, Service
 from pssmr.signatures import commands_of, parameters_of
 from pssmr.testing.values import Undrawable, draw, simplest
@@ -112,6 +113,8 @@ class Generator:
         self._calls = [Step.of_call(call) for call in calls]
         self._signatures = {command: parameters_of(service, command) for command in commands_of(service).values()}
         self._commands = list(self._signatures)
+        if not self._commands:
+            raise DeclarationError(f"{service.__name__} has no commands; mark its methods with @pssmr.command")
 
     def history(self, length: int) -> History:
         """As many commands."""

@@ -210,8 +210,8 @@ impl ReplicaCore {
     }
 
     /// Waits for traced commands that were executed, and takes them: the trace and the flags in it, the command and whether its
-    /// writes were kept, and when it was received, decided, begun and ended, in nanoseconds since the Unix epoch. None
-    /// once the replica is stopped.
+    /// writes were kept, and when it was received, decided (None of a query that was not ordered), begun and ended, in
+    /// nanoseconds since the Unix epoch. None once the replica is stopped.
     fn next_spans(&self, py: Python<'_>) -> Option<Vec<Span>> {
         let commands = py.detach(|| self.traces.next())?;
         Some(commands.iter().map(span).collect())
@@ -227,13 +227,12 @@ impl ReplicaCore {
 }
 
 /// Trace, span and flags; the command, and whether its writes were kept; received, decided, begun, ended.
-type Span = ((Vec<u8>, Vec<u8>, u8), (String, bool), (u64, u64, u64, u64));
+type Span = ((Vec<u8>, Vec<u8>, u8), (String, bool), (u64, Option<u64>, u64, u64));
 
 fn span(TracedCommand { request, command, started, ended, is_kept }: &TracedCommand) -> Span {
     let context = request.context;
     let ids = (context.trace.to_vec(), context.span.to_vec(), context.flags);
-    let decided = request.decided.unwrap_or(*started);
-    (ids, (command.to_string(), *is_kept), (request.received, decided, *started, *ended))
+    (ids, (command.to_string(), *is_kept), (request.received, request.decided, *started, *ended))
 }
 
 /// The JSON schema of what `ReplicaCore.status` returns.

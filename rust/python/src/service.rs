@@ -172,12 +172,14 @@ impl PythonService {
         let traced = Running::begin(self.traces.as_deref(), task);
         let scope = Scope::enter(self.access(), &task.footprint, handler.name.clone(), Facts::of(task));
         let ended = self.run(py, handler, arguments_of(&task.command.payload));
+        let must_be_ordered = scope.must_be_ordered();
         let (reply, access, is_kept) = match ended {
-            _ if scope.must_be_ordered() => (Bytes::new(), scope.rollback(), false),
+            _ if must_be_ordered => (Bytes::new(), scope.rollback(), false),
             Ended::Well(reply) => (reply, scope.commit(), true),
             Ended::Badly(reply) => (reply, scope.rollback(), false),
         };
-        if let Some(traced) = traced {
+        // What has to be ordered is still to be executed.
+        if let Some(traced) = traced.filter(|_| !must_be_ordered) {
             traced.end(&handler.name, is_kept);
         }
         task.reply = reply;
@@ -281,7 +283,7 @@ impl Service for PythonService {
                     });
                     self.execute_together(py, together);
                     for (traced, task) in traced.into_iter().zip(&*together) {
-                        if let Some(traced) = traced {
+                        if let Some(traced) = traced.filter(|_| !task.reply.is_empty()) {
                             let is_kept = matches!(Reply::decode(&task.reply), Ok(Reply::Result(_)));
                             traced.end(&self.interface().handlers[handler as usize].name, is_kept);
                         }

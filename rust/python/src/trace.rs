@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use pssmr_execution::Task;
+use pssmr_execution::{CommandKind, Task};
 use pssmr_replica::{TracedCommand, TracedRequest, Traces, now};
 use pssmr_types::TraceContext;
 use pyo3::prelude::*;
@@ -39,7 +39,10 @@ impl<'a> Running<'a> {
     /// Begins one of several commands that are executed together.
     pub(crate) fn begin_beside_others(traces: Option<&'a Traces>, task: &Task) -> Option<Self> {
         let traces = traces?;
-        let request = traces.take(task.command.client, task.command.sequence)?;
+        let request = match task.command.kind {
+            CommandKind::Read => traces.take_read(task.command.sequence)?,
+            _ => traces.take(task.command.client, task.command.sequence)?,
+        };
         Some(Self { traces, request, started: now() })
     }
 

@@ -19,13 +19,13 @@ use pssmr_transport::{CloseReason, Event, LinkId, Transport};
 use pssmr_types::handover::HANDOVERS_MAX;
 use pssmr_types::{
     ClientId, ClientMessage, Epoch, Hello, Membership, Operation, Outcome, Principal, Read, ReadReply, ReplicaId,
-    ReplicaMessage, Reply, Request, Slot, View, result_digest,
+    ReplicaMessage, Reply, Request, RequestTrace, Slot, View, result_digest,
 };
 
 pub(crate) use self::admission::Admission;
 use self::admission::Rights;
 use self::outbox::Outbox;
-use self::reads::{Asked, Reads};
+use self::reads::{AnnouncedTraces, Asked, Reads};
 use self::replies::Replies;
 use self::routes::{Route, Routes};
 use self::sample::Sample;
@@ -83,6 +83,7 @@ struct ClientLink {
     rights: Rights,
     /// The last epoch that the client knows; `None` before its greeting.
     epoch: Option<Epoch>,
+    read_traces: AnnouncedTraces,
 }
 
 /// Everything that the client thread owns.
@@ -236,7 +237,9 @@ impl ClientThread {
             }
             Event::Up { link, key, .. } => {
                 let rights = self.admission.rights(&key);
-                self.links.insert(link, ClientLink { principal: key.principal(), rights, epoch: None });
+                let principal = key.principal();
+                let read_traces = AnnouncedTraces::default();
+                self.links.insert(link, ClientLink { principal, rights, epoch: None, read_traces });
                 self.ungreeted.push_back((Instant::now() + GREETING_TIMEOUT, link));
                 let hello = self.hello;
                 // The first frame finds an empty queue; if the link is gone already, its end follows.
@@ -294,7 +297,10 @@ impl ClientThread {
             }
             ClientMessage::Traces(traces) => {
                 if let Some(known_traces) = &self.traces {
-                    known_traces.announce(known.principal, &traces);
+                    let (reads, requests): (Vec<_>, Vec<_>) =
+                        traces.into_iter().partition(|trace| trace.session == RequestTrace::READ);
+                    known.read_traces.announce(reads.into_iter());
+                    known_traces.announce(known.principal, &requests);
                 }
             }
             ClientMessage::Reads { full_replies, reads } => {
@@ -334,8 +340,14 @@ impl ClientThread {
 
     fn take_read(&mut self, link: LinkId, read: Read, full_replies: bool) {
         let number = read.number;
+        let context = self.links.get_mut(&link).and_then(|known| known.read_traces.of_read(number));
         match self.reads.take(link, read, full_replies) {
-            Some(read) => self.read_burst.push(read),
+            Some(read) => {
+                if let (Some(context), Some(traces)) = (context, &self.traces) {
+                    traces.announce_read(read.ticket, context);
+                }
+                self.read_burst.push(read);
+            }
             None => self.answer_read(Asked { link, number, full_replies }, Epoch(0), Slot(0), Outcome::Busy),
         }
     }
@@ -346,6 +358,9 @@ impl ClientThread {
     }
 
     fn refuse_read(&mut self, ticket: u64) {
+        if let Some(traces) = &self.traces {
+            traces.take_read(ticket);
+        }
         if let Some(asked) = self.reads.end(ticket) {
             self.answer_read(asked, Epoch(0), Slot(0), Outcome::Busy);
         }

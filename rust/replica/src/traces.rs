@@ -19,7 +19,12 @@ const REQUESTS_MAX: usize = 4096;
 /// Most commands that wait to be taken. More are not kept.
 const COMMANDS_MAX: usize = 4096;
 
-type Key = (ClientId, u64);
+/// What is followed: a request, or a read by its ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Request(ClientId, u64),
+    Read(u64),
+}
 
 /// A request that is not executed yet. Times are nanoseconds since the Unix epoch, by this machine's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +33,7 @@ pub struct TracedRequest {
     pub context: TraceContext,
     /// When its client announced it.
     pub received: u64,
-    /// When its slot was decided.
+    /// When its slot was decided. None of a read, which has none.
     pub decided: Option<u64>,
 }
 
@@ -91,12 +96,22 @@ impl Traces {
 
     /// A client says where requests of its own belong.
     pub(crate) fn announce(&self, principal: Principal, traces: &[RequestTrace]) {
+        let keys = traces.iter().map(|RequestTrace { session, sequence, context }| {
+            (Key::Request(ClientId { principal, session: *session }, *sequence), *context)
+        });
+        self.follow(keys);
+    }
+
+    /// A read that was taken belongs there.
+    pub(crate) fn announce_read(&self, ticket: u64, context: TraceContext) {
+        self.follow([(Key::Read(ticket), context)].into_iter());
+    }
+
+    fn follow(&self, keys: impl Iterator<Item = (Key, TraceContext)>) {
         let received = now();
         let mut requests = self.requests.lock();
-        for RequestTrace { session, sequence, context } in traces {
-            let key = (ClientId { principal, session: *session }, *sequence);
-            let request = TracedRequest { context: *context, received, decided: None };
-            if requests.by_key.insert(key, request).is_none() {
+        for (key, context) in keys {
+            if requests.by_key.insert(key, TracedRequest { context, received, decided: None }).is_none() {
                 requests.announced.push_back(key);
             }
             while requests.announced.len() > REQUESTS_MAX {
@@ -108,14 +123,14 @@ impl Traces {
     }
 
     /// These requests are decided.
-    pub(crate) fn decided(&self, keys: impl Iterator<Item = Key>) {
+    pub(crate) fn decided(&self, requests: impl Iterator<Item = (ClientId, u64)>) {
         if self.is_empty() {
             return;
         }
         let decided = now();
-        let mut requests = self.requests.lock();
-        for key in keys {
-            if let Some(request) = requests.by_key.get_mut(&key) {
+        let mut followed = self.requests.lock();
+        for (client, sequence) in requests {
+            if let Some(request) = followed.by_key.get_mut(&Key::Request(client, sequence)) {
                 request.decided = Some(decided);
             }
         }
@@ -123,11 +138,20 @@ impl Traces {
 
     /// The command of this request is about to be executed: what is known of it, once.
     pub fn take(&self, client: ClientId, sequence: u64) -> Option<TracedRequest> {
+        self.take_key(Key::Request(client, sequence))
+    }
+
+    /// The same of a read, by its ticket; or it is not executed at all.
+    pub fn take_read(&self, ticket: u64) -> Option<TracedRequest> {
+        self.take_key(Key::Read(ticket))
+    }
+
+    fn take_key(&self, key: Key) -> Option<TracedRequest> {
         if self.is_empty() {
             return None;
         }
         let mut requests = self.requests.lock();
-        let found = requests.by_key.remove(&(client, sequence));
+        let found = requests.by_key.remove(&key);
         self.count.store(requests.by_key.len(), Ordering::Relaxed);
         found
     }
@@ -193,6 +217,17 @@ mod tests {
         traces.close();
         assert_eq!(traces.next(), Some(vec![command]));
         assert_eq!(traces.next(), None);
+    }
+
+    #[test]
+    fn a_read_is_followed_by_its_ticket_and_is_no_request() {
+        let traces = Traces::new(false);
+        traces.announce_read(1, trace(1).context);
+        traces.decided([(CLIENT, 1), (ClientId::default(), 1)].into_iter());
+        assert_eq!(traces.take(ClientId::default(), 1), None);
+        let read = traces.take_read(1).expect("it was announced");
+        assert_eq!((read.context, read.decided), (trace(1).context, None));
+        assert!(traces.is_empty());
     }
 
     #[test]

@@ -28,18 +28,21 @@ impl TraceContext {
     }
 }
 
-/// A request of the client's, by session and sequence, and its place in a trace.
+/// A request of the client's, by session and sequence, and its place in a trace. Or a read, which has no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestTrace {
-    /// The request's session.
+    /// The request's session; [`RequestTrace::READ`] for a read.
     pub session: u64,
-    /// The request's sequence.
+    /// The request's sequence; a read's number, of those on the same link.
     pub sequence: u64,
     /// The span that it was sent in.
     pub context: TraceContext,
 }
 
 impl RequestTrace {
+    /// What a read has in the place of a session. No session has this number.
+    pub const READ: u64 = 0;
+
     pub(crate) fn encode(&self, out: &mut impl Writer) {
         out.put_u64(self.session);
         out.put_u64(self.sequence);

@@ -47,7 +47,7 @@ function make(name, className, ...content) {
 }
 
 const charts = [
-  ["Commands", ["decided", "received"], perSecond, (d) => [d.commands, d.requests]],
+  ["Commands", ["decided", "received", "queries not ordered"], perSecond, (d) => [d.commands, d.requests, d.queries]],
   ["Request latency", ["p50", "p99"], duration, (d) => d.latency],
   ["Commands per slot", [""], count, (d) => [d.batch]],
   ["Waiting", ["to be decided", "to be executed"], count, (d) => [d.pending, d.unexecuted]],
@@ -117,6 +117,7 @@ function showSummary(status) {
     `${status.fault_model}, survives ${status.faults}`,
     `durability ${status.durability}`,
     `${status.execution.workers} workers, ${status.execution.scheduler}`,
+    ...(status.service.latest > 1 ? [`version ${status.service.version} of the service`] : []),
     `up for ${uptime(status.uptime_ms)}`,
   ];
   find("summary").replaceChildren(...facts.map((fact) => make("span", "", fact)));
@@ -143,7 +144,6 @@ function showReplicas(status) {
   find("replicas").tBodies[0].replaceChildren(...rows);
 }
 
-/** Where a replica is, with a link to its dashboard if this browser can be expected to reach it. */
 /** What the configuration says of a replica, if it is as new as the membership. */
 function described(status, id) {
   const member = status.members.find((each) => each.id === id);
@@ -151,6 +151,7 @@ function described(status, id) {
   return configured ?? member ?? { peers: "" };
 }
 
+/** Where a replica is, with a link to its dashboard if this browser can be expected to reach it. */
 function address(replica) {
   const isLocal = (place) => /^(127\.|localhost[:]|\[::1\])/.test(place);
   if (!replica.admin || (isLocal(replica.admin) && !isLocal(replica.peers)) || replica.admin.endsWith(":0")) return replica.peers;
@@ -220,6 +221,8 @@ function remarks(status) {
   if (status.lag > config.settings.unexecuted_slots_max) found.push(["warn", `This replica is ${number.format(status.lag)} slots behind and catches up: the others are ahead of what its charts show.`]);
   if (status.role === "learner") found.push(["warn", "It does not vote: it fetches a state, or does not remember its votes until they no longer matter. Nothing to do."]);
   if (status.role === "retired") found.push(["warn", "It is not one of the replicas any more: it can be stopped for good."]);
+  const { version, latest } = status.service;
+  if (latest > version) found.push(["warn", `This replica's code has version ${latest} of the service, and version ${version} is in force: when all replicas have it, pssmr upgrade.`]);
   if (!status.active && !status.halted) found.push(["warn", `A view change is going on, to view ${status.view}.`]);
   return found;
 }

@@ -45,6 +45,7 @@ export function derive(before, now) {
   return {
     commands: rate((s) => s.counters.commands),
     requests: rate((s) => s.counters.requests),
+    queries: rate((s) => s.counters.read_replies - s.counters.reads_refused),
     latency: [percentile(requests, 50), percentile(requests, 99)],
     sync: [percentile(syncs, 50), percentile(syncs, 99)],
     batch: slots.count ? slots.sum / slots.count : null,

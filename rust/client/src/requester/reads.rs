@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pssmr_types::client::FRAME_ITEMS_MAX;
-use pssmr_types::{ClientMessage, FaultModel, Operation, Outcome, Read, ReadReply, ReplicaId, Slot, TraceContext};
+use pssmr_types::{
+    ClientMessage, FaultModel, Operation, Outcome, Read, ReadReply, ReplicaId, RequestTrace, Slot, TraceContext,
+};
 
 use super::{FRAME_BYTES, KEPT_BYTES_MAX, Requester, Waiting};
 use crate::completion::{Completion, Response};
@@ -183,7 +185,7 @@ impl Requester {
             entry.order_at = entry.deadline.min(now + self.retry_interval);
             entry.widen_at = (!entry.others.is_empty()).then(|| entry.order_at.min(now + WIDEN_AFTER));
             self.wake_at(entry.widen_at.unwrap_or(entry.order_at));
-            gather(&mut bursts, entry.asked, Read { number, payload: entry.payload.clone() });
+            gather(&mut bursts, entry.asked, number, &entry);
             self.reads.open.push(entry);
         }
         for (to, burst) in bursts {
@@ -202,10 +204,14 @@ impl Requester {
         self.up.iter().chain(self.up.iter()).skip(first).take(quorums.quorum()).collect()
     }
 
-    fn send_reads(&mut self, to: ReplicaSet, burst: Vec<Read>) {
+    fn send_reads(&mut self, to: ReplicaSet, burst: Burst) {
         let full_replies = self.up.len() < self.membership.members().len();
+        // Before the reads: a replica may execute them at once.
+        for some in burst.traces.chunks(FRAME_ITEMS_MAX) {
+            self.send(to, ClientMessage::Traces(some.to_vec()));
+        }
         let (mut reads, mut bytes) = (Vec::new(), 0);
-        for read in burst {
+        for read in burst.reads {
             if reads.len() == FRAME_ITEMS_MAX || (bytes > 0 && bytes + read.payload.len() > FRAME_BYTES) {
                 let reads = std::mem::take(&mut reads);
                 self.send(to, ClientMessage::Reads { full_replies, reads });
@@ -228,7 +234,7 @@ impl Requester {
             entry.asked = entry.asked.union(to);
             entry.widen_at = None;
             if !to.is_empty() {
-                gather(&mut bursts, to, Read { number: *number, payload: entry.payload.clone() });
+                gather(&mut bursts, to, *number, entry);
             }
         }
         for (to, burst) in bursts {
@@ -342,10 +348,22 @@ impl Requester {
     }
 }
 
+/// Reads that go to the same replicas.
+#[derive(Debug, Default)]
+struct Burst {
+    reads: Vec<Read>,
+    /// Where some of them belong, in the same order.
+    traces: Vec<RequestTrace>,
+}
+
 /// Adds a read to those that go to the same replicas.
-fn gather(bursts: &mut Vec<(ReplicaSet, Vec<Read>)>, to: ReplicaSet, read: Read) {
-    match bursts.iter_mut().find(|(same, _)| *same == to) {
-        Some((_, burst)) => burst.push(read),
-        None => bursts.push((to, vec![read])),
-    }
+fn gather(bursts: &mut Vec<(ReplicaSet, Burst)>, to: ReplicaSet, number: u64, entry: &Entry) {
+    let at = bursts.iter().position(|(same, _)| *same == to).unwrap_or_else(|| {
+        bursts.push((to, Burst::default()));
+        bursts.len() - 1
+    });
+    let burst = &mut bursts[at].1;
+    let traced = entry.trace.map(|context| RequestTrace { session: RequestTrace::READ, sequence: number, context });
+    burst.traces.extend(traced);
+    burst.reads.push(Read { number, payload: entry.payload.clone() });
 }

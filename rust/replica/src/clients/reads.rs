@@ -1,9 +1,9 @@
 //! Reads of clients: whose they are, while they are executed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-use pssmr_types::Read;
+use pssmr_types::{Read, RequestTrace, TraceContext};
 
 use crate::reads::TakenRead;
 
@@ -76,6 +76,27 @@ impl<L: Copy + Eq + Hash> Reads<L> {
     }
 }
 
+/// Where the next reads on a link belong: a client says so before it sends them, in the same order.
+#[derive(Debug, Default)]
+pub(super) struct AnnouncedTraces(VecDeque<RequestTrace>);
+
+impl AnnouncedTraces {
+    pub(super) fn announce(&mut self, traces: impl Iterator<Item = RequestTrace>) {
+        for trace in traces {
+            if self.0.len() >= OF_LINK_MAX {
+                self.0.pop_front();
+            }
+            self.0.push_back(trace);
+        }
+    }
+
+    /// Where the read of this number belongs.
+    pub(super) fn of_read(&mut self, number: u64) -> Option<TraceContext> {
+        self.0.front().filter(|first| first.sequence == number)?;
+        self.0.pop_front().map(|first| first.context)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -97,6 +118,21 @@ mod tests {
         assert_eq!((asked.link, asked.number, asked.full_replies), ('a', 7, false));
         assert_eq!(reads.end(tickets[7]), None, "once");
         assert!(reads.take('a', read(9999), false).is_some());
+    }
+
+    #[test]
+    fn traces_are_of_the_reads_that_follow_and_bounded() {
+        let trace = |number| {
+            let context = TraceContext { trace: [1; 16], span: [2; 8], flags: number as u8 };
+            RequestTrace { session: RequestTrace::READ, sequence: number, context }
+        };
+        let mut announced = AnnouncedTraces::default();
+        announced.announce([2, 4].into_iter().map(trace));
+        let flags: Vec<_> = (1..=5).map(|number| announced.of_read(number).map(|context| context.flags)).collect();
+        assert_eq!(flags, [None, Some(2), None, Some(4), None]);
+        announced.announce((0..2 * OF_LINK_MAX as u64).map(trace));
+        assert_eq!(announced.0.len(), OF_LINK_MAX);
+        assert_eq!(announced.of_read(OF_LINK_MAX as u64), Some(trace(OF_LINK_MAX as u64).context));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Queries that are not ordered, and what becomes of those that replicas don't answer alike.
 
-use pssmr_types::{Read, ReadReply, Slot};
+use pssmr_types::{Read, ReadReply, RequestTrace, Slot, TraceContext};
 
 use super::*;
 
@@ -46,6 +46,30 @@ fn a_read_goes_to_all_without_a_session() {
     test.read(1, b"query");
     let read = Read { number: 1, payload: Bytes::from_static(b"query") };
     assert_eq!(test.reads(), [(vec![0, 1, 2, 3], false, vec![read])]);
+}
+
+#[test]
+fn whoever_is_sent_a_read_is_told_before_which_trace_it_belongs_to() {
+    let mut test = Test::open(FaultModel::Crash, 3);
+    let context = TraceContext { trace: [7; 16], span: [8; 8], flags: 1 };
+    for (token, trace) in [(1, None), (2, Some(context))] {
+        let work = Work::Read(Bytes::from_static(b"query"));
+        test.requester.submit(Submission { token, work, timeout: None, trace }, test.now);
+    }
+    test.advance();
+    let traced = vec![RequestTrace { session: RequestTrace::READ, sequence: 2, context }];
+    let told = |test: &mut Test| {
+        let is_second = |reads: &[Read]| reads.iter().any(|read| read.number == 2);
+        let sent = test.requester.outgoing.drain(..).filter_map(|outgoing| match outgoing.message {
+            ClientMessage::Traces(traces) => Some((outgoing.to, Some(traces))),
+            ClientMessage::Reads { reads, .. } if is_second(&reads) => Some((outgoing.to, None)),
+            _ => None,
+        });
+        sent.map(|(to, traces)| (to.iter().map(|replica| replica.0).collect(), traces)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&mut test), [(vec![0, 2], Some(traced.clone())), (vec![0, 2], None)]);
+    test.pass(Duration::from_millis(25));
+    assert_eq!(told(&mut test), [(vec![1], Some(traced)), (vec![1], None)], "the others, who are asked later");
 }
 
 #[test]
