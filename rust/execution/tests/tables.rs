@@ -140,6 +140,24 @@ fn a_rolled_back_addition_leaves_those_of_others() {
 }
 
 #[test]
+fn what_a_transaction_may_do_is_forgotten_by_the_next_command() {
+    let tables = tables();
+    let whole = footprint(|f| f.key(ACCOUNTS, b"k", Mode::Write));
+    let adds = footprint(|f| f.key(ACCOUNTS, b"k", Mode::Commute));
+    let mut fails = Access::new(tables.clone());
+    fails.begin(&whole);
+    fails.begin_operation(&whole);
+    fails.commit();
+    fails.begin(&adds);
+    let mut succeeds = touching(&tables, Mode::Commute);
+    fails.add(ACCOUNTS, b"k", 5).unwrap();
+    succeeds.add(ACCOUNTS, b"k", 7).unwrap();
+    succeeds.commit();
+    fails.rollback();
+    assert_eq!(touching(&tables, Mode::Read).get(ACCOUNTS, b"k"), Ok(Some(Bytes::from_static(&[7]))));
+}
+
+#[test]
 fn an_access_that_is_dropped_rolls_back() {
     let tables = tables();
     let before = tables.digest();
