@@ -466,6 +466,68 @@ mod tests {
     }
 
     #[test]
+    fn a_footprint_of_many_claims_allows_what_each_of_them_does() {
+        let modes = [Mode::Read, Mode::Commute, Mode::Write];
+        let mut each: Vec<_> = modes.map(|mode| key(ACCOUNTS, &[mode as u8], mode)).into();
+        each.extend([b"a", b"b"].map(|name| key(ACCOUNTS, name, Mode::Read)));
+        for wide in modes.map(|mode| footprint(|f| f.table(ORDERS, mode))).into_iter().chain([Footprint::read_all()]) {
+            each.push(wide);
+            let many = footprint(|f| each.iter().for_each(|one| f.include(one)));
+            for (table, name) in [ACCOUNTS, ORDERS].into_iter().flat_map(|table| (0..4).map(move |name| (table, name)))
+            {
+                for mode in modes {
+                    let hash = KeyHash::of(table, &[name]);
+                    let expected = each.iter().any(|one| one.allows_key(table, hash, mode));
+                    assert_eq!(many.allows_key(table, hash, mode), expected, "{table:?} {name} {mode:?} {many:?}");
+                }
+            }
+            each.pop();
+        }
+    }
+
+    #[test]
+    fn what_only_reads_is_known_by_scope_and_claims() {
+        assert!(Footprint::nothing().is_read_only() && Footprint::read_all().is_read_only());
+        assert!(!Footprint::exclusive().is_read_only());
+        assert!(key(ACCOUNTS, b"k", Mode::Read).is_read_only());
+        assert!(!key(ACCOUNTS, b"k", Mode::Commute).is_read_only());
+    }
+
+    #[test]
+    fn a_builder_keeps_nothing_of_the_footprint_before() {
+        let mut builder = FootprintBuilder::new();
+        builder.exclusive();
+        builder.key(ACCOUNTS, b"k", Mode::Write);
+        assert_eq!(builder.build(), Footprint::exclusive());
+        assert_eq!(builder.build(), Footprint::nothing());
+    }
+
+    #[test]
+    fn what_may_do_anything_may_still_when_it_reads_everything() {
+        for parts in [[Footprint::exclusive(), Footprint::read_all()], [Footprint::read_all(), Footprint::exclusive()]]
+        {
+            let both = footprint(|f| parts.iter().for_each(|part| f.include(part)));
+            assert_eq!(both, Footprint::exclusive());
+        }
+    }
+
+    #[test]
+    fn whole_tables_are_claimed_each_by_itself() {
+        let both = footprint(|f| {
+            f.table(ACCOUNTS, Mode::Read);
+            f.table(ORDERS, Mode::Write);
+        });
+        assert_eq!(both.claims(), [Claim::table(ACCOUNTS, Mode::Read), Claim::table(ORDERS, Mode::Write)]);
+    }
+
+    #[test]
+    fn a_key_has_another_hash_in_each_table() {
+        let hashes: std::collections::BTreeSet<_> =
+            (0..1000).map(|table| KeyHash::of(TableId(table), b"alice")).collect();
+        assert_eq!(hashes.len(), 1000);
+    }
+
+    #[test]
     fn nobody_else_adds_to_what_a_command_looks_at_or_writes() {
         let hash = KeyHash::of(ACCOUNTS, b"k");
         let adds = key(ACCOUNTS, b"k", Mode::Commute);

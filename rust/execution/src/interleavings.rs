@@ -253,6 +253,11 @@ fn no_worker_is_idle_beside_a_ready_command() {
 }
 
 #[test]
+fn one_worker_does_not_take_all_that_is_ready() {
+    two_that_meet_run_at_once(2, &[], 2);
+}
+
+#[test]
 fn no_worker_is_idle_beside_commands_that_become_ready_together() {
     two_that_meet_run_at_once(2, &[&[PLAIN, 1, 2]], 1);
 }

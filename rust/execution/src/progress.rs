@@ -161,6 +161,18 @@ mod tests {
     }
 
     #[test]
+    fn a_read_holds_the_watermark_and_does_not_move_it() {
+        let mut progress = Progress::default();
+        progress.submitted(Application, 5, Slot(1));
+        assert_eq!(progress.submitted(CommandKind::Read, 0, Slot(1)), 1);
+        progress.submitted(Application, 6, Slot(2));
+        assert_eq!(progress.executed(&[0, 2]), Some(at(5, 0)), "the read is before the second command");
+        assert_eq!(progress.executed(&[1]), Some(at(6, 1)));
+        progress.submitted(CommandKind::Read, 0, Slot(2));
+        assert_eq!(progress.executed(&[3]), None);
+    }
+
+    #[test]
     fn progress_goes_on_from_where_the_state_is() {
         let mut progress = Progress::new(at(10, 5));
         assert_eq!(progress.watermark(), at(10, 5));

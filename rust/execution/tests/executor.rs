@@ -354,6 +354,16 @@ fn a_slot_without_commands_is_executed_in_its_turn() {
 }
 
 #[test]
+fn commands_that_wait_for_each_other_share_a_hand_off() {
+    let rig = start(1, 8);
+    submit(&rig.executor, 1, &["wait"]);
+    submit(&rig.executor, 2, &["exclusive"; 100]);
+    rig.service.open();
+    rig.sink.wait(101);
+    assert!(rig.executor.stats().runs < 101, "{:?}", rig.executor.stats());
+}
+
+#[test]
 fn a_command_without_a_reply_returns_nothing() {
     let rig = start(1, 1);
     submit(&rig.executor, 1, &[""]);

@@ -159,6 +159,56 @@ fn the_last_to_arrive_runs_a_synchronised_command() {
 }
 
 #[test]
+fn a_partition_that_a_class_touches_twice_counts_in_both_modes() {
+    let reads = class("reads", &[(0, Mode::Read)], &[0], Concurrent);
+    for touches in [[(0, Mode::Write), (0, Mode::Read)], [(0, Mode::Read), (0, Mode::Commute)]] {
+        let both = class("both", &touches, &[1], Concurrent);
+        assert_eq!(
+            refused(vec![reads.clone(), both]),
+            "classes reads and both conflict: one of them has to be synchronised"
+        );
+    }
+}
+
+#[test]
+fn commands_of_a_concurrent_class_are_spread_over_its_lanes() {
+    let readers = class("readers", &[(0, Mode::Read)], &[0, 1, 2], Concurrent);
+    let mapping = Mapping::new(Partitioning::Tables, 1, 3, vec![readers]).unwrap();
+    let mut early = Early::new(Arc::new(mapping), 3);
+    let mut ready = Ready::new();
+    (0..4).for_each(|handle| early.submit(handle, &claims(&[key(0, 7, Mode::Read)]), &mut ready));
+    assert_eq!(ready.iter().map(|command| command.handle).collect::<Vec<_>>(), [0, 1, 2]);
+}
+
+#[test]
+fn what_is_behind_a_command_of_several_lanes_does_not_follow_it() {
+    let mut early = Early::new(Arc::new(Mapping::by_key(2)), 2);
+    let mut ready = Ready::new();
+    early.submit(0, &Footprint::exclusive(), &mut ready);
+    for (handle, hash) in [(1, 0), (2, 1)] {
+        early.submit(handle, &claims(&[key(0, hash, Mode::Write)]), &mut ready);
+    }
+    assert_eq!(early.follow(0), None, "the two can run beside each other");
+    ready.clear();
+    early.complete(0, 0, &mut ready);
+    assert_eq!(ready.iter().map(|command| command.handle).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn nothing_is_wished_onto_a_worker_that_is_gone() {
+    let mut early = Early::new(Arc::new(Mapping::by_key(1)), 2);
+    let mut ready = Ready::new();
+    (0..4).for_each(|handle| early.submit(handle, &Footprint::exclusive(), &mut ready));
+    ready.clear();
+    early.complete(1, 0, &mut ready);
+    early.resize(1);
+    early.complete(1, 1, &mut ready);
+    early.resize(4);
+    early.complete(3, 2, &mut ready);
+    assert_eq!(ready.iter().map(|command| command.worker).collect::<Vec<_>>(), [Some(1), None, Some(3)]);
+}
+
+#[test]
 fn commands_of_one_lane_follow_each_other_in_one_run() {
     let mut early = Early::new(Arc::new(Mapping::by_key(2)), 2);
     let mut ready = Ready::new();

@@ -6,8 +6,9 @@ use std::sync::mpsc::{Sender, channel};
 use bytes::Bytes;
 use pssmr_execution::services::KeyValue;
 use pssmr_execution::{
-    Command, CommandKind, Completion, CompletionSink, Compound, Executor, ExecutorConfig, Extraction, Fatal,
-    FootprintBuilder, Refusal, Reply, SchedulerConfig, Service, Task, Watermark, WorkerId, messagepack,
+    Command, CommandKind, Completion, CompletionSink, Compound, Executor, ExecutorConfig, Extraction, Fatal, Footprint,
+    FootprintBuilder, Mode, Refusal, Reply, SchedulerConfig, Service, TableId, Task, Watermark, WorkerId, alone,
+    messagepack, reply,
 };
 use pssmr_types::{Digest, Slot};
 
@@ -160,6 +161,67 @@ fn a_read_has_to_be_readable_and_to_declare_nothing_but_reads() {
         assert!(replies[0].1.is_empty(), "whatever the service says");
         assert_eq!(replies[1].1.is_empty(), !readable);
     }
+}
+
+/// Says only late what a command touches: the key that it writes.
+struct Late;
+
+impl Service for Late {
+    fn footprint(&self, _: &[u8], out: &mut FootprintBuilder) -> Result<Extraction, Refusal> {
+        out.key(TableId(0), b"declared", Mode::Read);
+        Ok(Extraction { handler: 0, deferred: true })
+    }
+
+    fn compute_footprint(&self, payload: &[u8], out: &mut FootprintBuilder) -> Result<(), Refusal> {
+        if payload == b"refuse" {
+            return Err(Refusal::Footprint("told to".into()));
+        }
+        let mode = if payload == b"write" { Mode::Write } else { Mode::Read };
+        out.key(TableId(0), b"k", mode);
+        Ok(())
+    }
+
+    fn execute(&self, _: WorkerId, run: &mut [Task]) {
+        for task in run {
+            task.reply = reply::nil();
+        }
+    }
+
+    fn is_readable(&self, _: u32) -> bool {
+        true
+    }
+
+    fn state_digest(&self) -> Digest {
+        Digest::default()
+    }
+}
+
+#[test]
+fn a_read_of_which_a_worker_finds_out_that_it_writes_is_not_executed() {
+    let replies = reads_of(Late, SchedulerConfig::default(), 2, |executor| {
+        for (ticket, payload) in [(1, "write"), (2, "read")] {
+            executor.submit([read(ticket, 0, Bytes::from_static(payload.as_bytes()))], Slot(0));
+        }
+    });
+    assert_eq!(replies, [(1, Bytes::new()), (2, reply::nil())]);
+}
+
+fn touched(service: &dyn Service, payload: Bytes) -> Footprint {
+    alone::footprint(service, Command::alone(1, CommandKind::Application, payload))
+}
+
+#[test]
+fn what_is_refused_touches_nothing_even_if_a_key_was_found() {
+    let put = [&call("put", &[1, 2])[..], b"trailing"].concat();
+    assert_eq!(touched(&KeyValue::new(), put.into()), Footprint::nothing());
+    assert_eq!(touched(&Late, Bytes::from_static(b"refuse")), Footprint::nothing());
+}
+
+#[test]
+fn what_a_worker_finds_out_is_in_addition_to_what_is_declared() {
+    let touched = touched(&Late, Bytes::from_static(b"write"));
+    assert_eq!(touched.claims().iter().filter(|claim| claim.mode() == Mode::Read).count(), 1);
+    assert_eq!(touched.claims().len(), 2);
 }
 
 #[test]

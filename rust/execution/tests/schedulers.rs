@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -341,11 +342,116 @@ fn exclusive_commands_follow_each_other_in_one_run() {
     let mut keys = Keys::new();
     assert_eq!(keys.submit(&Footprint::exclusive()), [0]);
     keys.submit(&Footprint::exclusive());
+    keys.submit(&Footprint::exclusive());
     keys.submit(&key("a", Mode::Write));
     assert_eq!(keys.scheduler.follow(0), Some(1));
-    assert_eq!(keys.scheduler.follow(1), None, "a key's writer could run elsewhere");
+    assert_eq!(keys.scheduler.follow(0), None, "the next waits for the one that follows");
+    assert_eq!(keys.scheduler.follow(1), Some(2));
+    assert_eq!(keys.scheduler.follow(2), None, "a key's writer could run elsewhere");
     assert_eq!(keys.complete(0), []);
-    assert_eq!(keys.complete(1), [2]);
+    assert_eq!(keys.complete(1), []);
+    assert_eq!(keys.complete(2), [3]);
+}
+
+#[test]
+fn a_scheduler_counts_what_it_is_given_and_what_has_to_wait() {
+    let mut graph = Graph::new(GraphVariant::Coarse, 8, Conflicts::default());
+    let mut keyed = Keyed::new(8, 2, SECRET);
+    let mut by_key = Static::new(2, 2);
+    let mut sequential = Sequential::new();
+    for scheduler in [&mut graph as &mut dyn Scheduler, &mut keyed, &mut by_key, &mut sequential] {
+        let mut ready = Vec::new();
+        (0..3).for_each(|handle| scheduler.submit(handle, &key("a", Mode::Write), &mut ready));
+        scheduler.complete(0, 0, &mut ready);
+        let stats = scheduler.stats();
+        assert_eq!((stats.submitted, stats.completed, stats.delayed, stats.pending()), (3, 1, 2, 2));
+    }
+}
+
+fn graph_with(variant: GraphVariant, predicate: fn(&Footprint, &Footprint) -> bool) -> Graph {
+    Graph::new(variant, 8, Conflicts::new(predicate))
+}
+
+/// What is ready when these are submitted.
+fn ready_of(scheduler: &mut dyn Scheduler, footprints: &[Footprint]) -> Vec<u32> {
+    let mut ready = Vec::new();
+    (0..).zip(footprints).for_each(|(handle, footprint)| scheduler.submit(handle, footprint, &mut ready));
+    ready.into_iter().map(|command| command.handle).collect()
+}
+
+#[test]
+fn an_exclusive_command_keeps_its_order_whatever_the_predicate_says() {
+    for variant in VARIANTS {
+        let never = || graph_with(variant, |_, _| false);
+        assert_eq!(ready_of(&mut never(), &[Footprint::exclusive(), Footprint::nothing()]), [0]);
+        assert_eq!(ready_of(&mut never(), &[Footprint::nothing(), Footprint::exclusive()]), [0]);
+        assert_eq!(ready_of(&mut never(), &[key("a", Mode::Write), key("a", Mode::Write)]), [0, 1]);
+    }
+}
+
+#[test]
+fn a_predicate_is_asked_about_an_older_and_a_younger_command() {
+    for variant in VARIANTS {
+        let mut graph = graph_with(variant, |older, younger| older.claims().len() > younger.claims().len());
+        assert_eq!(ready_of(&mut graph, &[Footprint::nothing(), key("a", Mode::Read), Footprint::nothing()]), [0, 1]);
+    }
+}
+
+#[test]
+fn what_waits_is_not_removed_from_a_graph() {
+    for variant in VARIANTS {
+        let mut graph = graph_with(variant, |_, _| true);
+        ready_of(&mut graph, &[Footprint::nothing(), Footprint::nothing()]);
+        let removed = catch_unwind(AssertUnwindSafe(|| graph.complete(0, 1, &mut Vec::new())));
+        assert!(removed.is_err(), "{variant:?}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "a window of")]
+fn a_graph_has_room_for_a_command() {
+    Graph::new(GraphVariant::Coarse, 0, Conflicts::default());
+}
+
+#[test]
+fn a_window_that_takes_several_words_is_handed_over_whole() {
+    for variant in VARIANTS {
+        let mut graph = Graph::new(variant, 200, Conflicts::default());
+        let mut ready = Vec::new();
+        graph.submit(0, &Footprint::exclusive(), &mut ready);
+        (1..200).for_each(|handle| graph.submit(handle, &Footprint::nothing(), &mut ready));
+        assert_eq!((ready.len(), graph.room()), (1, 0));
+        ready.clear();
+        graph.complete(0, 0, &mut ready);
+        let mut handles: Vec<_> = ready.iter().map(|command| command.handle).collect();
+        handles.sort_unstable();
+        assert_eq!(handles, (1..200).collect::<Vec<_>>(), "{variant:?}");
+    }
+}
+
+#[test]
+fn each_worker_is_wished_what_its_own_command_made_ready() {
+    let mut keys = Keys::new();
+    for name in ["a", "b", "a", "b"] {
+        keys.submit(&key(name, Mode::Write));
+    }
+    let mut ready = Vec::new();
+    keys.scheduler.complete(1, 0, &mut ready);
+    keys.scheduler.complete(0, 1, &mut ready);
+    let wishes: Vec<_> = ready.iter().map(|command| (command.handle, command.worker)).collect();
+    assert_eq!(wishes, [(2, Some(1)), (3, Some(0))]);
+}
+
+/// Clients choose keys, and must not be able to choose ones that wait for each other: what does is another matter for
+/// each secret.
+#[test]
+fn which_keys_share_an_entry_depends_on_the_secret() {
+    let keys: Vec<_> = (0..64).map(|number| key(&number.to_string(), Mode::Write)).collect();
+    let at_once = |secret| ready_of(&mut Keyed::new(16, 2, secret), &keys);
+    assert_ne!(at_once(SECRET), at_once(SECRET ^ 0x1234_5678_9abc_def0));
+    for secret in [0, SECRET & !1] {
+        assert!(at_once(secret).len() > 4, "also an even secret spreads them");
+    }
 }
 
 #[test]

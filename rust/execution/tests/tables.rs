@@ -90,6 +90,21 @@ fn iteration_and_length_need_the_whole_table() {
 }
 
 #[test]
+fn the_ends_of_a_table_and_what_is_there_are_looked_at_only_if_declared() {
+    let tables = tables();
+    let mut all = exclusive(&tables);
+    for key in 0..100u8 {
+        all.put(ACCOUNTS, &[key], value("1")).unwrap();
+    }
+    assert_eq!(all.first(ACCOUNTS).unwrap().map(|(key, _)| key.to_vec()), Some(vec![0]));
+    assert_eq!(all.last(ACCOUNTS).unwrap().map(|(key, _)| key.to_vec()), Some(vec![99]));
+    all.commit();
+    let one = touching(&tables, Mode::Write);
+    assert!(one.first(ACCOUNTS).is_err() && one.last(ACCOUNTS).is_err() && one.contains(ACCOUNTS, b"l").is_err());
+    assert!(touching(&tables, Mode::Commute).contains(ACCOUNTS, b"k").is_err());
+}
+
+#[test]
 fn a_command_without_declarations_touches_nothing() {
     let access = Access::new(tables());
     assert!(access.get(ACCOUNTS, b"k").is_err());
@@ -136,6 +151,24 @@ fn a_rolled_back_addition_leaves_those_of_others() {
     fails.rollback();
     fails.begin(&Footprint::nothing());
     fails.commit();
+    assert_eq!(touching(&tables, Mode::Read).get(ACCOUNTS, b"k"), Ok(Some(Bytes::from_static(&[7]))));
+}
+
+#[test]
+fn what_a_transaction_may_do_is_forgotten_by_the_next_command() {
+    let tables = tables();
+    let whole = footprint(|f| f.key(ACCOUNTS, b"k", Mode::Write));
+    let adds = footprint(|f| f.key(ACCOUNTS, b"k", Mode::Commute));
+    let mut fails = Access::new(tables.clone());
+    fails.begin(&whole);
+    fails.begin_operation(&whole);
+    fails.commit();
+    fails.begin(&adds);
+    let mut succeeds = touching(&tables, Mode::Commute);
+    fails.add(ACCOUNTS, b"k", 5).unwrap();
+    succeeds.add(ACCOUNTS, b"k", 7).unwrap();
+    succeeds.commit();
+    fails.rollback();
     assert_eq!(touching(&tables, Mode::Read).get(ACCOUNTS, b"k"), Ok(Some(Bytes::from_static(&[7]))));
 }
 

@@ -280,6 +280,39 @@ impl ClientCertVerifier for AcceptVerifier {
 mod tests {
     use super::*;
 
+    /// The handshake of a dialer with the acceptor that has `key`, without sockets; the error of whoever ends it.
+    fn handshake(dialer: &Identity, acceptor: &Identity, key: PublicKey) -> Result<(), Error> {
+        let mut sides = [dial(&dialer.dialer(key)?)?, acceptor.accept()?];
+        while sides.iter().any(|side| side.is_handshaking()) {
+            for side in 0..2 {
+                let mut wire = Vec::new();
+                while sides[side].wants_write() {
+                    sides[side].write_tls(&mut wire).unwrap();
+                }
+                let mut wire = &wire[..];
+                while !wire.is_empty() {
+                    sides[1 - side].read_tls(&mut wire).unwrap();
+                    sides[1 - side].process_new_packets()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_key_is_proved_by_a_signature_and_not_by_naming_it() {
+        let [dialer, acceptor, thief] = [1, 2, 3].map(|seed| SecretKey::from_seed([seed; 32]));
+        let identity =
+            |secret: &SecretKey| Identity::new(secret, b"test", AcceptKeys::only([dialer.public()])).unwrap();
+        let taker = identity(&acceptor);
+        assert_eq!(handshake(&identity(&dialer), &taker, acceptor.public()), Ok(()));
+        let signer = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(thief.to_pkcs8_der())).unwrap();
+        let named = CertifiedKey::new(vec![CertificateDer::from(spki(&dialer.public()))], signer);
+        let liar = Identity { certified: Arc::new(named), ..identity(&thief) };
+        let refused = handshake(&liar, &taker, acceptor.public());
+        assert_eq!(refused, Err(Error::InvalidCertificate(CertificateError::BadSignature)));
+    }
+
     #[test]
     fn only_the_exact_form_of_an_ed25519_key_is_read() {
         let key = SecretKey::from_seed([5; 32]).public();

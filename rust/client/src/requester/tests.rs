@@ -12,7 +12,7 @@ use pssmr_types::{
     RequestTrace, SecretKey, TraceContext, result_digest,
 };
 
-use super::{Outgoing, Requester};
+use super::{FRAME_BYTES, Outgoing, Requester};
 use crate::completion::{Completion, Response};
 use crate::config::ClientConfig;
 use crate::error::RequestError;
@@ -240,6 +240,82 @@ fn in_cft_a_new_leader_is_sent_at_once_what_it_has_not_had() {
     bft.seen();
     bft.leader_hint((Epoch(4), 1), ReplicaId(1));
     assert!(bft.receivers().is_empty(), "all have it anyway");
+}
+
+#[test]
+fn in_cft_a_new_link_is_sent_only_what_nobody_has() {
+    let mut test = Test::open(FaultModel::Crash, 3);
+    test.submit(1, b"payload");
+    assert_eq!(test.receivers(), [0]);
+    test.down(2);
+    test.up(2);
+    assert!(test.receivers().is_empty(), "the leader has it");
+    for replica in 0..3 {
+        test.down(replica);
+    }
+    test.seen();
+    test.up(2);
+    assert_eq!(test.receivers(), [2]);
+}
+
+#[test]
+fn a_frame_has_no_more_requests_and_bytes_than_it_may() {
+    let mut test = Test::open(FaultModel::Crash, 1);
+    let frames = |test: &mut Test, requests: u64, payload: Bytes| -> Vec<usize> {
+        for token in 0..requests {
+            let submission = Submission { token, work: Work::Command(payload.clone()), timeout: None, trace: None };
+            test.requester.submit(submission, test.now);
+        }
+        test.advance();
+        let sent = test.requester.outgoing.drain(..).filter_map(|outgoing| match outgoing.message {
+            ClientMessage::Requests { requests, .. } => Some(requests.len()),
+            _ => None,
+        });
+        sent.collect()
+    };
+    assert_eq!(frames(&mut test, 3, Bytes::from(vec![7; FRAME_BYTES / 2])), [1, 1, 1]);
+    assert_eq!(frames(&mut test, 3, Bytes::from(vec![7; FRAME_BYTES / 3])), [2, 1]);
+}
+
+#[test]
+fn what_has_ended_gives_back_the_bytes_of_its_payload() {
+    let mut test = Test::open(FaultModel::Byzantine, 4);
+    test.submit(1, b"four");
+    test.result(0, 1, b"result");
+    test.result(1, 1, b"result");
+    assert_eq!(test.requester.completed_bytes, 4);
+    test.submit(2, b"seven..");
+    for replica in 0..2 {
+        test.reply(replica, SESSION, 2, Outcome::SessionExpired);
+    }
+    assert_eq!(test.requester.completed_bytes, 11);
+    let mut alone = Test::new(FaultModel::Byzantine, 4);
+    alone.submit(1, b"four");
+    alone.pass(TIMEOUT);
+    assert_eq!(alone.requester.completed_bytes, 4);
+}
+
+#[test]
+fn a_result_that_is_complete_is_kept_no_longer() {
+    let mut test = Test::open(FaultModel::Byzantine, 4);
+    test.submit(1, b"payload");
+    test.result(0, 1, b"result");
+    assert_eq!(test.requester.kept_bytes, 6);
+    test.result(0, 1, b"another");
+    assert_eq!(test.requester.kept_bytes, 7, "a replica has one vote");
+    test.result(1, 1, b"another");
+    assert_eq!(test.requester.kept_bytes, 0);
+}
+
+#[test]
+fn a_status_query_without_an_answer_ends_at_its_deadline() {
+    let mut test = Test::open(FaultModel::Byzantine, 4);
+    let work = Work::Status(ReplicaId(2));
+    test.requester.submit(Submission { token: 1, work, timeout: None, trace: None }, test.now);
+    test.pass(TIMEOUT / 2);
+    assert_eq!(test.completions(), []);
+    test.pass(TIMEOUT / 2);
+    assert_eq!(test.completions(), [failed(1, RequestError::NoQuorum { reachable: 4, needed: 2 })]);
 }
 
 #[test]

@@ -431,3 +431,21 @@ impl Scheduler for Keyed {
         self.stats
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::footprint::{FootprintBuilder, TableId};
+
+    #[test]
+    fn what_a_command_has_taken_is_used_again() {
+        let mut keyed = Keyed::new(1 << 10, 1, 1);
+        let mut builder = FootprintBuilder::new();
+        for round in 0..100u64 {
+            (0..4).for_each(|key| builder.key(TableId(0), &(round + key).to_le_bytes(), Mode::Write));
+            keyed.submit(0, &builder.build(), &mut Vec::new());
+            keyed.complete(0, 0, &mut Vec::new());
+        }
+        assert!(keyed.extras.len() <= 3 && keyed.records.len() == 1);
+    }
+}

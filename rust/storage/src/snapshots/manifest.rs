@@ -97,3 +97,24 @@ impl Manifest {
 pub(crate) fn digest(chunk: &[u8]) -> Digest {
     Digest::of("pssmr snapshot chunk 1", chunk)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_have_the_sizes_that_there_may_be() {
+        for (chunk_bytes, is_allowed) in [
+            (0, false),
+            (CHUNK_BYTES_MIN - 1, false),
+            (CHUNK_BYTES_MIN, true),
+            (CHUNK_BYTES_MAX, true),
+            (CHUNK_BYTES_MAX + 1, false),
+            (u32::MAX, false),
+        ] {
+            let manifest = Manifest { slot: Slot(1), bytes: 7, chunk_bytes, chunks: vec![digest(b"1234567")] };
+            let decoded = Manifest::decode(Bytes::from(manifest.encode()));
+            assert_eq!(decoded.is_ok(), is_allowed, "{chunk_bytes}");
+        }
+    }
+}
