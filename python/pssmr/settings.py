@@ -68,7 +68,7 @@ class Settings:
         10,
         600_000,
         "ms",
-        "how long a request may wait without progress before the leader is suspected; a leader whose link is lost has a tenth",
+        "how long a request may wait without progress before the leader is suspected; a tenth if its link is lost",
     )
     request_timeout_max_ms: int = _number(
         30_000, 10, 3_600_000, "ms", "the most that the time-out grows to while views pass without progress"
