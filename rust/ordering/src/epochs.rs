@@ -145,10 +145,9 @@ impl Core {
         let epoch = self.membership.epoch();
         // The signature last of all that is cheap: anybody may send this.
         if change.epoch != epoch && self.config.administrator.is_some() {
-            return Some(format!(
-                "the change is one of epoch {}, and the cluster is in epoch {}",
-                change.epoch.0, epoch.0
-            ));
+            // It does not say in which epoch it was looked at: whoever refuses it, now or later, says the same.
+            let when = if change.epoch < epoch { "is over" } else { "has not begun" };
+            return Some(format!("the change is one of epoch {}, which {when}", change.epoch.0));
         }
         if let Some(lack) = self.lack_of_authority(change) {
             return Some(lack);
@@ -160,15 +159,16 @@ impl Core {
     pub(crate) fn reconfigure(&mut self, slot: Slot, digest: Digest, payload: &bytes::Bytes) -> bytes::Bytes {
         let refusal = match Reconfiguration::decode(payload.clone()) {
             Err(error) => Some(format!("this is no change of the membership: {error}")),
-            Ok(_) if self.is_closing() => Some("another change was made just before".to_owned()),
-            Ok(change) => {
-                let refusal = self.refusal_of(&change);
-                if refusal.is_none() {
+            // What a replica that has not decided this slot would say of it comes first, since one may have said it.
+            Ok(change) => match self.refusal_of(&change) {
+                Some(refusal) => Some(refusal),
+                None if self.is_closing() => Some("another change was made just before".to_owned()),
+                None => {
                     let next = self.membership.changed(&change.change).expect("it was just tried");
                     self.epochs.end = Some(End { slot, digest, next });
+                    None
                 }
-                refusal
-            }
+            },
         };
         refusal.unwrap_or_default().into()
     }

@@ -5,8 +5,8 @@ mod cluster;
 use cluster::{CLIENT, Cluster, command, secret};
 use pssmr_ordering::{Config, Durability, Input};
 use pssmr_types::{
-    Change, ClientId, Epoch, FaultModel, Member, Membership, Operation, Outcome, PeerMessage, Reconfiguration,
-    ReplicaId, Request, SecretKey, Slot, View,
+    Batch, Change, ClientId, Epoch, FaultModel, Member, Membership, Operation, Outcome, PeerMessage, Propose,
+    Reconfiguration, ReplicaId, Request, SecretKey, Slot, View,
 };
 
 fn administrator() -> SecretKey {
@@ -127,7 +127,7 @@ fn a_change_that_is_not_the_administrators_for_this_epoch_is_refused_with_the_re
     // Of an epoch that is still to come: it waits, and is refused when it is decided.
     order(&mut cluster, &change(session, 4, 7, Change::Add(member(4))));
     let result = &cluster.delivered[0].last().unwrap().commands[0].payload;
-    assert_eq!(result, "the change is one of epoch 7, and the cluster is in epoch 0");
+    assert_eq!(result, "the change is one of epoch 7, which has not begun");
     assert!((0..4).all(|replica| epoch(&cluster, replica) == 0));
     order(&mut cluster, &command(session, 5));
     assert_eq!(cluster.executed(3), [4, 5], "ordering goes on");
@@ -155,6 +155,29 @@ fn of_two_changes_at_once_one_is_made() {
     assert!(of(2).unwrap().payload.is_empty());
     // It is refused in the slot of the first one, or in the next epoch.
     assert!(of(3).is_none_or(|command| !command.payload.is_empty()));
+}
+
+#[test]
+fn a_change_that_is_out_of_date_is_refused_in_the_same_words_by_whoever_refuses_it() {
+    // In a slot of another change, and by a replica that does not have it ordered.
+    let mut cluster = with(FaultModel::Crash, 4);
+    let session = cluster.open_session();
+    order(&mut cluster, &change(session, 1, 0, Change::Remove(ReplicaId(3))));
+    let outdated = change(session, 2, 0, Change::Remove(ReplicaId(1)));
+    let batch = Batch::new(cluster.now().wall, vec![change(session, 3, 1, Change::Add(member(3))), outdated.clone()]);
+    let before = cluster.cores[1].status();
+    let propose = Propose { view: before.view, slot: before.head.next(), parent: before.digest, batch };
+    for replica in [1, 2] {
+        let message = PeerMessage::Propose(propose.clone());
+        cluster.step(replica, Input::Message { from: ReplicaId(0), epoch: Epoch(1), message });
+    }
+    cluster.step(0, Input::Request(outdated));
+    let (_, _, outcome) = cluster.replies[0].last().unwrap().clone();
+    cluster.pass(300);
+    let decided = &cluster.delivered[1].last().unwrap().commands;
+    assert!(decided[0].payload.is_empty(), "{:?}", decided[0].payload);
+    assert_eq!(outcome, Outcome::Result(decided[1].payload.clone()));
+    assert_eq!(decided[1].payload, "the change is one of epoch 0, which is over");
 }
 
 #[test]
