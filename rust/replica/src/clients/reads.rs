@@ -76,6 +76,9 @@ impl<L: Copy + Eq + Hash> Reads<L> {
     }
 }
 
+/// How many announced traces are looked at for a read.
+const PASSED_OVER_MAX: usize = 64;
+
 /// Where the next reads on a link belong: a client says so before it sends them, in the same order.
 #[derive(Debug, Default)]
 pub(super) struct AnnouncedTraces(VecDeque<RequestTrace>);
@@ -90,10 +93,10 @@ impl AnnouncedTraces {
         }
     }
 
-    /// Where the read of this number belongs.
+    /// Where the read of this number belongs. What was announced before it and never came is forgotten.
     pub(super) fn of_read(&mut self, number: u64) -> Option<TraceContext> {
-        self.0.front().filter(|first| first.sequence == number)?;
-        self.0.pop_front().map(|first| first.context)
+        let at = self.0.iter().take(PASSED_OVER_MAX).position(|trace| trace.sequence == number)?;
+        self.0.drain(..=at).next_back().map(|found| found.context)
     }
 }
 
@@ -130,6 +133,10 @@ mod tests {
         announced.announce([2, 4].into_iter().map(trace));
         let flags: Vec<_> = (1..=5).map(|number| announced.of_read(number).map(|context| context.flags)).collect();
         assert_eq!(flags, [None, Some(2), None, Some(4), None]);
+        announced.announce([6, 7, 8].into_iter().map(trace));
+        assert_eq!(announced.of_read(7), Some(trace(7).context), "read 6 was lost on the way");
+        assert_eq!(announced.of_read(6), None);
+        assert_eq!(announced.of_read(8), Some(trace(8).context));
         announced.announce((0..2 * OF_LINK_MAX as u64).map(trace));
         assert_eq!(announced.0.len(), OF_LINK_MAX);
         assert_eq!(announced.of_read(OF_LINK_MAX as u64), Some(trace(OF_LINK_MAX as u64).context));
