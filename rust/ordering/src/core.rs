@@ -284,7 +284,7 @@ impl Core {
         if peer == self.me || !self.membership.contains(peer) {
             return;
         }
-        self.on_link_back(peer);
+        self.lost_links[peer.index()] = None;
         effects.push(Effect::Send { to: peer, message: PeerMessage::Status(self.own_status()) });
         self.repeat_view_change(Some(peer), effects);
         self.repeat_checkpoint(Some(peer), effects);

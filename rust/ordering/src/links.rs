@@ -4,12 +4,13 @@
 //! waits or not: so a leader that is killed, or a machine that is shut down, costs a tenth of what one costs that says nothing
 //! (no power, no network). A lost link proves nothing, and need not: it is a replica's own reason to wish for another view,
 //! as silence is, and weighs what any wish weighs. Nobody but the leader and the network can make an honest replica lose it,
-//! and both can do worse by silence. As the time-out grows with views that fail, so does its tenth: links that break again
+//! and both can do worse by silence. A wish outlasts the loss, like any: it may have taken a replica to the next view, where the
+//! others must be able to follow. As the time-out grows with views that fail, so does its tenth: links that break again
 //! and again cannot keep views from lasting as long as a decision takes.
 
 use pssmr_types::ReplicaId;
 
-use crate::core::{Core, Phase};
+use crate::core::Core;
 
 /// This part of a time-out has a leader to come back.
 const PART_OF_TIMEOUT: u64 = 10;
@@ -18,15 +19,6 @@ impl Core {
     pub(crate) fn on_disconnected(&mut self, peer: ReplicaId) {
         if peer != self.me && self.membership.contains(peer) {
             self.lost_links[peer.index()].get_or_insert(self.now.monotonic);
-        }
-    }
-
-    /// The link to a member is up. If the leader is back before anybody missed it, its view may go on.
-    pub(crate) fn on_link_back(&mut self, peer: ReplicaId) {
-        let was_lost = self.lost_links[peer.index()].take().is_some();
-        let is_idle = self.pool.oldest().is_none() && self.chain.head() == self.chain.decided();
-        if was_lost && is_idle && peer == self.leader() && self.phase == Phase::Active {
-            self.change.caught_up(self.me, self.view);
         }
     }
 
