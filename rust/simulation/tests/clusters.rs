@@ -9,9 +9,9 @@ use pssmr_simulation::cluster::{Counters, Profile, cpu_seconds, record, run};
 /// How many seeds of a profile are run: most in the smallest cluster of each fault model. `make soak` has more.
 fn seeds(profile: Profile) -> u64 {
     match profile.name {
-        "bft4" | "cft3" => 600,
-        "bft7" => 150,
-        "cft5" => 300,
+        "bft4" | "cft3" => 450,
+        "bft7" => 100,
+        "cft5" => 225,
         _ => 200,
     }
 }
