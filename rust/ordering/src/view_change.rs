@@ -216,8 +216,7 @@ impl Core {
         let leader = self.leader();
         let steps_down = leader != self.me && self.change.wishes[leader.index()].is_for(self.view.next(), alive_since);
         let joined = if steps_down { joined.max(self.view.next()) } else { joined };
-        let sees_progress =
-            self.phase == Phase::Active && !self.has_lost(leader) && now < self.quiet_since() + timeout / 2;
+        let sees_progress = self.phase == Phase::Active && now < self.quiet_since() + timeout / 2;
         if joined > self.view.max(own) && (steps_down || !sees_progress) && !self.is_learner() {
             self.change.wishes[self.me.index()].view = joined;
             effects.push(Effect::Broadcast(PeerMessage::Stop(joined)));
