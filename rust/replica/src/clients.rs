@@ -340,14 +340,14 @@ impl ClientThread {
 
     fn take_read(&mut self, link: LinkId, read: Read, full_replies: bool) {
         let number = read.number;
-        let context = self.links.get_mut(&link).and_then(|known| known.read_traces.of_read(number));
-        match self.reads.take(link, read, full_replies) {
-            Some(read) => {
-                if let (Some(context), Some(traces)) = (context, &self.traces) {
-                    traces.announce_read(read.ticket, context);
-                }
-                self.read_burst.push(read);
-            }
+        let taken = self.reads.take(link, read, full_replies);
+        if let (Some(traces), Some(known)) = (&self.traces, self.links.get_mut(&link))
+            && let (Some(context), Some(read)) = (known.read_traces.of_read(number), &taken)
+        {
+            traces.announce_read(read.ticket, context);
+        }
+        match taken {
+            Some(read) => self.read_burst.push(read),
             None => self.answer_read(Asked { link, number, full_replies }, Epoch(0), Slot(0), Outcome::Busy),
         }
     }
