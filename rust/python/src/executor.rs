@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use pssmr_execution::{
     Command, CommandKind, Completion, CompletionSink, Executor as Core, ExecutorConfig, Fatal, Pending, Service as _,
@@ -120,20 +120,21 @@ impl Executor {
     fn execute<'py>(
         &self,
         py: Python<'py>,
-        payloads: Vec<PyBackedBytes>,
+        payloads: &Bound<'py, PyAny>,
         time_ns: u64,
         seed: &Bound<'_, PyBytes>,
     ) -> PyResult<Vec<Bound<'py, PyBytes>>> {
         let seed = seed.as_bytes().try_into().map_err(|_| PyValueError::new_err("a seed is 32 bytes"))?;
+        let payloads = Payloads::copied(payloads)?;
         let replies = self.run(py, CommandKind::Application, &payloads, time_ns, seed)?;
-        Ok(replies.iter().map(|reply| PyBytes::new(py, reply)).collect())
+        Ok(objects_of(py, &replies))
     }
 
     /// The digest of the state.
     ///
     /// Raises pssmr.ReplicaStopped if the executor has stopped.
     fn state_digest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let replies = self.run(py, CommandKind::StateDigest, &[b""], 0, [0; 32])?;
+        let replies = self.run(py, CommandKind::StateDigest, &Payloads::empty(), 0, [0; 32])?;
         Ok(PyBytes::new(py, &replies[0]))
     }
 
@@ -141,7 +142,7 @@ impl Executor {
     ///
     /// Raises pssmr.SnapshotError if there is no snapshot, and pssmr.ReplicaStopped if the executor has stopped.
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        self.run(py, CommandKind::Snapshot, &[b""], 0, [0; 32])?;
+        self.run(py, CommandKind::Snapshot, &Payloads::empty(), 0, [0; 32])?;
         let source = self.replies.state.lock().snapshot.take().expect("a snapshot command was executed");
         let mut bytes = Vec::new();
         let written = py.detach(|| {
@@ -189,7 +190,7 @@ impl Executor {
         &self,
         py: Python<'_>,
         kind: CommandKind,
-        payloads: &[impl AsRef<[u8]> + Sync],
+        payloads: &Payloads,
         timestamp: u64,
         seed: [u8; 32],
     ) -> PyResult<Vec<Bytes>> {
@@ -206,20 +207,21 @@ impl Executor {
     fn run_detached(
         &self,
         kind: CommandKind,
-        payloads: &[impl AsRef<[u8]>],
+        payloads: &Payloads,
         timestamp: u64,
         seed: [u8; 32],
     ) -> Result<Vec<Bytes>, String> {
-        if payloads.is_empty() {
+        let count = payloads.ends.len();
+        if count == 0 {
             return Ok(Vec::new());
         }
         let mut position = self.position.lock();
         let first = *position + 1;
         let slot = Slot(first);
-        *position += payloads.len() as u64;
-        self.replies.expect(first, payloads.len());
-        for (part, from) in payloads.chunks(HANDED_OVER).zip((first..).step_by(HANDED_OVER)) {
-            let commands = (from..).zip(in_one_piece(part)).map(|(position, payload)| Command {
+        *position += count as u64;
+        self.replies.expect(first, count);
+        for (part, from) in payloads.parts(HANDED_OVER).zip((first..).step_by(HANDED_OVER)) {
+            let commands = (from..).zip(part).map(|(position, payload)| Command {
                 position,
                 slot,
                 client: ClientId::default(),
@@ -230,7 +232,7 @@ impl Executor {
                 kind,
                 payload,
             });
-            let is_last = from + part.len() as u64 > *position;
+            let is_last = from + HANDED_OVER as u64 > *position;
             self.core.submit(commands, if is_last { slot } else { Slot(slot.0 - 1) });
         }
         let mut state = self.replies.state.lock();
@@ -256,12 +258,47 @@ impl Replies {
     }
 }
 
-/// Copies of these payloads, next to each other as in a message that a replica gets.
-fn in_one_piece(payloads: &[impl AsRef<[u8]>]) -> impl Iterator<Item = Bytes> {
-    let mut piece = BytesMut::with_capacity(payloads.iter().map(|payload| payload.as_ref().len()).sum());
-    for payload in payloads {
-        piece.extend_from_slice(payload.as_ref());
+/// Payloads next to each other, as in a message that a replica gets.
+struct Payloads {
+    bytes: Vec<u8>,
+    /// Where each one ends.
+    ends: Vec<usize>,
+}
+
+impl Payloads {
+    /// One without content.
+    fn empty() -> Self {
+        Self { bytes: Vec::new(), ends: vec![0] }
     }
-    let mut rest = piece.freeze();
-    payloads.iter().map(move |payload| rest.split_to(payload.as_ref().len()))
+
+    /// Copies of the bytes objects of an iterable.
+    fn copied(payloads: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let mut copied = Self { bytes: Vec::new(), ends: Vec::with_capacity(payloads.len().unwrap_or_default()) };
+        for payload in payloads.try_iter()? {
+            copied.bytes.extend_from_slice(payload?.cast::<PyBytes>()?.as_bytes());
+            copied.ends.push(copied.bytes.len());
+        }
+        Ok(copied)
+    }
+
+    /// Each payload, in groups of so many: a group shares memory, which workers let go of while the next one is made.
+    fn parts(&self, count: usize) -> impl Iterator<Item = impl Iterator<Item = Bytes>> {
+        let mut begin = 0;
+        self.ends.chunks(count).map(move |ends| {
+            let start = begin;
+            begin = ends.last().copied().unwrap_or(start);
+            let mut rest = Bytes::copy_from_slice(&self.bytes[start..begin]);
+            ends.iter().scan(start, move |from, end| Some(rest.split_to(end - std::mem::replace(from, *end))))
+        })
+    }
+}
+
+/// Replies that are the same and follow each other are one object: most of a run's say that there is no result.
+fn objects_of<'py>(py: Python<'py>, replies: &[Bytes]) -> Vec<Bound<'py, PyBytes>> {
+    let mut objects = Vec::<Bound<'py, PyBytes>>::with_capacity(replies.len());
+    for reply in replies {
+        let same = objects.last().filter(|last| last.as_bytes() == reply.as_ref()).cloned();
+        objects.push(same.unwrap_or_else(|| PyBytes::new(py, reply)));
+    }
+    objects
 }
