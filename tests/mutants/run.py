@@ -21,6 +21,13 @@ COPIED = ("Cargo.toml", "Cargo.lock", "rust", "benches", "tests/house.rs")
 PROFILES = ("twins4", "cft3", "bft4", "cft5")
 # What simulated clusters are made of: they can't notice faults of other crates.
 SIMULATED = ("pssmr-ordering", "pssmr-recording", "pssmr-types")
+# Most of the time goes into compiling one crate and its tests again and again.
+QUICK_TO_COMPILE = {
+    "CARGO_PROFILE_RELEASE_INCREMENTAL": "true",
+    "CARGO_PROFILE_RELEASE_DEBUG": "false",
+    "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "64",
+    "CARGO_PROFILE_RELEASE_OPT_LEVEL": "1",
+}
 # Tests that take longer wait for ever.
 TEST_SECONDS_MAX = 300
 
@@ -31,7 +38,12 @@ class Tree:
     def __init__(self, path: Path, target: Path) -> None:
         """Copies the sources to `path`."""
         self.path = path
-        self._environment = {**os.environ, "CARGO_TARGET_DIR": str(target), "CARGO_TERM_COLOR": "never"}
+        self._environment = {
+            **os.environ,
+            **QUICK_TO_COMPILE,
+            "CARGO_TARGET_DIR": str(target),
+            "CARGO_TERM_COLOR": "never",
+        }
         self._target = target
         for name in COPIED:
             source, to = ROOT / name, path / name
@@ -83,6 +95,9 @@ def main() -> int:
     """Runs all mutants, or those whose names contain a text."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="only mutants whose names contain one of these")
+    parser.add_argument(
+        "--first", type=int, default=1, help="the number of the first one to try, to go on after a break"
+    )
     parser.add_argument("--seeds", type=int, default=1000, help="simulated clusters of each kind for each mutant")
     parser.add_argument("--target", type=Path, default=ROOT / "target" / "mutants", help="where to build")
     arguments = parser.parse_args()
@@ -91,10 +106,11 @@ def main() -> int:
         print(f"        {mutant['name']:62} does no harm: {mutant['equivalent']}")
     mutants = [each for each in mutants if "equivalent" not in each]
     chosen = [each for each in mutants if not arguments.names or any(name in each["name"] for name in arguments.names)]
+    tried = chosen[arguments.first - 1 :]
     survivors = []
     with tempfile.TemporaryDirectory(prefix="pssmr-mutants-") as directory:
         tree = Tree(Path(directory) / "tree", arguments.target.resolve())
-        for number, mutant in enumerate(chosen, 1):
+        for number, mutant in enumerate(tried, arguments.first):
             file = tree.path / mutant["file"]
             good = file.read_text(encoding="utf-8")
             if good.count(mutant["find"]) != 1:
@@ -112,7 +128,7 @@ def main() -> int:
             print(
                 f"{number:3}/{len(chosen)} {mutant['name']:62} {noticed or 'SURVIVES'}  ({seconds:.0f} s)", flush=True
             )
-    print(f"{len(chosen) - len(survivors)} of {len(chosen)} mutants are caught")
+    print(f"{len(tried) - len(survivors)} of {len(tried)} mutants are caught")
     return 1 if survivors else 0
 
 

@@ -51,6 +51,26 @@ fn no_vote_leaves_before_the_log_keeps_it_but_proposals_do() {
     }
 }
 
+/// A lock is justified at a view change by the writesets of those whose WRITEs it counted: they must still know.
+#[test]
+fn a_leader_that_has_proposed_and_kept_nothing_counts_for_no_lock() {
+    let mut cluster = with(FaultModel::Byzantine, 4, Durability::Sync);
+    let session = cluster.open_session();
+    cluster.down[3] = true;
+    cluster.quick_disks = false;
+    cluster.send(&command(session, 1));
+    // The leader's disk hangs, those of 1 and 2 do not.
+    for _ in 0..50 {
+        assert!(!cluster.network.iter().any(|(_, _, message)| matches!(message, PeerMessage::Accept(_))));
+        cluster.deliver_one();
+        (1..3).for_each(|replica| cluster.sync(replica));
+    }
+    cluster.quick_disks = true;
+    cluster.sync(0);
+    cluster.settle();
+    assert!((0..3).all(|replica| cluster.executed(replica) == [1]));
+}
+
 #[test]
 fn no_state_for_a_new_view_leaves_before_the_log_keeps_the_departure() {
     let mut cluster = with(FaultModel::Byzantine, 4, Durability::Sync);
