@@ -106,7 +106,7 @@ def up(tmp_path: Path) -> Iterator[Callable[..., Running]]:
 def test_up_runs_a_cluster_that_call_and_status_reach_and_leaves_nothing(
     up: Callable[..., Running], pssmr: Pssmr, tmp_path: Path
 ) -> None:
-    running = up(f"{BANK}:Bank", "--replicas", 4, "--record", tmp_path / "recordings")
+    running = up(f"{BANK}:Bank", "--replicas", 4, "--record", tmp_path / "recordings", "--json")
     directory = running.wait_for(r"Clients find them in (\S+)")[1]
     assert "Try: pssmr call" in running.printed
     dashboard = running.wait_for(r"Dashboards: (\S+)")[1]
@@ -114,6 +114,11 @@ def test_up_runs_a_cluster_that_call_and_status_reach_and_leaves_nothing(
         assert b"pssmr" in page.read()
     replicas = children(running.process.pid)
     assert len(replicas) == 4
+    said = json.loads(running.wait_for(r'\{"cluster": .+')[0])
+    assert (said["cluster"], said["fault_model"]) == (directory, "bft")
+    assert [each["id"] for each in said["replicas"]] == [0, 1, 2, 3]
+    assert sorted(each["process"] for each in said["replicas"]) == sorted(replicas)
+    assert dashboard in [f"http://{each['admin']}/" for each in said["replicas"]]
 
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
         return pssmr("call", f"{BANK}:Bank", *arguments, "--cluster", directory, "--timeout", 60)

@@ -82,6 +82,10 @@ def up(
             show_default=False,
         ),
     ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Once it runs, print a line of JSON: where clients find it, and its replicas."),
+    ] = False,
 ) -> None:
     """Runs a whole cluster on this machine, a process a replica, until Ctrl-C.
 
@@ -90,6 +94,7 @@ def up(
     from pssmr.cli.up import run_cluster
 
     options: Options = context.obj
+    options.as_json = as_json
     code = run_cluster(
         application,
         replicas=replicas,
@@ -98,6 +103,7 @@ def up(
         base_port=base_port,
         fresh=fresh,
         record=record,
+        as_json=as_json,
         verbose=options.verbose,
     )
     raise typer.Exit(code)

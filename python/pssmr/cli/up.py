@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import shutil
 import signal
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from rich.text import Text
 
 from pssmr import Query, Service
-from pssmr.cli.output import messages
+from pssmr.cli.output import messages, results
 from pssmr.cli.services import load_service_class
 from pssmr.cluster_fields import check_integer
 from pssmr.cluster_local import LocalProcesses, make_local, start_temporary
@@ -35,6 +36,7 @@ def run_cluster(
     base_port: int | None,
     fresh: bool,
     record: Path | None,
+    as_json: bool,
     verbose: bool,
 ) -> ExitCode:
     """Runs a cluster until a signal, or until no replica is left."""
@@ -72,6 +74,8 @@ def run_cluster(
             f"{_dashboards(config)}Ctrl-C stops them.",
             markup=False,
         )
+        if as_json:
+            results.print(json.dumps(_described(running, place)))
         try:
             return _watch(running)
         except KeyboardInterrupt:
@@ -114,6 +118,16 @@ def _start(
         running.start_all(None)
     closing.callback(_stop, running)
     return running
+
+
+def _described(running: LocalProcesses, place: Path) -> dict[str, object]:
+    """What runs, for programs."""
+    processes = {process.replica: process.pid for process in running.processes}
+    replicas = [
+        {"id": each.id, "process": processes[each.id], "clients": each.clients, "admin": each.admin}
+        for each in running.config.replicas
+    ]
+    return {"cluster": str(place), "fault_model": running.config.fault_model, "replicas": replicas}
 
 
 def _dashboards(config: ClusterConfig) -> str:
