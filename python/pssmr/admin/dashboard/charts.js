@@ -94,7 +94,7 @@ export class Chart {
     if (!point) return;
     if (this.pointed !== null) made(this.now, "span", "", new Date(point.time).toLocaleTimeString());
     point.values.forEach((value, series) => {
-      const name = this.names[series] ?? (this.names.length ? "" : String(series));
+      const name = this.names[series] ?? (this.names.length ? "" : `#${series}`);
       const text = value === null ? "–" : this.format(value);
       made(this.now, "span", `s${series % 8}`, name ? `${name} ${text}` : text);
     });

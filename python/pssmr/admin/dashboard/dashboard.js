@@ -51,7 +51,7 @@ const charts = [
   ["Request latency", ["p50", "p99"], duration, (d) => d.latency],
   ["Commands per slot", [""], count, (d) => [d.batch]],
   ["Waiting", ["to be decided", "to be executed"], count, (d) => [d.pending, d.unexecuted]],
-  ["Behind the others", [""], (value) => `${count(value)} slots`, (d) => [d.lag]],
+  ["Behind the others", [""], (value) => `${count(value)} ${value === 1 ? "slot" : "slots"}`, (d) => [d.lag]],
   ["Workers", [], percent, (d) => d.busy, 100],
   ["Waiting for the interpreter", [""], percent, (d) => [d.waiting], 100],
   ["Met a conflict", [""], percent, (d) => [d.delayed], 100],
