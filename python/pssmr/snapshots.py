@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
-import logging
 import re
 import types
 from typing import TYPE_CHECKING
@@ -97,6 +96,9 @@ def _takes(method: types.FunctionType, arguments: tuple[object, ...]) -> bool:
 
 def _is_constant(value: object) -> bool:
     """Whether a value can't change, so that only an assignment could make the attribute another one."""
+    # A quarter of the time that it takes to import pssmr, if nobody else has.
+    import logging
+
     if type(value) in _SCALARS or isinstance(value, (*_CONSTANTS, logging.Logger)):
         return True
     if isinstance(value, tuple | frozenset) and not hasattr(value, "__dict__"):
